@@ -1,0 +1,63 @@
+// Shapes: up to four dimensions, row-major, slowest first.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <limits>
+#include <string>
+
+#include "pllava/config.hpp"
+#include "pllava/error.hpp"
+
+namespace pllava {
+
+/// The dimensions of a tensor.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 4;
+
+  constexpr Shape() = default;
+  constexpr Shape(std::initializer_list<Index> dims) {
+    if (dims.size() > kMaxRank) throw ShapeError("Shape", "at most 4 dimensions");
+    for (const Index d : dims) dims_[static_cast<std::size_t>(rank_++)] = d;
+  }
+
+  constexpr int rank() const noexcept { return rank_; }
+  constexpr Index operator[](int axis) const noexcept {
+    return dims_[static_cast<std::size_t>(axis)];
+  }
+  /// Elements in all; 1 for rank 0.
+  constexpr Index count() const noexcept {
+    Index n = 1;
+    for (int i = 0; i < rank_; ++i) n *= (*this)[i];
+    return n;
+  }
+  constexpr bool operator==(const Shape&) const = default;
+
+  /// "(577, 1024)"
+  std::string str() const {
+    std::string text = "(";
+    for (int i = 0; i < rank_; ++i) text += (i ? ", " : "") + std::to_string((*this)[i]);
+    return text + ")";
+  }
+
+ private:
+  std::array<Index, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+/// Extent of a video's patch grid: t frames of h rows and w columns, stored in that order (w
+/// fastest).
+struct Grid {
+  Index t = 1;
+  Index h = 1;
+  Index w = 1;
+
+  constexpr Index count() const noexcept { return t * h * w; }
+  constexpr bool operator==(const Grid&) const = default;
+  std::string str() const {
+    return std::to_string(t) + "x" + std::to_string(h) + "x" + std::to_string(w);
+  }
+};
+
+}  // namespace pllava

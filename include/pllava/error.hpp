@@ -1,0 +1,122 @@
+// The exceptions of the library. Every public call either succeeds or throws one of these (or lets
+// through what a user's own callback threw). After a throw every object stays usable: the failed
+// call had no effect on it.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "pllava/config.hpp"
+
+namespace pllava {
+
+/// Base of all errors. `what()` is one line: what was wrong, where, what was expected.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A model file could not be used: missing, truncated, lying about itself, of another architecture.
+class LoadError : public Error {
+ public:
+  /// Where and what. Fields that do not apply stay empty.
+  struct Detail {
+    std::string file;      ///< path as the caller gave it, joined with the file's name
+    std::string tensor;    ///< tensor name or JSON key; several are joined by ", "
+    std::string expected;  ///< what would have been right
+    std::string got;       ///< what was there
+  };
+
+  LoadError(const std::string& problem, Detail detail)
+      : Error(message(problem, detail)), detail_(std::move(detail)) {}
+
+  const Detail& detail() const noexcept { return detail_; }
+  const std::string& file() const noexcept { return detail_.file; }
+  const std::string& tensor() const noexcept { return detail_.tensor; }
+  const std::string& expected() const noexcept { return detail_.expected; }
+  const std::string& got() const noexcept { return detail_.got; }
+
+ private:
+  static std::string message(const std::string& problem, const Detail& d) {
+    std::string text;
+    if (!d.file.empty()) text += d.file + ": ";
+    text += problem;
+    if (!d.tensor.empty()) text += " (" + d.tensor + ")";
+    if (!d.expected.empty()) text += ": expected " + d.expected;
+    if (!d.got.empty()) text += (d.expected.empty() ? ": got " : ", got ") + d.got;
+    return text;
+  }
+
+  Detail detail_;
+};
+
+/// Tensors handed to an operation do not fit together. Names the operation and both shapes.
+class ShapeError : public Error {
+ public:
+  ShapeError(const std::string& op, const std::string& problem)
+      : Error(op + ": " + problem), op_(op) {}
+  const std::string& op() const noexcept { return op_; }
+
+ private:
+  std::string op_;
+};
+
+/// A video or picture could not be read, or has no usable frame.
+class MediaError : public Error {
+ public:
+  MediaError(const std::string& file, const std::string& problem)
+      : Error(file.empty() ? problem : file + ": " + problem), file_(file) {}
+  const std::string& file() const noexcept { return file_; }
+
+ private:
+  std::string file_;
+};
+
+/// A prompt cannot be built or tokenised: invalid UTF-8, no place for the video, unknown template.
+class PromptError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Prompt and requested answer do not fit into the model's context.
+class ContextError : public Error {
+ public:
+  ContextError(Index needed, Index available)
+      : Error("prompt needs " + std::to_string(needed) + " positions, the context has " +
+              std::to_string(available)),
+        needed_(needed),
+        available_(available) {}
+  Index needed() const noexcept { return needed_; }
+  Index available() const noexcept { return available_; }
+
+ private:
+  Index needed_;
+  Index available_;
+};
+
+/// An option has a value that makes no sense (negative temperature, zero frames, ...).
+class ArgumentError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Memory could not be had; says for what and how much.
+class OutOfMemoryError : public Error {
+ public:
+  OutOfMemoryError(const std::string& what_for, std::uint64_t bytes)
+      : Error("out of memory: " + what_for + " needs " + std::to_string(bytes) + " bytes"),
+        bytes_(bytes) {}
+  std::uint64_t bytes() const noexcept { return bytes_; }
+
+ private:
+  std::uint64_t bytes_;
+};
+
+/// The caller's cancel token was set; the object is as it was before the call.
+class CancelledError : public Error {
+ public:
+  explicit CancelledError(const std::string& stage) : Error("cancelled during " + stage) {}
+};
+
+}  // namespace pllava

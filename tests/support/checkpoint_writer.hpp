@@ -1,0 +1,65 @@
+// Small files for the loading tests: a fresh directory, raw safetensors bytes, message checks.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "pllava/io/safetensors.hpp"
+
+namespace test {
+
+/// A directory of its own that vanishes with the object.
+struct TempDirectory {
+  TempDirectory() {
+    static std::atomic<int> serial{0};
+    path = std::filesystem::temp_directory_path() /
+           ("pllava-load-" + std::to_string(::getpid()) + "-" + std::to_string(serial++));
+    std::filesystem::create_directories(path);
+  }
+  ~TempDirectory() { std::filesystem::remove_all(path); }
+  TempDirectory(const TempDirectory&) = delete;
+  TempDirectory& operator=(const TempDirectory&) = delete;
+  std::filesystem::path path;
+};
+
+inline void write_file(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// Length prefix, header, `data` zero bytes.
+inline std::string raw_safetensors(const std::string& header, std::size_t data) {
+  std::string bytes;
+  for (int i = 0; i < 8; ++i) bytes += static_cast<char>((header.size() >> (8 * i)) & 0xff);
+  return bytes + header + std::string(data, '\0');
+}
+
+inline pllava::NamedTensor floats(const std::string& name, const pllava::Shape& shape,
+                                  std::vector<float> values) {
+  auto owner = std::make_shared<std::vector<float>>(std::move(values));
+  owner->resize(static_cast<std::size_t>(shape.count()));
+  const auto* data = reinterpret_cast<const std::byte*>(owner->data());
+  return {name, {pllava::DType::f32, shape, data, owner}};
+}
+
+/// The message of the Error of type E that `call` throws; "" if it throws none.
+template <class E, class F>
+std::string message_of(F&& call) {
+  try {
+    call();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return {};
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace test

@@ -1,0 +1,76 @@
+// A checkpoint directory as a source of weights under canonical names (reference 7.2 to 7.6).
+// Threads: immutable after opening, cheap to copy, safe to share.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pllava/model_config.hpp"
+#include "pllava/weights.hpp"
+
+namespace pllava {
+
+struct LoadOptions {
+  double lora_alpha = 4;  ///< not stored in checkpoints; weights get alpha/r · B·A added
+  bool strict = true;     ///< false: `open` reports defects of the tensors instead of throwing
+  std::filesystem::path base = {};   ///< llava-hf directory under an adapter-only one; else empty
+  std::optional<Index> frames = {};  ///< overrides num_frames of config.json
+  std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
+};
+
+/// What was found. Lists hold "name" or "name: expected ..., got ...".
+struct LoadReport {
+  std::vector<std::string> files;
+  Index tensors = 0;  ///< read by the model
+  Index ignored = 0;  ///< known, not read by the model (the last vision layer, ...)
+  Index lora_layers = 0;
+  Index lora_rank = 0;
+  double lora_alpha = 0;
+  std::vector<std::string> missing;
+  std::vector<std::string> misshapen;
+  std::vector<std::string> wrong_dtype;
+  std::vector<std::string> unused;  ///< names that no model of this configuration has
+
+  /// No defect.
+  bool clean() const noexcept {
+    return missing.empty() && misshapen.empty() && wrong_dtype.empty() && unused.empty();
+  }
+  /// Several lines for a log.
+  std::string str() const;
+};
+
+class Checkpoint {
+ public:
+  /// Reads config.json and the headers of the shards that model.safetensors.index.json names, else
+  /// of model-0*.safetensors, else of model.safetensors; no tensor data. Accepts the namings of
+  /// PEFT-wrapped PLLaVA, llava-hf, newer transformers, and adapter-only output over
+  /// `options.base`. One LoadError lists all missing, misshapen, wrongly typed and unused tensors.
+  /// Throws LoadError, ArgumentError (options without sense).
+  static Checkpoint open(const std::filesystem::path& directory, const LoadOptions& options = {});
+
+  const ModelConfig& config() const noexcept { return config_; }
+  const LoadReport& report() const noexcept { return report_; }
+
+  /// Weights under "vision_tower", "multi_modal_projector" or "language_model". Tensors borrow the
+  /// mapped file, or are f32 copies where LoRA was merged into them.
+  WeightScope operator[](std::string_view scope) const {
+    return WeightScope(source_, std::string(scope));
+  }
+
+ private:
+  Checkpoint() = default;
+
+  ModelConfig config_;
+  LoadReport report_;
+  std::shared_ptr<const WeightSource> source_;
+};
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/checkpoint_inl.hpp"
+#endif

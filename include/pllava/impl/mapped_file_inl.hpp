@@ -1,0 +1,64 @@
+// Bodies of io/mapped_file.hpp, on POSIX mmap.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pllava/error.hpp"
+#include "pllava/io/mapped_file.hpp"
+
+namespace pllava {
+
+PLLAVA_INLINE std::shared_ptr<const MappedFile> MappedFile::open(
+    const std::filesystem::path& path) {
+  const auto fail = [&](const char* problem, int code) -> LoadError {
+    return {std::string(problem) + ": " + std::generic_category().message(code),
+            {.file = path.string(), .tensor = {}, .expected = {}, .got = {}}};
+  };
+  struct Descriptor {
+    int fd;
+    ~Descriptor() {
+      if (fd >= 0) ::close(fd);
+    }
+  };
+  // O_NONBLOCK: opening a named pipe by mistake must not wait for a writer.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.fd < 0) throw fail("cannot be opened", errno);
+  struct stat status {};
+  if (::fstat(file.fd, &status) != 0) throw fail("cannot be examined", errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw LoadError("cannot be mapped",
+                    {.file = path.string(),
+                     .tensor = {},
+                     .expected = "a regular file",
+                     .got = S_ISDIR(status.st_mode) ? "a directory" : "a special file"});
+  }
+  const auto size = static_cast<std::size_t>(status.st_size);
+  void* data = nullptr;
+  if (size != 0) {  // mmap refuses an empty range
+    data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    if (data == MAP_FAILED) throw fail("cannot be mapped", errno);
+  }
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path.string(), static_cast<const std::byte*>(data), size));
+}
+
+PLLAVA_INLINE MappedFile::~MappedFile() {
+  if (size_ != 0) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+PLLAVA_INLINE void MappedFile::release(std::size_t offset, std::size_t size) const noexcept {
+  if (offset >= size_) return;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t begin = offset / page * page;
+  const std::size_t end = offset + std::min(size, size_ - offset);
+  if (end > begin) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+}  // namespace pllava

@@ -1,0 +1,45 @@
+// A file's bytes as read-only memory, paged in by the system when touched.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "pllava/config.hpp"
+
+namespace pllava {
+
+/// A whole file mapped read-only; unmapped on destruction. Safe to read from several threads. The
+/// file must not be truncated while it is mapped (the system would end the process).
+class MappedFile {
+ public:
+  /// Maps `path`. Throws LoadError: no such file, not a regular file, no permission.
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  const std::string& path() const noexcept { return path_; }
+
+  /// Gives the pages of this range back to the system. They are read again when touched again, so
+  /// this never changes what the bytes are.
+  void release(std::size_t offset, std::size_t size) const noexcept;
+
+ private:
+  MappedFile(std::string path, const std::byte* data, std::size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+
+  std::string path_;
+  const std::byte* data_;
+  std::size_t size_;
+};
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/mapped_file_inl.hpp"
+#endif

@@ -1,0 +1,91 @@
+// What a backend is: a value that owns memory, threads or streams, and computes the verbs. Models
+// are written once over these verbs (see ops.hpp) and never learn which device runs them.
+#pragma once
+
+#include <concepts>
+#include <span>
+
+#include "pllava/core/view.hpp"
+#include "pllava/model_config.hpp"
+#include "pllava/weights.hpp"
+
+namespace pllava {
+
+/// What a weight is prepared for.
+enum class WeightRole {
+  linear,   ///< (N, K) matrices, stacked along N, for `linear` and `residual`
+  gate_up,  ///< exactly two (F, K) matrices, gate and up, for `glu`
+  table,    ///< (V, D) rows that are looked up, for `embed`
+  vector    ///< biases, norm gains, position tables: kept in f32
+};
+
+/// Attention heads of one layer; a qkv row is [query·dim | kv·dim | kv·dim].
+struct Heads {
+  Index query = 1;
+  Index kv = 1;
+  Index dim = 1;
+  Index qkv_width() const noexcept { return (query + 2 * kv) * dim; }
+};
+
+enum class Mask { none, causal };
+
+/// Which rows a call works on. Without a cache, the rows are `batch` independent sequences of equal
+/// length. With one, they follow `past` rows (1, i32, in backend memory); `bound` is a host-side
+/// upper bound of past + rows, for grids and buffers.
+struct Sequence {
+  View past;
+  Index bound = 0;
+  Index batch = 1;
+};
+
+/// y = act(x · Wᵀ + b)
+template <class B>
+struct Linear {
+  typename B::Weight weight;  // (O, I)
+  typename B::Weight bias;    // (O) or absent
+  Index out = 0;
+  Index in = 0;
+};
+
+enum class NormKind { layer, rms };
+
+/// LayerNorm (with bias) or RMSNorm (without), statistics in f32.
+template <class B>
+struct Norm {
+  NormKind kind = NormKind::layer;
+  typename B::Weight gain;  // (D)
+  typename B::Weight bias;  // (D) or absent
+  float eps = 1e-5f;
+};
+
+/// Rotary positions: row p holds cos then sin of p · theta^(-2i/dim), i < dim/2.
+template <class B>
+struct Rope {
+  typename B::Weight table;  // (context, dim)
+};
+
+/// The required members. Fused verbs (`residual`, `glu`) are optional; ops composes them otherwise.
+template <class B>
+concept Backend = requires(B& be, View v, Shape s, DType t, Index n,
+                           std::span<const HostTensor> parts, const typename B::Weight& w,
+                           typename B::KvLayer& kv, const Linear<B>& linear, const Norm<B>& norm,
+                           const Rope<B>* rope, Sequence seq, Heads heads, Grid g) {
+  { be.allocate(n) } -> std::convertible_to<std::shared_ptr<void>>;
+  { be.scratch(s, t) } -> std::same_as<View>;
+  be.scope();
+  { be.activation_dtype() } -> std::same_as<DType>;
+  { be.prepare(parts, WeightRole::linear) } -> std::same_as<typename B::Weight>;
+  { be.make_kv(heads, n) } -> std::same_as<typename B::KvLayer>;
+  be.upload(v, static_cast<const void*>(nullptr));
+  be.download(static_cast<void*>(nullptr), v);
+  be.linear(v, v, linear, Activation::none);
+  be.norm(v, v, norm);
+  be.attend(v, v, heads, rope, &kv, seq, Mask::causal);
+  be.embed(v, v, w);
+  be.patchify(v, v, n);
+  be.add_positions(v, v, w, w, n);
+  be.select_patches(v, v, n);
+  be.pool3d(v, v, g, g, PoolKind::average);
+};
+
+}  // namespace pllava

@@ -1,0 +1,164 @@
+// The verbs. Each checks shapes once, says what it computes, and holds the composition that is used
+// where a backend does not fuse. Models call these and nothing else.
+#pragma once
+
+#include <string>
+
+#include "pllava/core/backend.hpp"
+
+namespace pllava::ops {
+
+namespace detail {
+
+inline void require(bool ok, const char* op, const std::string& expected, const View& got) {
+  if (!ok) throw ShapeError(op, "expected " + expected + ", got " + got.shape.str());
+}
+
+inline std::string rows_by(Index n, Index d) {
+  return "(" + std::to_string(n) + ", " + std::to_string(d) + ")";
+}
+
+inline void require_rows(const char* op, const View& v, Index n, Index d) {
+  require(v.rows() == n && v.cols() == d, op, rows_by(n, d), v);
+}
+
+}  // namespace detail
+
+/// y = act(x · Wᵀ + b);  x (N, I), y (N, O).
+template <Backend B>
+void linear(B& be, View y, View x, const Linear<B>& w, Activation act = Activation::none) {
+  detail::require_rows("linear x", x, x.rows(), w.in);
+  detail::require_rows("linear y", y, x.rows(), w.out);
+  if (x.rows() > 0) be.linear(y, x, w, act);
+}
+
+/// y = norm(x) row by row;  x (N, D) f32, y (N, D).
+template <Backend B>
+void norm(B& be, View y, View x, const Norm<B>& n) {
+  detail::require_rows("norm", y, x.rows(), x.cols());
+  if (x.rows() > 0) be.norm(y, x, n);
+}
+
+/// x += y · Wᵀ + b, then h = next(x) if `next` is given;  x (N, D) f32, h (N, D), y (N, I).
+template <Backend B>
+void residual(B& be, View x, View h, View y, const Linear<B>& w, const Norm<B>* next) {
+  detail::require_rows("residual y", y, x.rows(), w.in);
+  detail::require_rows("residual x", x, x.rows(), w.out);
+  if (x.rows() == 0) return;
+  if constexpr (requires { be.residual(x, y, w); }) {
+    be.residual(x, y, w);
+  } else {
+    auto scope = be.scope();
+    View branch = be.scratch(x.shape, DType::f32);
+    be.linear(branch, y, w, Activation::none);
+    be.add(x, branch);
+  }
+  if (next != nullptr) norm(be, h, x, *next);
+}
+
+/// g = act(h · Wgᵀ) · (h · Wuᵀ);  h (N, D), g (N, F), weight packed from gate and up.
+template <Backend B>
+void glu(B& be, View g, View h, const Linear<B>& gate_up, Activation act) {
+  detail::require_rows("glu h", h, g.rows(), gate_up.in);
+  detail::require_rows("glu g", g, g.rows(), gate_up.out);
+  if (g.rows() == 0) return;
+  if constexpr (requires { be.glu(g, h, gate_up, act); }) {
+    be.glu(g, h, gate_up, act);
+  } else {
+    auto scope = be.scope();
+    View both = be.scratch({g.rows(), 2 * g.cols()}, DType::f32);
+    be.linear(both, h, gate_up, Activation::none);
+    be.act_mul(g, both, act);
+  }
+}
+
+/// o = softmax(q·kᵀ/√dim + mask)·v per head;  qkv (N, (Hq+2·Hkv)·dim).
+/// With `rope`, queries and keys are rotated by their positions; with `kv`, keys and values are
+/// appended first. o (M, Hq·dim) with M ≤ N holds the outputs of the last M rows only; M = 0
+/// appends.
+template <Backend B>
+void attend(B& be, View o, View qkv, const Heads& heads, const Rope<B>* rope,
+            typename B::KvLayer* kv, const Sequence& seq, Mask mask) {
+  detail::require_rows("attend qkv", qkv, qkv.rows(), heads.qkv_width());
+  detail::require(o.rows() <= qkv.rows() && o.cols() == heads.query * heads.dim, "attend o",
+                  detail::rows_by(qkv.rows(), heads.query * heads.dim) + " or fewer rows", o);
+  detail::require(seq.batch > 0 && qkv.rows() % seq.batch == 0, "attend qkv",
+                  "a multiple of " + std::to_string(seq.batch) + " rows", qkv);
+  be.attend(o, qkv, heads, rope, kv, seq, mask);
+}
+
+/// x[n] = table[ids[n]];  ids (N) i32 in backend memory, x (N, D) f32.
+template <Backend B>
+void embed(B& be, View x, View ids, const typename B::Weight& table) {
+  detail::require_rows("embed", x, ids.shape.count(), x.cols());
+  be.embed(x, ids, table);
+}
+
+/// Patches as rows of a matrix;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
+template <Backend B>
+void patchify(B& be, View y, View pixels, Index patch) {
+  const Index side = pixels.shape[2] / patch;
+  detail::require_rows("patchify", y, pixels.shape[0] * side * side, 3 * patch * patch);
+  be.patchify(y, pixels, patch);
+}
+
+/// x[t, 0] = cls + pos[0], x[t, 1+p] = patches[t, p] + pos[1+p];  patches (T·P, D), x (T·(P+1), D).
+template <Backend B>
+void add_positions(B& be, View x, View patches, const typename B::Weight& cls,
+                   const typename B::Weight& positions, Index per_frame) {
+  detail::require_rows("add_positions", x, patches.rows() / per_frame * (per_frame + 1),
+                       patches.cols());
+  be.add_positions(x, patches, cls, positions, per_frame);
+}
+
+/// y[t, p] = x[t, 1+p]: drops the class token;  x (T·(P+1), D) f32, y (T·P, D).
+template <Backend B>
+void select_patches(B& be, View y, View x, Index per_frame) {
+  detail::require_rows("select_patches", y, x.rows() / (per_frame + 1) * per_frame, x.cols());
+  be.select_patches(y, x, per_frame);
+}
+
+/// Adaptive pooling; window i of an axis covers floor(i·in/out) to ceil((i+1)·in/out).
+/// x (T·H·W, D), y (t·h·w, D).
+template <Backend B>
+void pool3d(B& be, View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+  detail::require_rows("pool3d x", x, in.count(), x.cols());
+  detail::require_rows("pool3d y", y, out.count(), x.cols());
+  be.pool3d(y, x, in, out, kind);
+}
+
+/// Runs one decode step. A backend that can, records `body` once and replays it; so the body may
+/// neither allocate, nor read device data on the host, nor branch on it.
+template <Backend B, class Body>
+void step(B& be, const Sequence& seq, Body&& body) {
+  if constexpr (requires { be.step(seq, body); })
+    be.step(seq, std::forward<Body>(body));
+  else
+    std::forward<Body>(body)();
+}
+
+/// Loads a matrix (out, in) and, where `bias` is named, its bias from a scope.
+template <Backend B>
+Linear<B> load_linear(B& be, const WeightScope& scope, Index out, Index in, bool bias) {
+  const HostTensor w = scope.tensor("weight", {out, in});
+  Linear<B> linear{be.prepare({&w, 1}, WeightRole::linear), {}, out, in};
+  if (bias) {
+    const HostTensor b = scope.tensor("bias", {out});
+    linear.bias = be.prepare({&b, 1}, WeightRole::vector);
+  }
+  return linear;
+}
+
+/// Loads a norm of width `d`: LayerNorm has a bias, RMSNorm none.
+template <Backend B>
+Norm<B> load_norm(B& be, const WeightScope& scope, Index d, NormKind kind, float eps) {
+  const HostTensor gain = scope.tensor("weight", {d});
+  Norm<B> norm{kind, be.prepare({&gain, 1}, WeightRole::vector), {}, eps};
+  if (kind == NormKind::layer) {
+    const HostTensor bias = scope.tensor("bias", {d});
+    norm.bias = be.prepare({&bias, 1}, WeightRole::vector);
+  }
+  return norm;
+}
+
+}  // namespace pllava::ops

@@ -1,0 +1,112 @@
+// The CPU backend: packed weights, a thread pool, kernels for the instruction set found at run
+// time.
+//
+// f32: everything in f32. bf16: weights, keys, values and the inputs of matrix products in bf16,
+// accumulation, softmax, norms and the residual stream in f32.
+// Results do not depend on the number of threads: no sum is split between them.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "pllava/core/backend.hpp"
+#include "pllava/cpu/arena.hpp"
+#include "pllava/cpu/kernels.hpp"
+#include "pllava/cpu/thread_pool.hpp"
+
+namespace pllava::cpu {
+
+struct BackendOptions {
+  DType dtype = DType::f32;  ///< f32 or bf16
+  Index threads = 0;         ///< 0: one per hardware thread
+  Isa isa = detect_isa();    ///< may be forced down
+};
+
+/// A prepared weight; copies share the memory.
+struct Weight {
+  DType dtype = DType::f32;
+  Index rows = 0;  ///< N, for `linear` before padding to whole panels
+  Index cols = 0;  ///< K
+  std::shared_ptr<const void> data;
+  explicit operator bool() const noexcept { return data != nullptr; }
+  const float* floats() const noexcept { return static_cast<const float*>(data.get()); }
+};
+
+/// Keys and values of one layer, per kv head, laid out as the panels of a matrix product:
+/// keys [head][position/32][dim][32], values [head][dim/32][position][32], pairs along dim and
+/// along position in bf16.
+struct KvLayer {
+  Index capacity = 0;  ///< positions, a multiple of 32
+  std::shared_ptr<void> keys, values;
+};
+
+/// Threads: belongs to one thread at a time. `fork` makes another for a second thread, over the
+/// same pool.
+class Backend {
+ public:
+  using Weight = cpu::Weight;
+  using KvLayer = cpu::KvLayer;
+  using Linear = pllava::Linear<Backend>;
+
+  /// Throws ArgumentError for another dtype than f32 and bf16.
+  explicit Backend(const BackendOptions& options = {});
+  Backend fork() const;
+
+  const BackendOptions& options() const noexcept { return options_; }
+  const char* isa_name() const noexcept { return kernels_->name; }
+  ThreadPool& pool() noexcept { return *pool_; }
+  DType activation_dtype() const noexcept { return options_.dtype; }
+
+  std::shared_ptr<void> allocate(Index bytes) { return aligned_memory(bytes, "a tensor"); }
+  Arena::Scope scope() { return Arena::Scope(*arena_); }
+  View scratch(const Shape& shape, DType dtype) {
+    return {arena_->allocate(shape.count() * size_of(dtype)), dtype, shape};
+  }
+  void upload(View dst, const void* src) { copy(dst.data, src, dst.bytes()); }
+  void download(void* dst, View src) { copy(dst, src.data, src.bytes()); }
+
+  Weight prepare(std::span<const HostTensor> parts, WeightRole role);
+  KvLayer make_kv(const Heads& heads, Index capacity);
+
+  void linear(View y, View x, const Linear& w, Activation act);
+  void residual(View x, View y, const Linear& w);
+  void glu(View g, View h, const Linear& gate_up, Activation act);
+  void norm(View y, View x, const Norm<Backend>& n);
+  void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
+              const Sequence& seq, Mask mask);
+  void embed(View x, View ids, const Weight& table);
+  void patchify(View y, View pixels, Index patch);
+  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+                     Index per_frame);
+  void select_patches(View y, View x, Index per_frame);
+  void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind);
+
+ private:
+  struct Packed;  // the left operand of a product, in tiles
+
+  Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool);
+  static void copy(void* dst, const void* src, Index bytes);
+  void read_row(float* dst, View x, Index row) const;
+  void write_row(View y, Index row, const float* src) const;
+  Packed pack(View x, DType dtype);
+  template <class Epilogue>
+  void multiply(View x, const Weight& w, const Epilogue& epilogue);
+  template <class T>
+  void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer& kv,
+                 Index past, Index batch_rows, Index batch_index, Mask mask);
+  template <class T>
+  void append(View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer& kv, Index past,
+              Index first_row, Index rows);
+
+  BackendOptions options_;
+  const Kernels* kernels_;
+  std::shared_ptr<ThreadPool> pool_;
+  std::unique_ptr<Arena> arena_ = std::make_unique<Arena>();
+};
+
+}  // namespace pllava::cpu
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/cpu_attention_inl.hpp"
+#include "pllava/impl/cpu_backend_inl.hpp"
+#endif

@@ -1,0 +1,26 @@
+// Instruction sets that the CPU kernels are built for, and the choice among them at run time.
+#pragma once
+
+#include "pllava/config.hpp"
+
+namespace pllava::cpu {
+
+/// In increasing order of what is required of the machine.
+enum class Isa { portable, avx2, avx512, avx512_bf16 };
+
+/// The best one this machine can run.
+inline Isa detect_isa() noexcept {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq");
+  if (avx512 && __builtin_cpu_supports("avx512bf16")) return Isa::avx512_bf16;
+  if (avx512) return Isa::avx512;
+  if (avx2) return Isa::avx2;
+#endif
+  return Isa::portable;
+}
+
+}  // namespace pllava::cpu

@@ -1,0 +1,112 @@
+// A fixed number of threads that sleep when there is nothing to do.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "pllava/config.hpp"
+
+namespace pllava::cpu {
+
+/// Runs indexed tasks on the calling thread and `threads - 1` others.
+/// Threads: any thread may call `run`; if the pool is busy, the caller does its tasks alone, so
+/// several sessions can share a pool without waiting for each other or oversubscribing the machine.
+class ThreadPool {
+ public:
+  /// `threads` 0 means one per hardware thread.
+  explicit ThreadPool(Index threads = 0) {
+    if (threads <= 0) threads = static_cast<Index>(std::thread::hardware_concurrency());
+    for (Index i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  }
+
+  ~ThreadPool() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& t : workers_) t.join();
+  }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  Index size() const noexcept { return static_cast<Index>(workers_.size()) + 1; }
+
+  /// Calls task(i) once for every i in [0, count), in any order, on any thread of the pool; returns
+  /// when all are done. Rethrows the first exception of a task.
+  template <class Task>
+  void run(Index count, const Task& task) {
+    std::unique_lock busy(busy_, std::defer_lock);
+    if (count <= 1 || workers_.empty() || !busy.try_lock()) {
+      for (Index i = 0; i < count; ++i) task(i);
+      return;
+    }
+    Job job{[](const void* t, Index i) { (*static_cast<const Task*>(t))(i); }, &task, count};
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = &job;
+      ++generation_;
+    }
+    wake_.notify_all();
+    job.help();
+    {
+      std::unique_lock lock(mutex_);
+      job_ = nullptr;
+      idle_.wait(lock, [&] { return active_ == 0; });
+    }
+    if (job.error) std::rethrow_exception(job.error);
+  }
+
+ private:
+  struct Job {
+    void (*call)(const void*, Index);
+    const void* task;
+    Index count;
+    std::atomic<Index> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error{};
+
+    void help() {
+      for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+        try {
+          call(task, i);
+        } catch (...) {
+          if (!failed.exchange(true)) error = std::current_exception();
+          next.store(count);
+        }
+      }
+    }
+  };
+
+  void work() {
+    std::uint64_t seen = 0;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && generation_ != seen); });
+      if (stopping_) return;
+      seen = generation_;
+      Job* job = job_;
+      ++active_;
+      lock.unlock();
+      job->help();
+      lock.lock();
+      if (--active_ == 0) idle_.notify_one();
+    }
+  }
+
+  std::mutex busy_;   // held by the thread whose job runs
+  std::mutex mutex_;  // guards the following
+  std::condition_variable wake_, idle_;
+  Job* job_ = nullptr;
+  std::uint64_t generation_ = 0;
+  Index active_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace pllava::cpu

@@ -1,0 +1,357 @@
+// CPU backend: packing of weights, matrix products with fused epilogues, row-wise verbs.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "pllava/cpu/backend.hpp"
+
+namespace pllava::cpu {
+
+PLLAVA_INLINE Backend::Backend(const BackendOptions& options)
+    : Backend(options, std::make_shared<ThreadPool>(options.threads)) {}
+
+PLLAVA_INLINE Backend::Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool)
+    : options_(options),
+      kernels_(&kernels(std::min(options.isa, detect_isa()))),
+      pool_(std::move(pool)) {
+  if (options.dtype != DType::f32 && options.dtype != DType::bf16)
+    throw ArgumentError("the CPU backend computes in f32 or bf16, not in " +
+                        std::string(name_of(options.dtype)));
+}
+
+PLLAVA_INLINE Backend Backend::fork() const {
+  return Backend(options_, pool_);
+}
+
+PLLAVA_INLINE void Backend::copy(void* dst, const void* src, Index bytes) {
+  if (bytes > 0) std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+}
+
+PLLAVA_INLINE void Backend::read_row(float* dst, View x, Index row) const {
+  const Index d = x.cols();
+  if (x.dtype == DType::bf16)
+    kernels_->bf16_to_float(dst, x.as<bf16>() + row * d, d);
+  else
+    copy(dst, x.as<float>() + row * d, d * 4);
+}
+
+PLLAVA_INLINE void Backend::write_row(View y, Index row, const float* src) const {
+  const Index d = y.cols();
+  if (y.dtype == DType::bf16)
+    kernels_->float_to_bf16(y.as<bf16>() + row * d, src, d);
+  else
+    copy(y.as<float>() + row * d, src, d * 4);
+}
+
+// ---- weights ------------------------------------------------------------------------------------
+
+namespace detail {
+
+/// Row `r` of a 2-D host tensor as floats.
+PLLAVA_INLINE void host_row(float* dst, const HostTensor& t, Index r, Index cols) {
+  for (Index i = 0; i < cols; ++i) dst[i] = load_float(t.data, t.dtype, r * cols + i);
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
+  Weight w;
+  if (role == WeightRole::vector) {  // concatenated, f32
+    for (const HostTensor& p : parts) w.cols += p.shape.count();
+    w.rows = 1;
+    auto memory = aligned_memory(w.cols * 4, "a weight");
+    auto* out = static_cast<float*>(memory.get());
+    for (const HostTensor& p : parts)
+      for (Index i = 0; i < p.shape.count(); ++i) *out++ = load_float(p.data, p.dtype, i);
+    w.data = std::move(memory);
+    return w;
+  }
+  w.dtype = options_.dtype;
+  w.cols = parts[0].shape[1];
+  for (const HostTensor& p : parts) w.rows += p.shape[0];
+  const Index K = w.cols;
+  if (role == WeightRole::table) {
+    auto memory = aligned_memory(w.rows * K * size_of(w.dtype), "an embedding table");
+    const View table{memory.get(), w.dtype, {w.rows, K}};
+    pool_->run((w.rows + 255) / 256, [&](Index block) {
+      std::vector<float> row(static_cast<std::size_t>(K));
+      for (Index r = block * 256; r < std::min(w.rows, block * 256 + 256); ++r) {
+        detail::host_row(row.data(), parts[0], r, K);
+        write_row(table, r, row.data());
+      }
+    });
+    w.data = std::move(memory);
+    return w;
+  }
+  // Panels of 32 output columns. A gate_up panel is 16 gate and 16 up columns, so that one tile
+  // holds both factors of 16 outputs.
+  const Index F = w.rows / 2;
+  const Index panels =
+      role == WeightRole::gate_up ? (F + kPanel / 2 - 1) / (kPanel / 2) : (w.rows + kPanel - 1) / kPanel;
+  const bool pairs = w.dtype == DType::bf16;
+  const Index depth = pairs ? (K + 1) / 2 * 2 : K;
+  auto memory = aligned_memory(panels * kPanel * depth * size_of(w.dtype), "a weight matrix");
+  const auto locate = [&](Index panel, Index column) -> std::pair<const HostTensor*, Index> {
+    if (role == WeightRole::gate_up) {
+      const Index row = panel * (kPanel / 2) + column % (kPanel / 2);
+      return {row < F ? &parts[column < kPanel / 2 ? 0 : 1] : nullptr, row};
+    }
+    Index row = panel * kPanel + column;
+    for (const HostTensor& p : parts) {
+      if (row < p.shape[0]) return {&p, row};
+      row -= p.shape[0];
+    }
+    return {nullptr, 0};
+  };
+  pool_->run(panels, [&](Index panel) {
+    std::vector<float> row(static_cast<std::size_t>(K));
+    for (Index n = 0; n < kPanel; ++n) {
+      const auto [part, r] = locate(panel, n);
+      if (part == nullptr)
+        std::fill(row.begin(), row.end(), 0.0f);
+      else
+        detail::host_row(row.data(), *part, r, K);
+      if (pairs) {
+        auto* out = static_cast<bf16*>(memory.get()) + panel * kPanel * depth;
+        for (Index k = 0; k < depth; ++k)
+          out[(k / 2 * kPanel + n) * 2 + k % 2] =
+              k < K ? from_float<bf16>(row[static_cast<std::size_t>(k)]) : bf16{};
+      } else {
+        auto* out = static_cast<float*>(memory.get()) + panel * kPanel * depth;
+        for (Index k = 0; k < K; ++k) out[k * kPanel + n] = row[static_cast<std::size_t>(k)];
+      }
+    }
+  });
+  w.data = std::move(memory);
+  return w;
+}
+
+// ---- products -----------------------------------------------------------------------------------
+
+struct Backend::Packed {
+  Index tile_rows;  // rows of a full tile
+  Index tiles;
+  Index stride;  // bytes from one tile to the next
+  const std::byte* data;
+};
+
+/// Rows of x into tiles [k][row] (f32) or [k/2][row][2] (bf16), zero-padded.
+PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
+  const Index M = x.rows(), K = x.cols(), depth = dtype == DType::bf16 ? (K + 1) / 2 * 2 : K;
+  const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
+  Packed packed{tile_rows, (M + tile_rows - 1) / tile_rows, tile_rows * depth * size_of(dtype),
+                nullptr};
+  auto* out = static_cast<std::byte*>(arena_->allocate(packed.tiles * packed.stride));
+  packed.data = out;
+  pool_->run(packed.tiles, [&](Index t) {
+    std::byte* tile = out + t * packed.stride;
+    const Index rows = std::min(tile_rows, M - t * tile_rows);
+    const Index mr = kernels_->packed_rows(rows);
+    if (dtype == DType::bf16) {
+      auto* dst = reinterpret_cast<std::uint32_t*>(tile);  // pairs
+      std::vector<bf16> converted;
+      for (Index r = 0; r < mr; ++r) {
+        if (r >= rows) {
+          for (Index k = 0; k < depth / 2; ++k) dst[k * mr + r] = 0;
+          continue;
+        }
+        const bf16* src = x.as<bf16>() + (t * tile_rows + r) * K;
+        if (x.dtype == DType::f32) {
+          converted.resize(static_cast<std::size_t>(K));
+          kernels_->float_to_bf16(converted.data(), x.as<float>() + (t * tile_rows + r) * K, K);
+          src = converted.data();
+        }
+        for (Index k = 0; k < K / 2; ++k) std::memcpy(&dst[k * mr + r], src + 2 * k, 4);
+        if (K % 2 != 0) dst[K / 2 * mr + r] = src[K - 1].bits;
+      }
+    } else {
+      auto* dst = reinterpret_cast<float*>(tile);
+      std::vector<float> row(static_cast<std::size_t>(K));
+      for (Index r = 0; r < mr; ++r) {
+        if (r < rows) read_row(row.data(), x, t * tile_rows + r);
+        for (Index k = 0; k < K; ++k)
+          dst[k * mr + r] = r < rows ? row[static_cast<std::size_t>(k)] : 0.0f;
+      }
+    }
+  });
+  return packed;
+}
+
+/// Computes x · Wᵀ tile by tile; epilogue(first row, rows, panel, tile of 32 columns) takes it from
+/// there. A task is two panels over all rows: they stay in the second-level cache while the tiles
+/// of x stream by, and each tile is read once for both.
+template <class Epilogue>
+void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
+  auto scope = this->scope();
+  const Packed a = pack(x, w.dtype);
+  const Index M = x.rows(), K = w.cols;
+  const bool pairs = w.dtype == DType::bf16;
+  const Index depth = pairs ? (K + 1) / 2 * 2 : K;
+  const Index panels = w.rows;  // set by the callers to the number of panels
+  const Index per_task = 2;
+  pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
+    alignas(64) float tile[16 * kPanel];
+    for (Index t = 0; t < a.tiles; ++t) {
+      const Index rows = std::min(a.tile_rows, M - t * a.tile_rows);
+      const Index mr = kernels_->packed_rows(rows);
+      const std::byte* left = a.data + t * a.stride;
+      for (Index p = task * per_task; p < std::min(panels, (task + 1) * per_task); ++p) {
+        if (pairs)
+          kernels_->tile_bf16(mr, reinterpret_cast<const bf16*>(left),
+                              static_cast<const bf16*>(w.data.get()) + p * kPanel * depth,
+                              depth / 2, tile);
+        else
+          kernels_->tile_f32(mr, reinterpret_cast<const float*>(left),
+                             static_cast<const float*>(w.data.get()) + p * kPanel * depth, depth,
+                             tile);
+        epilogue(t * a.tile_rows, rows, p, tile);
+      }
+    }
+  });
+}
+
+namespace detail {
+
+/// The weight as `multiply` wants it: rows replaced by the number of panels.
+PLLAVA_INLINE Weight as_panels(const Weight& w, Index columns_per_panel, Index columns) {
+  Weight v = w;
+  v.rows = (columns + columns_per_panel - 1) / columns_per_panel;
+  return v;
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE void Backend::linear(View y, View x, const Linear& w, Activation act) {
+  const Index O = w.out;
+  const float* bias = w.bias ? w.bias.floats() : nullptr;
+  multiply(x, detail::as_panels(w.weight, kPanel, O),
+           [&](Index row, Index rows, Index panel, float* tile) {
+             const Index first = panel * kPanel, n = std::min(kPanel, O - first);
+             for (Index r = 0; r < rows; ++r) {
+               float* line = tile + r * kPanel;
+               if (bias != nullptr) kernels_->add(line, bias + first, n);
+               kernels_->activate(line, n, act);
+               if (y.dtype == DType::bf16)
+                 kernels_->float_to_bf16(y.as<bf16>() + (row + r) * O + first, line, n);
+               else
+                 copy(y.as<float>() + (row + r) * O + first, line, n * 4);
+             }
+           });
+}
+
+PLLAVA_INLINE void Backend::residual(View x, View y, const Linear& w) {
+  const Index O = w.out;
+  const float* bias = w.bias ? w.bias.floats() : nullptr;
+  multiply(y, detail::as_panels(w.weight, kPanel, O),
+           [&](Index row, Index rows, Index panel, float* tile) {
+             const Index first = panel * kPanel, n = std::min(kPanel, O - first);
+             for (Index r = 0; r < rows; ++r) {
+               float* line = tile + r * kPanel;
+               if (bias != nullptr) kernels_->add(line, bias + first, n);
+               kernels_->add(x.as<float>() + (row + r) * O + first, line, n);
+             }
+           });
+}
+
+PLLAVA_INLINE void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
+  const Index F = gate_up.out, half = kPanel / 2;
+  multiply(h, detail::as_panels(gate_up.weight, half, F),
+           [&](Index row, Index rows, Index panel, float* tile) {
+             const Index first = panel * half, n = std::min(half, F - first);
+             for (Index r = 0; r < rows; ++r) {
+               float* line = tile + r * kPanel;
+               kernels_->act_mul(line, line + half, n, act);
+               if (g.dtype == DType::bf16)
+                 kernels_->float_to_bf16(g.as<bf16>() + (row + r) * F + first, line, n);
+               else
+                 copy(g.as<float>() + (row + r) * F + first, line, n * 4);
+             }
+           });
+}
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+PLLAVA_INLINE void Backend::norm(View y, View x, const Norm<Backend>& n) {
+  const Index D = x.cols(), block = 16;
+  pool_->run((x.rows() + block - 1) / block, [&](Index b) {
+    std::vector<float> out(static_cast<std::size_t>(D));
+    for (Index r = b * block; r < std::min(x.rows(), (b + 1) * block); ++r) {
+      kernels_->norm(out.data(), x.as<float>() + r * D, n.gain.floats(),
+                     n.bias ? n.bias.floats() : nullptr, n.eps, D, n.kind == NormKind::rms);
+      write_row(y, r, out.data());
+    }
+  });
+}
+
+PLLAVA_INLINE void Backend::embed(View x, View ids, const Weight& table) {
+  const View rows{const_cast<void*>(table.data.get()), table.dtype, {table.rows, table.cols}};
+  for (Index n = 0; n < x.rows(); ++n)
+    read_row(x.as<float>() + n * x.cols(), rows, ids.as<std::int32_t>()[n]);
+}
+
+PLLAVA_INLINE void Backend::patchify(View y, View pixels, Index patch) {
+  const Index S = pixels.shape[2], side = S / patch, width = 3 * patch * patch;
+  pool_->run(y.rows(), [&](Index row) {
+    const Index t = row / (side * side), py = row / side % side, px = row % side;
+    std::vector<float> line(static_cast<std::size_t>(width));
+    float* out = line.data();
+    for (Index c = 0; c < 3; ++c)
+      for (Index i = 0; i < patch; ++i, out += patch)
+        copy(out, pixels.as<float>() + ((t * 3 + c) * S + py * patch + i) * S + px * patch,
+             patch * 4);
+    write_row(y, row, line.data());
+  });
+}
+
+PLLAVA_INLINE void Backend::add_positions(View x, View patches, const Weight& cls,
+                                          const Weight& positions, Index per_frame) {
+  const Index D = x.cols();
+  pool_->run(x.rows() / (per_frame + 1), [&](Index t) {
+    for (Index p = 0; p <= per_frame; ++p) {
+      float* row = x.as<float>() + (t * (per_frame + 1) + p) * D;
+      if (p == 0)
+        copy(row, cls.floats(), D * 4);
+      else
+        read_row(row, patches, t * per_frame + p - 1);
+      kernels_->add(row, positions.floats() + p * D, D);
+    }
+  });
+}
+
+PLLAVA_INLINE void Backend::select_patches(View y, View x, Index per_frame) {
+  for (Index r = 0; r < y.rows(); ++r)
+    write_row(y, r, x.as<float>() + (r + r / per_frame + 1) * x.cols());
+}
+
+PLLAVA_INLINE void Backend::pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+  const Index D = x.cols();
+  const auto begin = [](Index i, Index n, Index m) { return i * n / m; };
+  const auto end = [](Index i, Index n, Index m) { return ((i + 1) * n + m - 1) / m; };
+  pool_->run(out.count(), [&](Index row) {
+    const Index i = row / (out.h * out.w), j = row / out.w % out.h, k = row % out.w;
+    std::vector<float> total(static_cast<std::size_t>(D)), line(static_cast<std::size_t>(D));
+    Index count = 0;
+    for (Index t = begin(i, in.t, out.t); t < end(i, in.t, out.t); ++t)
+      for (Index h = begin(j, in.h, out.h); h < end(j, in.h, out.h); ++h)
+        for (Index w = begin(k, in.w, out.w); w < end(k, in.w, out.w); ++w, ++count) {
+          read_row(line.data(), x, (t * in.h + h) * in.w + w);
+          if (count == 0) {
+            total = line;
+          } else if (kind == PoolKind::average) {
+            kernels_->add(total.data(), line.data(), D);
+          } else {
+            for (std::size_t d = 0; d < line.size(); ++d) total[d] = std::max(total[d], line[d]);
+          }
+        }
+    if (kind == PoolKind::average)
+      for (float& v : total) v /= static_cast<float>(count);
+    write_row(y, row, total.data());
+  });
+}
+
+}  // namespace pllava::cpu

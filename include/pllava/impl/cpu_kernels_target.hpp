@@ -1,0 +1,349 @@
+// The kernels themselves, written once over GCC vector types. cpu_kernels_inl.hpp includes this
+// file once per instruction set, inside a namespace and a target region, with PLLAVA_LANES set (and
+// PLLAVA_DPBF16 where the machine multiplies bf16 pairs). No include guard on purpose.
+
+constexpr Index W = PLLAVA_LANES;  // floats in a vector
+using vf = float __attribute__((vector_size(PLLAVA_LANES * 4)));
+using vi = std::int32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using vh = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 2)));
+
+PLLAVA_VECTOR vf splat(float v) {
+  return v - vf{};
+}
+PLLAVA_VECTOR vf load(const float* p) {
+  vf v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PLLAVA_VECTOR void store(float* p, vf v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+PLLAVA_VECTOR vf as_float(vi v) {
+  vf f;
+  __builtin_memcpy(&f, &v, sizeof f);
+  return f;
+}
+PLLAVA_VECTOR vi as_int(vf v) {
+  vi i;
+  __builtin_memcpy(&i, &v, sizeof i);
+  return i;
+}
+PLLAVA_VECTOR vf load(const bf16* p) {
+  vh h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return as_float(__builtin_convertvector(h, vi) << 16);
+}
+PLLAVA_VECTOR void store(bf16* p, vf v) {
+  const vi u = as_int(v);
+  vi rounded = u + 0x7fff + ((u >> 16) & 1);
+  const vi is_nan = (u & 0x7fffffff) > 0x7f800000;
+  rounded = (is_nan & (u | 0x400000)) | (~is_nan & rounded);
+  const vh h = __builtin_convertvector((rounded >> 16) & 0xffff, vh);
+  __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
+}
+PLLAVA_VECTOR vf select(vi mask, vf a, vf b) {
+  return as_float((mask & as_int(a)) | (~mask & as_int(b)));
+}
+PLLAVA_VECTOR float sum(vf v) {
+  float s = 0;
+  for (Index i = 0; i < W; ++i) s += v[i];
+  return s;
+}
+
+/// exp(x), relative error about 1e-7; 0 below -87.3, clamped above 88.3.
+PLLAVA_VECTOR vf exp(vf x) {
+  const vi tiny = x < -87.3f;
+  x = select(x > 88.3f, splat(88.3f), x);
+  x = select(tiny, vf{}, x);
+  const vf shifted = x * 1.44269504f + 12582912.0f;  // 1.5 · 2^23: rounds to an integer
+  const vf n = shifted - 12582912.0f;
+  const vf r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const vi exponent = (as_int(shifted) - 0x4b400000 + 127) << 23;
+  return select(tiny, vf{}, p * as_float(exponent));
+}
+
+/// erf(x), absolute error about 1e-7: series for |x| < 1, continued by 1 - exp(-x²)·P(1/(1+px)).
+PLLAVA_VECTOR vf erf(vf x) {
+  const vf a = select(x < 0.0f, -x, x);
+  const vf s = x * x;
+  vf near = s * 7.853861353e-5f - 8.010193625e-4f;
+  near = near * s + 5.188327685e-3f;
+  near = near * s - 2.685381193e-2f;
+  near = near * s + 1.128358514e-1f;
+  near = near * s - 3.761262582e-1f;
+  near = (near * s + 1.128379165f) * x;
+  const vf t = 1.0f / (a * 0.5f + 1.0f);
+  vf q = t * 0.17087277f - 0.82215223f;  // erfc(a) = t·exp(-a² + Q(t)), after Chebyshev fitting
+  q = q * t + 1.48851587f;
+  q = q * t - 1.13520398f;
+  q = q * t + 0.27886807f;
+  q = q * t - 0.18628806f;
+  q = q * t + 0.09678418f;
+  q = q * t + 0.37409196f;
+  q = q * t + 1.00002368f;
+  q = q * t - 1.26551223f;
+  const vf far = 1.0f - t * exp(q - s);
+  return select(a < 1.0f, near, select(x < 0.0f, -far, far));
+}
+
+PLLAVA_VECTOR vf apply(Activation act, vf x) {
+  switch (act) {
+    case Activation::none: return x;
+    case Activation::quick_gelu: return x / (1.0f + exp(x * -1.702f));
+    case Activation::silu: return x / (1.0f + exp(-x));
+    case Activation::gelu: return x * 0.5f * (1.0f + erf(x * 0.70710678f));
+  }
+  return x;
+}
+
+/// Calls f(vector index) over n elements; the tail goes through a padded copy by the caller's f.
+struct Tail {
+  float data[PLLAVA_LANES] = {};
+};
+PLLAVA_VECTOR vf load_part(const float* p, Index n) {
+  Tail t;
+  for (Index i = 0; i < n; ++i) t.data[i] = p[i];
+  return load(t.data);
+}
+PLLAVA_VECTOR void store_part(float* p, vf v, Index n) {
+  Tail t;
+  store(t.data, v);
+  for (Index i = 0; i < n; ++i) p[i] = t.data[i];
+}
+
+// ---- products -----------------------------------------------------------------------------------
+
+/// c (MR, 2W) of a panel, `U` independent sums along k so that few rows still fill the pipelines.
+template <int MR, int U>
+void columns_f32(const float* a, const float* b, Index k, float* c) {
+  vf acc[U][MR][2] = {};
+  Index i = 0;
+  for (; i + U <= k; i += U) {
+#pragma GCC unroll 4
+    for (int u = 0; u < U; ++u) {
+      const vf b0 = load(b + (i + u) * kPanel), b1 = load(b + (i + u) * kPanel + W);
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) {
+        const float v = a[(i + u) * MR + r];
+        acc[u][r][0] += v * b0;
+        acc[u][r][1] += v * b1;
+      }
+    }
+  }
+  for (; i < k; ++i)
+    for (int r = 0; r < MR; ++r) {
+      acc[0][r][0] += a[i * MR + r] * load(b + i * kPanel);
+      acc[0][r][1] += a[i * MR + r] * load(b + i * kPanel + W);
+    }
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 4
+    for (int u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
+    store(c + r * kPanel, acc[0][r][0]);
+    store(c + r * kPanel + W, acc[0][r][1]);
+  }
+}
+
+/// acc += the dot product of a bf16 pair (in every lane of `a`) with the pairs of `b`.
+PLLAVA_VECTOR vf dot_pairs(vf acc, vi a, vi b) {
+#if defined(PLLAVA_DPBF16)
+  return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+#else
+  acc += as_float(a << 16) * as_float(b << 16);
+  acc += as_float(a & (std::int32_t)0xffff0000) * as_float(b & (std::int32_t)0xffff0000);
+  return acc;
+#endif
+}
+
+template <int MR, int U>
+void columns_bf16(const bf16* a, const bf16* b, Index pairs, float* c) {
+  vf acc[U][MR][2] = {};
+  const auto pair = [](const bf16* p) __attribute__((always_inline)) {
+    std::int32_t v;
+    __builtin_memcpy(&v, p, 4);
+    return v;
+  };
+  Index i = 0;
+  for (; i + U <= pairs; i += U) {
+#pragma GCC unroll 4
+    for (int u = 0; u < U; ++u) {
+      const bf16* row = b + (i + u) * 2 * kPanel;
+      vi b0, b1;
+      __builtin_memcpy(&b0, row, sizeof b0);
+      __builtin_memcpy(&b1, row + 2 * W, sizeof b1);
+      __builtin_prefetch(row + 32 * kPanel);
+      __builtin_prefetch(row + 32 * kPanel + kPanel);
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) {
+        const vi v = pair(a + ((i + u) * MR + r) * 2) - vi{};
+        acc[u][r][0] = dot_pairs(acc[u][r][0], v, b0);
+        acc[u][r][1] = dot_pairs(acc[u][r][1], v, b1);
+      }
+    }
+  }
+  for (; i < pairs; ++i) {
+    vi b0, b1;
+    __builtin_memcpy(&b0, b + i * 2 * kPanel, sizeof b0);
+    __builtin_memcpy(&b1, b + i * 2 * kPanel + 2 * W, sizeof b1);
+    for (int r = 0; r < MR; ++r) {
+      const vi v = pair(a + (i * MR + r) * 2) - vi{};
+      acc[0][r][0] = dot_pairs(acc[0][r][0], v, b0);
+      acc[0][r][1] = dot_pairs(acc[0][r][1], v, b1);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+#pragma GCC unroll 4
+    for (int u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
+    store(c + r * kPanel, acc[0][r][0]);
+    store(c + r * kPanel + W, acc[0][r][1]);
+  }
+}
+
+constexpr Index kMaxRows = W == 16 ? 14 : 6;
+
+Index packed_rows(Index rows) {
+  if (rows <= 2) return rows;
+  if (rows <= 4) return 4;
+  if (W < 16) return 6;
+  return rows <= 8 ? 8 : 14;
+}
+
+void tile_f32(Index rows, const float* a, const float* b, Index k, float* c) {
+  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
+      case 1: columns_f32<1, 4>(a, b + n, k, c + n); break;
+      case 2: columns_f32<2, 2>(a, b + n, k, c + n); break;
+      case 4: columns_f32<4, 1>(a, b + n, k, c + n); break;
+#if PLLAVA_LANES == 16
+      case 8: columns_f32<8, 1>(a, b + n, k, c + n); break;
+      default: columns_f32<14, 1>(a, b + n, k, c + n); break;
+#else
+      default: columns_f32<6, 1>(a, b + n, k, c + n); break;
+#endif
+    }
+}
+
+void tile_bf16(Index rows, const bf16* a, const bf16* b, Index pairs, float* c) {
+  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
+      case 1: columns_bf16<1, 4>(a, b + 2 * n, pairs, c + n); break;
+      case 2: columns_bf16<2, 2>(a, b + 2 * n, pairs, c + n); break;
+      case 4: columns_bf16<4, 1>(a, b + 2 * n, pairs, c + n); break;
+#if PLLAVA_LANES == 16
+      case 8: columns_bf16<8, 1>(a, b + 2 * n, pairs, c + n); break;
+      default: columns_bf16<14, 1>(a, b + 2 * n, pairs, c + n); break;
+#else
+      default: columns_bf16<6, 1>(a, b + 2 * n, pairs, c + n); break;
+#endif
+    }
+}
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+void bf16_to_float(float* dst, const bf16* src, Index n) {
+  Index i = 0;
+  for (; i + W <= n; i += W) store(dst + i, load(src + i));
+  for (; i < n; ++i) dst[i] = to_float(src[i]);
+}
+
+void float_to_bf16(bf16* dst, const float* src, Index n) {
+  Index i = 0;
+  for (; i + W <= n; i += W) store(dst + i, load(src + i));
+  for (; i < n; ++i) dst[i] = from_float<bf16>(src[i]);
+}
+
+void activate(float* x, Index n, Activation act) {
+  if (act == Activation::none) return;
+  Index i = 0;
+  for (; i + W <= n; i += W) store(x + i, apply(act, load(x + i)));
+  if (i < n) store_part(x + i, apply(act, load_part(x + i, n - i)), n - i);
+}
+
+void act_mul(float* gate, const float* up, Index n, Activation act) {
+  Index i = 0;
+  for (; i + W <= n; i += W) store(gate + i, apply(act, load(gate + i)) * load(up + i));
+  if (i < n)
+    store_part(gate + i, apply(act, load_part(gate + i, n - i)) * load_part(up + i, n - i), n - i);
+}
+
+void add(float* x, const float* y, Index n) {
+  Index i = 0;
+  for (; i + W <= n; i += W) store(x + i, load(x + i) + load(y + i));
+  for (; i < n; ++i) x[i] += y[i];
+}
+
+void scale(float* x, float factor, Index n) {
+  Index i = 0;
+  for (; i + W <= n; i += W) store(x + i, load(x + i) * factor);
+  for (; i < n; ++i) x[i] *= factor;
+}
+
+float maximum(const float* x, Index n) {
+  float best = -__builtin_inff();
+  Index i = 0;
+  if (n >= W) {
+    vf m = load(x);
+    for (i = W; i + W <= n; i += W) {
+      const vf v = load(x + i);
+      m = select(v > m, v, m);
+    }
+    for (Index j = 0; j < W; ++j) best = m[j] > best ? m[j] : best;
+  }
+  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+float exp_sum(float* x, float shift, Index n) {
+  vf total{};
+  Index i = 0;
+  for (; i + W <= n; i += W) {
+    const vf e = exp(load(x + i) - shift);
+    store(x + i, e);
+    total += e;
+  }
+  float s = sum(total);
+  if (i < n) {
+    store_part(x + i, exp(load_part(x + i, n - i) - shift), n - i);
+    for (; i < n; ++i) s += x[i];
+  }
+  return s;
+}
+
+void norm(float* y, const float* x, const float* gain, const float* bias, float eps, Index n,
+          bool rms) {
+  float mean = 0;
+  Index i = 0;
+  if (!rms) {
+    vf t{};
+    for (; i + W <= n; i += W) t += load(x + i);
+    mean = sum(t);
+    for (; i < n; ++i) mean += x[i];
+    mean /= static_cast<float>(n);
+  }
+  vf t{};
+  for (i = 0; i + W <= n; i += W) {
+    const vf d = load(x + i) - mean;
+    t += d * d;
+  }
+  float variance = sum(t);
+  for (; i < n; ++i) variance += (x[i] - mean) * (x[i] - mean);
+  const float inverse = 1.0f / __builtin_sqrtf(variance / static_cast<float>(n) + eps);
+  for (i = 0; i + W <= n; i += W) {
+    vf v = (load(x + i) - mean) * inverse * load(gain + i);
+    if (bias != nullptr) v += load(bias + i);
+    store(y + i, v);
+  }
+  for (; i < n; ++i) {
+    const float v = (x[i] - mean) * inverse * gain[i];
+    y[i] = bias != nullptr ? v + bias[i] : v;
+  }
+}
+
+inline constexpr Kernels kTable = {
+    PLLAVA_TARGET_NAME, kMaxRows, packed_rows, tile_f32, tile_bf16, bf16_to_float, float_to_bf16,
+    activate,           act_mul,  add,         scale,    maximum,   exp_sum,       norm};

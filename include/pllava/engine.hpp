@@ -1,0 +1,91 @@
+// The components of one model behind an interface without a backend type: what Session and Pipeline
+// stand on. This is the only place where the type of the backend is erased.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "pllava/core/control.hpp"
+#include "pllava/language_model.hpp"
+#include "pllava/projector.hpp"
+#include "pllava/vision_encoder.hpp"
+
+namespace pllava {
+
+/// Intermediate results of one clip, for comparison with the reference. All f32, row-major.
+struct Trace {
+  std::vector<float> vision_features;   ///< (T·P, D)
+  std::vector<float> video_embeddings;  ///< (t·h·w, H)
+};
+
+struct VideoTimings {
+  double vision_ms = 0, project_ms = 0, prefill_ms = 0;
+};
+
+/// One conversation's keys and values. Belongs to one thread at a time.
+class Engine {
+ public:
+  Engine() = default;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  virtual ~Engine() = default;
+
+  virtual Index length() const = 0;
+  virtual Index capacity() const = 0;
+  /// Forgets everything after the first `length` rows.
+  virtual void truncate(Index length) = 0;
+  /// Appends token ids; `logits` (V), if not empty, receives those of the last. After a throw the
+  /// cache is as before.
+  virtual void append_tokens(std::span<const std::int32_t> ids, std::span<float> logits,
+                             const RunControl& control) = 0;
+  /// Encodes pixels (T, 3, S, S), projects, pools and appends the rows. After a throw the cache is
+  /// as before.
+  virtual VideoTimings append_video(std::span<const float> pixels, Index frames,
+                                    const RunControl& control, Trace* trace) = 0;
+};
+
+/// Loaded weights that engines are made of. Const and safe to share between threads.
+class Model {
+ public:
+  explicit Model(ModelConfig config) : config_(std::move(config)) {}
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+  virtual ~Model() = default;
+
+  const ModelConfig& config() const noexcept { return config_; }
+  virtual std::unique_ptr<Engine> make_engine() const = 0;
+
+ private:
+  ModelConfig config_;
+};
+
+/// The model on backend B.
+template <Backend B>
+class ModelOn final : public Model, public std::enable_shared_from_this<ModelOn<B>> {
+ public:
+  /// `weights` is the root scope of a checkpoint. Throws LoadError, OutOfMemoryError.
+  ModelOn(B backend, const ModelConfig& model, const WeightScope& weights)
+      : Model(model),
+        backend_(std::move(backend)),
+        vision_(backend_, model.vision, weights["vision_tower"]),
+        project_(backend_, model.projector, weights["multi_modal_projector"]),
+        pool_(model.pool),
+        language_(backend_, model.text, weights["language_model"]) {}
+
+  std::unique_ptr<Engine> make_engine() const override;
+
+ private:
+  class EngineOn;
+
+  B backend_;
+  VisionEncoder<B> vision_;
+  Projector<B> project_;
+  TemporalPool pool_;
+  LanguageModel<B> language_;
+};
+
+}  // namespace pllava
+
+#include "pllava/impl/engine_inl.hpp"

@@ -1,0 +1,97 @@
+// Engine on a backend: the order in which the components run.
+#pragma once
+
+#include <chrono>
+
+#include "pllava/engine.hpp"
+
+namespace pllava {
+
+namespace detail {
+
+/// Milliseconds since construction or the last call of `lap`.
+class Stopwatch {
+ public:
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double, std::milli>(now - std::exchange(start_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// A tensor's contents as floats.
+template <Backend B>
+std::vector<float> to_floats(B& be, View v) {
+  std::vector<std::byte> raw(static_cast<std::size_t>(v.bytes()));
+  be.download(raw.data(), v);
+  std::vector<float> values(static_cast<std::size_t>(v.shape.count()));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = load_float(raw.data(), v.dtype, static_cast<Index>(i));
+  return values;
+}
+
+}  // namespace detail
+
+template <Backend B>
+class ModelOn<B>::EngineOn final : public Engine {
+ public:
+  explicit EngineOn(std::shared_ptr<const ModelOn> model)
+      : model_(std::move(model)),
+        be_(model_->backend_.fork()),
+        kv_(model_->language_.make_cache(be_, model_->config().text.context)),
+        logits_(be_, {1, model_->config().text.vocab}, DType::f32) {}
+
+  Index length() const override { return kv_.length(); }
+  Index capacity() const override { return kv_.capacity(); }
+  void truncate(Index length) override { kv_.truncate(be_, length); }
+
+  void append_tokens(std::span<const std::int32_t> ids, std::span<float> logits,
+                     const RunControl& control) override {
+    if (ids.empty()) return;
+    kv_.extend_by(static_cast<Index>(ids.size()));
+    Tensor<B> x = model_->language_.embed(be_, ids);
+    model_->language_.forward(be_, x, kv_, logits.empty() ? View{} : logits_.view(), control);
+    if (!logits.empty()) be_.download(logits.data(), logits_);
+  }
+
+  VideoTimings append_video(std::span<const float> pixels, Index frames, const RunControl& control,
+                            Trace* trace) override {
+    const ModelConfig& c = model_->config();
+    const Index S = c.vision.image_size, side = c.vision.grid_side();
+    kv_.extend_by(c.pool.output.count());
+    Tensor<B> input(be_, {frames, 3, S, S}, DType::f32);
+    if (static_cast<Index>(pixels.size()) != input.shape().count())
+      throw ShapeError("append_video", "expected " + input.shape().str() + " pixels, got " +
+                                           std::to_string(pixels.size()));
+    be_.upload(input, pixels.data());
+
+    VideoTimings timings;
+    detail::Stopwatch watch;
+    const Tensor<B> features = model_->vision_(be_, input, control);  // (T·P, D)
+    timings.vision_ms = watch.lap();
+    const Tensor<B> video =  // (t·h·w, H)
+        model_->project_(be_, features, model_->pool_, Grid{frames, side, side});
+    control.at("project", 1, 1);
+    timings.project_ms = watch.lap();
+    if (trace != nullptr)
+      *trace = {detail::to_floats(be_, features), detail::to_floats(be_, video)};
+    model_->language_.forward(be_, video, kv_, View{}, control);
+    timings.prefill_ms = watch.lap();
+    return timings;
+  }
+
+ private:
+  std::shared_ptr<const ModelOn> model_;
+  B be_;
+  KvCache<B> kv_;
+  Tensor<B> logits_;
+};
+
+template <Backend B>
+std::unique_ptr<Engine> ModelOn<B>::make_engine() const {
+  return std::make_unique<EngineOn>(this->shared_from_this());
+}
+
+}  // namespace pllava

@@ -1,0 +1,39 @@
+// Pipeline: what is loaded from where.
+#pragma once
+
+#include "pllava/pipeline.hpp"
+
+namespace pllava {
+
+PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
+                                 const PreprocessConfig& pixels)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), pixels_(pixels) {
+  if (pixels_.image_size != config().vision.image_size)
+    throw LoadError(
+        "picture size does not fit the vision tower",
+        {"preprocessor_config.json", "crop_size", std::to_string(config().vision.image_size),
+         std::to_string(pixels_.image_size)});
+  const auto image = tokenizer_.id_of(kVideoToken);
+  if (!image || *image != static_cast<std::int32_t>(config().image_token))
+    throw LoadError(
+        "tokenizer and model disagree about the image token",
+        {"tokenizer.json", std::string(kVideoToken), std::to_string(config().image_token),
+         image ? std::to_string(*image) : "no such token"});
+}
+
+PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
+                                      const LoadOptions& options,
+                                      const cpu::BackendOptions& backend) {
+  // Small files first: what is wrong with them should not cost the reading of the weights.
+  Tokenizer tokenizer = Tokenizer::from_directory(directory);
+  const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
+  const Checkpoint checkpoint = Checkpoint::open(directory, options);
+  return Pipeline(cpu::Backend(backend), checkpoint.config(), checkpoint[""],
+                  std::move(tokenizer), pixels);
+}
+
+PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {
+  return Session(model_, tokenizer_, pixels_, clip, options);
+}
+
+}  // namespace pllava

@@ -1,0 +1,53 @@
+// A whole model: checkpoint or random weights in, sessions out.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "pllava/checkpoint.hpp"
+#include "pllava/cpu/backend.hpp"
+#include "pllava/engine.hpp"
+#include "pllava/preprocess.hpp"
+#include "pllava/session.hpp"
+#include "pllava/tokenizer.hpp"
+
+namespace pllava {
+
+/// Threads: const after construction and safe to share; copies share the weights.
+class Pipeline {
+ public:
+  /// Loads a checkpoint directory for the CPU. Throws LoadError, OutOfMemoryError.
+  static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
+                       const cpu::BackendOptions& backend = {});
+
+  /// From parts, on any backend: `weights` is the root scope of a checkpoint's names.
+  template <Backend B>
+  Pipeline(B backend, const ModelConfig& config, const WeightScope& weights, Tokenizer tokenizer,
+           const PreprocessConfig& pixels)
+      : Pipeline(std::make_shared<const ModelOn<B>>(std::move(backend), config, weights),
+                 std::move(tokenizer), pixels) {}
+
+  const ModelConfig& config() const noexcept { return model_->config(); }
+  const Tokenizer& tokenizer() const noexcept { return tokenizer_; }
+  const PreprocessConfig& pixels() const noexcept { return pixels_; }
+  /// Frames to sample from a clip.
+  Index frames() const noexcept { return config().frames; }
+
+  /// Encodes the clip and prefills the prompt up to it. Throws MediaError, PromptError,
+  /// ContextError, CancelledError.
+  Session watch(const Clip& clip, const WatchOptions& options = {}) const;
+
+ private:
+  Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer, const PreprocessConfig& pixels);
+
+  std::shared_ptr<const Model> model_;
+  Tokenizer tokenizer_;
+  PreprocessConfig pixels_;
+};
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/pipeline_inl.hpp"
+#endif

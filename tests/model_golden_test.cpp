@@ -1,0 +1,143 @@
+// The components against PyTorch and transformers, on tiny random checkpoints in every published
+// layout (tests/data/make_model_goldens.py).
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "pllava/pllava.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace pllava;
+
+struct Case {
+  std::string directory, golden;
+  LoadOptions options;
+};
+
+std::filesystem::path data(const std::string& name) {
+  return std::filesystem::path(PLLAVA_TEST_DATA) / "model" / name;
+}
+
+std::vector<Case> cases() {
+  LoadOptions alpha32, on_base;
+  alpha32.lora_alpha = 32;
+  on_base.base = data("adapter_base");
+  return {{"plain_f32", "golden", {}},
+          {"odd_heads", "golden", {}},
+          {"newer_names", "golden", {}},
+          {"peft_sharded", "golden_alpha4", {}},
+          {"peft_sharded", "golden_alpha32", alpha32},
+          {"adapter", "golden_alpha4", on_base}};
+}
+
+std::vector<float> floats(const SafetensorsFile& file, const std::string& name) {
+  const HostTensor t = file.tensor(name);
+  std::vector<float> v(static_cast<std::size_t>(t.shape.count()));
+  for (std::size_t i = 0; i < v.size(); ++i)
+    v[i] = load_float(t.data, t.dtype, static_cast<Index>(i));
+  return v;
+}
+
+std::vector<std::int32_t> ids(const SafetensorsFile& file, const std::string& name) {
+  const HostTensor t = file.tensor(name);
+  const auto* p = reinterpret_cast<const std::int32_t*>(t.data);
+  return {p, p + t.shape.count()};
+}
+
+/// |a - b| / |b| in the Euclidean norm.
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    norm += double{b[i]} * b[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+struct Distances {
+  double features, projected, video, logits;
+  std::vector<std::int32_t> greedy;
+};
+
+/// Runs the golden's pixels and prompt through the components.
+template <Backend B>
+Distances run(B be, const Case& c) {
+  const Checkpoint checkpoint = Checkpoint::open(data(c.directory), c.options);
+  const SafetensorsFile golden =
+      SafetensorsFile::open(data(c.directory) / (c.golden + ".safetensors"));
+  const ModelConfig& config = checkpoint.config();
+  const VisionEncoder<B> vision(be, config.vision, checkpoint["vision_tower"]);
+  const Projector<B> project(be, config.projector, checkpoint["multi_modal_projector"]);
+  const TemporalPool pool(config.pool);
+  const LanguageModel<B> language(be, config.text, checkpoint["language_model"]);
+
+  const std::vector<float> values = floats(golden, "pixel_values");
+  const Index T = config.frames, S = config.vision.image_size, side = config.vision.grid_side();
+  Tensor<B> pixels(be, {T, 3, S, S}, DType::f32);
+  be.upload(pixels, values.data());
+  const Tensor<B> features = vision(be, pixels);
+  const Tensor<B> projected = project(be, features);
+  const Tensor<B> video = project(be, features, pool, Grid{T, side, side});
+  Distances d{};
+  d.features = distance(detail::to_floats(be, features), floats(golden, "vision_features"));
+  d.projected = distance(detail::to_floats(be, projected), floats(golden, "projected"));
+  d.video = distance(detail::to_floats(be, video), floats(golden, "video_embeddings"));
+
+  KvCache<B> kv = language.make_cache(be, config.text.context);
+  Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
+  const std::vector<std::int32_t> prompt = ids(golden, "prompt_ids");
+  const auto place = std::ranges::find(prompt, static_cast<std::int32_t>(config.image_token));
+  const Tensor<B> before = language.embed(be, std::span(prompt.begin(), place));
+  const Tensor<B> after = language.embed(be, std::span(place + 1, prompt.end()));
+  language.forward(be, before, kv, View{});
+  language.forward(be, video, kv, View{});
+  language.forward(be, after, kv, logits);
+  std::vector<float> scores = detail::to_floats(be, logits);
+  d.logits = distance(scores, floats(golden, "logits"));
+  for (int step = 0; step < 64; ++step) {
+    const auto best = std::ranges::max_element(scores) - scores.begin();
+    d.greedy.push_back(static_cast<std::int32_t>(best));
+    const Tensor<B> x = language.embed(be, {&d.greedy.back(), 1});
+    language.forward(be, x, kv, logits);
+    scores = detail::to_floats(be, logits);
+  }
+  return d;
+}
+
+TEST_CASE("f32 components equal transformers within 1e-4 and pick the same 64 tokens", "[model]") {
+  for (const Case& c : cases()) {
+    INFO(c.directory << " " << c.golden);
+    const Distances d = run(cpu::Backend({.threads = 2}), c);
+    CHECK(d.features < 1e-4);
+    CHECK(d.projected < 1e-4);
+    CHECK(d.video < 1e-4);
+    CHECK(d.logits < 1e-4);
+    CHECK(d.greedy == ids(SafetensorsFile::open(data(c.directory) / (c.golden + ".safetensors")),
+                          "greedy_ids"));
+  }
+}
+
+TEST_CASE("bf16 components equal transformers within 2e-2", "[model]") {
+  for (const Case& c : cases()) {
+    INFO(c.directory << " " << c.golden);
+    const Distances d = run(cpu::Backend({.dtype = DType::bf16, .threads = 2}), c);
+    CHECK(d.features < 2e-2);
+    CHECK(d.projected < 2e-2);
+    CHECK(d.video < 2e-2);
+    CHECK(d.logits < 2e-2);
+  }
+}
+
+TEST_CASE("every instruction set of this machine gives the same answer", "[model]") {
+  for (const cpu::Isa isa : {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512}) {
+    const Distances d = run(cpu::Backend({.threads = 1, .isa = isa}), cases()[1]);
+    CHECK(d.logits < 1e-4);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# How long a user's file takes to compile that includes pllava/pllava.hpp and does nothing else, in
+# both modes, best of three. A report, not a test.
+# Usage: bench/compile_time.sh [CXX]
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+cxx=${1:-${CXX:-c++}}
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+printf '#include "pllava/pllava.hpp"\nint main() {}\n' >"$work/unit.cpp"
+printf 'int main() {}\n' >"$work/empty.cpp"
+
+read -ra eigen <<<"$(pkg-config --cflags eigen3)"
+
+# measure LABEL FILE FLAG...
+measure() {
+  local label=$1 file=$2 best="" start end
+  shift 2
+  for _ in 1 2 3; do
+    start=$(date +%s%N)
+    "$cxx" -std=c++20 -O2 -I"$root/include" "${eigen[@]}" "$@" \
+      -c "$work/$file.cpp" -o "$work/$file.o"
+    end=$(date +%s%N)
+    if [[ -z $best ]] || ((end - start < best)); then best=$((end - start)); fi
+  done
+  printf '%-24s %6d ms\n' "$label" "$((best / 1000000))"
+}
+
+"$cxx" --version | head -n 1
+measure "empty file" empty
+measure "pllava.hpp, compiled" unit -DPLLAVA_COMPILED
+measure "pllava.hpp, header-only" unit

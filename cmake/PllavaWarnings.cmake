@@ -1,0 +1,26 @@
+# pllava_own(target): compiles and links one of our own targets with the project's warnings and the
+# chosen sanitizers. Both live in targets that are never installed or exported, so users never see
+# them.
+add_library(pllava_warnings INTERFACE)
+if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  target_compile_options(pllava_warnings INTERFACE
+    -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${PLLAVA_WERROR}>:-Werror>)
+elseif(MSVC)
+  target_compile_options(pllava_warnings INTERFACE
+    /W4 /permissive- $<$<BOOL:${PLLAVA_WERROR}>:/WX>)
+endif()
+
+add_library(pllava_sanitizers INTERFACE)
+if(PLLAVA_SANITIZE)
+  list(JOIN PLLAVA_SANITIZE "," sanitizers)
+  target_compile_options(pllava_sanitizers INTERFACE
+    -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer
+    # Instrumented code makes g++ 12 see uninitialised values inside <regex> and <functional>.
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+  target_link_options(pllava_sanitizers INTERFACE -fsanitize=${sanitizers})
+endif()
+
+function(pllava_own target)
+  target_link_libraries(${target} PRIVATE
+    $<BUILD_INTERFACE:pllava_warnings> $<BUILD_INTERFACE:pllava_sanitizers>)
+endfunction()

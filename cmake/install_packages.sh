@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs those of the named Debian packages that are missing; asks for root only if some are.
+# Usage: cmake/install_packages.sh [--check] PACKAGE...      --check: fail instead of installing
+set -euo pipefail
+
+check=no
+if [[ ${1:-} == --check ]]; then
+  check=yes
+  shift
+fi
+if ! command -v dpkg-query >/dev/null; then
+  echo "not a Debian system: the packages are called otherwise, none is installed or looked for"
+  exit 0
+fi
+
+missing=()
+for package in "$@"; do
+  if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
+    missing+=("$package")
+  fi
+done
+if ((${#missing[@]} == 0)); then
+  echo "all $# are there"
+elif [[ $check == yes ]]; then
+  echo "missing: ${missing[*]}" >&2
+  exit 1
+else
+  echo "installing: ${missing[*]}"
+  as_root=()
+  if ((EUID != 0)); then as_root=(sudo); fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Installs what the build needs (Debian 12), builds everything and runs every test, the unit tests
+# once more under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer.
+set -euo pipefail
+
+usage() {
+  cat <<'HELP'
+Usage: tests/run.sh [--quick] [--no-install] [--help]
+  --quick        leave out the builds with sanitizers
+  --no-install   never call apt-get, fail if something is missing
+Environment:
+  JOBS           jobs at a time (all processors unless set)
+  BUILD_DIR      where to build (build/ beside the sources unless set)
+HELP
+}
+
+quick=no
+install=yes
+for argument in "$@"; do
+  case "$argument" in
+    --quick) quick=yes ;;
+    --no-install) install=no ;;
+    --help | -h) usage; exit 0 ;;
+    *) echo "tests/run.sh: unknown option $argument" >&2; usage >&2; exit 2 ;;
+  esac
+done
+
+source_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+build_dir=${BUILD_DIR:-$source_dir/build}
+JOBS=${JOBS:-$(nproc)}
+started=$SECONDS
+
+step() { printf '\n=== [%4ds] %s\n' "$((SECONDS - started))" "$*"; }
+
+step "packages"
+if [[ $install == no ]]; then set -- --check; else set --; fi
+bash "$source_dir/cmake/install_packages.sh" "$@" \
+  build-essential cmake ninja-build pkg-config git \
+  libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 libbenchmark-dev \
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libstb-dev libsentencepiece-dev \
+  clang clang-format clang-tidy
+
+if command -v ccache >/dev/null; then
+  export CMAKE_CXX_COMPILER_LAUNCHER=ccache
+fi
+
+# logged FILE COMMAND...: runs the command quietly; its output is shown if it fails.
+logged() {
+  local log=$1
+  shift
+  "$@" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
+}
+
+# build NAME CMAKE_OPTION...: configures and builds into $build_dir/NAME.
+build() {
+  local name=$1
+  shift
+  step "$name: configure and build"
+  mkdir -p "$build_dir/$name"
+  logged "$build_dir/$name/configure.log" \
+    cmake -S "$source_dir" -B "$build_dir/$name" -G Ninja -DPLLAVA_WERROR=ON "$@"
+  grep -A3 -E 'left out|CMake Warning' "$build_dir/$name/configure.log" || true
+  logged "$build_dir/$name/build.log" cmake --build "$build_dir/$name" -j "$JOBS"
+}
+
+# run_tests NAME CTEST_OPTION...: ctest in $build_dir/NAME, first what failed, then the summary.
+summaries=()
+run_tests() {
+  local name=$1
+  shift
+  step "$name: ctest $*"
+  local log=$build_dir/$name/ctest.log
+  logged "$log" ctest --test-dir "$build_dir/$name" -j "$JOBS" --output-on-failure \
+    --no-tests=error "$@"
+  summaries+=("$name: $(grep 'tests passed' "$log")")
+  sed -n '/tests passed/,$p' "$log"
+}
+
+build release -DCMAKE_BUILD_TYPE=Release -DPLLAVA_BUILD_BENCHMARKS=ON \
+  -DPLLAVA_VIDEO=ON -DPLLAVA_SENTENCEPIECE=ON
+run_tests release
+
+if [[ $quick == no ]]; then
+  sanitized=(-DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"
+    -DPLLAVA_BUILD_TOOLS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF)
+  build asan "${sanitized[@]}" "-DPLLAVA_SANITIZE=address;undefined"
+  run_tests asan
+  build tsan "${sanitized[@]}" -DPLLAVA_SANITIZE=thread
+  run_tests tsan -L threads
+fi
+
+step "all passed"
+printf '%s\n' "${summaries[@]}"

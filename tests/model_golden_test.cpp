@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -109,7 +110,8 @@ Distances run(B be, const Case& c) {
   return d;
 }
 
-TEST_CASE("f32 components equal transformers within 1e-4 and pick the same 64 tokens", "[model]") {
+TEST_CASE("The f32 components equal transformers within 1e-4 and pick the same 64 tokens",
+          "[model]") {
   for (const Case& c : cases()) {
     INFO(c.directory << " " << c.golden);
     const Distances d = run(cpu::Backend({.threads = 2}), c);
@@ -122,7 +124,14 @@ TEST_CASE("f32 components equal transformers within 1e-4 and pick the same 64 to
   }
 }
 
-TEST_CASE("bf16 components equal transformers within 2e-2", "[model]") {
+TEST_CASE("The reference backend equals transformers within 1e-5", "[model]") {
+  const Distances d = run(reference::Backend(), cases()[3]);
+  CHECK(d.features < 1e-5);
+  CHECK(d.video < 1e-5);
+  CHECK(d.logits < 1e-5);
+}
+
+TEST_CASE("The bf16 components equal transformers within 2e-2", "[model]") {
   for (const Case& c : cases()) {
     INFO(c.directory << " " << c.golden);
     const Distances d = run(cpu::Backend({.dtype = DType::bf16, .threads = 2}), c);
@@ -133,7 +142,7 @@ TEST_CASE("bf16 components equal transformers within 2e-2", "[model]") {
   }
 }
 
-TEST_CASE("every instruction set of this machine gives the same answer", "[model]") {
+TEST_CASE("Every instruction set of this machine gives the same answer", "[model]") {
   for (const cpu::Isa isa : {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512}) {
     const Distances d = run(cpu::Backend({.threads = 1, .isa = isa}), cases()[1]);
     CHECK(d.logits < 1e-4);

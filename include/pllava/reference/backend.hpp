@@ -1,0 +1,218 @@
+// The reference backend: plain loops in f32, one verb after another as its documentation reads. It
+// is the specification and the oracle of the others, so nobody optimises it. It leaves out the
+// fused verbs: with it, ops runs the compositions.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "pllava/core/backend.hpp"
+
+namespace pllava::reference {
+
+/// Threads: belongs to one thread at a time.
+class Backend {
+ public:
+  using Weight = std::shared_ptr<const std::vector<float>>;  // row-major, parts stacked
+  using Linear = pllava::Linear<Backend>;
+
+  struct KvLayer {
+    std::vector<float> keys, values;  // (capacity, Hkv·dim)
+  };
+
+  Backend fork() const { return {}; }
+  DType activation_dtype() const noexcept { return DType::f32; }
+  std::shared_ptr<void> allocate(Index bytes) {
+    return std::shared_ptr<std::byte[]>(new std::byte[static_cast<std::size_t>(bytes)]);
+  }
+  void upload(View dst, const void* src) { copy(dst.data, src, dst.bytes()); }
+  void download(void* dst, View src) { copy(dst, src.data, src.bytes()); }
+
+  /// Scratch lives until the outermost scope ends.
+  class Scope {
+   public:
+    explicit Scope(Backend& be) : be_(be), size_(be.scratch_.size()) {}
+    ~Scope() { be_.scratch_.resize(size_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Backend& be_;
+    std::size_t size_;
+  };
+  Scope scope() { return Scope(*this); }
+  View scratch(const Shape& shape, DType dtype) {
+    scratch_.push_back(allocate(shape.count() * size_of(dtype)));
+    return {scratch_.back().get(), dtype, shape};
+  }
+
+  Weight prepare(std::span<const HostTensor> parts, WeightRole) {
+    auto w = std::make_shared<std::vector<float>>();
+    for (const HostTensor& p : parts)
+      for (Index i = 0; i < p.shape.count(); ++i) w->push_back(load_float(p.data, p.dtype, i));
+    return w;
+  }
+  KvLayer make_kv(const Heads& heads, Index capacity) {
+    const auto size = static_cast<std::size_t>(capacity * heads.kv * heads.dim);
+    return {std::vector<float>(size), std::vector<float>(size)};
+  }
+
+  void linear(View y, View x, const Linear& w, Activation act) {
+    const Index O = y.cols(), I = x.cols();
+    for (Index n = 0; n < x.rows(); ++n)
+      for (Index o = 0; o < O; ++o) {
+        double sum = w.bias ? at(w.bias, o) : 0.0;
+        for (Index i = 0; i < I; ++i) sum += double{at(x, n, i)} * at(w.weight, o * I + i);
+        at(y, n, o) = activate(static_cast<float>(sum), act);
+      }
+  }
+  void add(View x, View y) {
+    for (Index i = 0; i < x.shape.count(); ++i) x.as<float>()[i] += y.as<float>()[i];
+  }
+  /// g = act(left half of both) · right half
+  void act_mul(View g, View both, Activation act) {
+    for (Index n = 0; n < g.rows(); ++n)
+      for (Index f = 0; f < g.cols(); ++f)
+        at(g, n, f) = activate(at(both, n, f), act) * at(both, n, g.cols() + f);
+  }
+  void norm(View y, View x, const Norm<Backend>& norm) {
+    const Index D = x.cols();
+    for (Index n = 0; n < x.rows(); ++n) {
+      double mean = 0, square = 0;
+      if (norm.kind == NormKind::layer)
+        for (Index d = 0; d < D; ++d) mean += at(x, n, d) / static_cast<double>(D);
+      for (Index d = 0; d < D; ++d)
+        square += (at(x, n, d) - mean) * (at(x, n, d) - mean) / static_cast<double>(D);
+      for (Index d = 0; d < D; ++d)
+        at(y, n, d) = static_cast<float>((at(x, n, d) - mean) / std::sqrt(square + norm.eps) *
+                                             at(norm.gain, d) +
+                                         (norm.bias ? at(norm.bias, d) : 0.0f));
+    }
+  }
+
+  void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
+              const Sequence& seq, Mask mask) {
+    const Index rows = qkv.rows() / seq.batch, dh = heads.dim, kv_width = heads.kv * dh;
+    const Index past = kv != nullptr ? *seq.past.as<std::int32_t>() : 0;
+    for (Index b = 0; b < seq.batch; ++b) {
+      KvLayer fresh;
+      if (kv == nullptr) fresh = make_kv(heads, rows);
+      KvLayer& cache = kv != nullptr ? *kv : fresh;
+      const auto rotated = [&](Index n, Index first, Index d) {
+        const float v = at(qkv, b * rows + n, first + d);
+        if (rope == nullptr) return v;
+        const Index half = dh / 2, angle = (past + n) * dh + d % half;
+        const float other = d < half ? -at(qkv, b * rows + n, first + d + half)
+                                     : at(qkv, b * rows + n, first + d - half);
+        return v * at(rope->table, angle) + other * at(rope->table, angle + half);
+      };
+      for (Index n = 0; n < rows; ++n)
+        for (Index h = 0; h < heads.kv; ++h)
+          for (Index d = 0; d < dh; ++d) {
+            const auto place = static_cast<std::size_t>((past + n) * kv_width + h * dh + d);
+            cache.keys[place] = rotated(n, (heads.query + h) * dh, d);
+            cache.values[place] = at(qkv, b * rows + n, (heads.query + heads.kv + h) * dh + d);
+          }
+      const Index wanted = std::min(rows, o.rows());
+      for (Index m = 0; m < wanted; ++m)
+        for (Index h = 0; h < heads.query; ++h) {
+          const Index n = rows - wanted + m, shared = h / (heads.query / heads.kv) * dh;
+          const Index seen = mask == Mask::causal ? past + n + 1 : past + rows;
+          std::vector<double> weight(static_cast<std::size_t>(seen));
+          double high = -std::numeric_limits<double>::infinity(), total = 0;
+          for (std::size_t p = 0; p < weight.size(); ++p) {
+            for (Index d = 0; d < dh; ++d)
+              weight[p] += double{rotated(n, h * dh, d)} *
+                           cache.keys[p * static_cast<std::size_t>(kv_width) +
+                                      static_cast<std::size_t>(shared + d)];
+            weight[p] /= std::sqrt(static_cast<double>(dh));
+            high = std::max(high, weight[p]);
+          }
+          for (double& w : weight) total += w = std::exp(w - high);
+          for (Index d = 0; d < dh; ++d) {
+            double sum = 0;
+            for (std::size_t p = 0; p < weight.size(); ++p)
+              sum += weight[p] / total *
+                     cache.values[p * static_cast<std::size_t>(kv_width) +
+                                  static_cast<std::size_t>(shared + d)];
+            at(o, b * wanted + m, h * dh + d) = static_cast<float>(sum);
+          }
+        }
+    }
+  }
+
+  void embed(View x, View ids, const Weight& table) {
+    for (Index n = 0; n < x.rows(); ++n)
+      for (Index d = 0; d < x.cols(); ++d)
+        at(x, n, d) = at(table, ids.as<std::int32_t>()[n] * x.cols() + d);
+  }
+  void patchify(View y, View pixels, Index patch) {
+    const Index S = pixels.shape[2], side = S / patch;
+    for (Index row = 0; row < y.rows(); ++row)
+      for (Index column = 0; column < y.cols(); ++column) {
+        const Index t = row / (side * side), py = row / side % side, px = row % side;
+        const Index c = column / (patch * patch), i = column / patch % patch, j = column % patch;
+        at(y, row, column) =
+            pixels.as<float>()[((t * 3 + c) * S + py * patch + i) * S + px * patch + j];
+      }
+  }
+  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+                     Index per_frame) {
+    for (Index row = 0; row < x.rows(); ++row)
+      for (Index d = 0; d < x.cols(); ++d) {
+        const Index t = row / (per_frame + 1), p = row % (per_frame + 1);
+        at(x, row, d) = (p == 0 ? at(cls, d) : at(patches, t * per_frame + p - 1, d)) +
+                        at(positions, p * x.cols() + d);
+      }
+  }
+  void select_patches(View y, View x, Index per_frame) {
+    for (Index row = 0; row < y.rows(); ++row)
+      for (Index d = 0; d < y.cols(); ++d) at(y, row, d) = at(x, row + row / per_frame + 1, d);
+  }
+  void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+    const auto begin = [](Index i, Index n, Index m) { return i * n / m; };
+    const auto end = [](Index i, Index n, Index m) { return ((i + 1) * n + m - 1) / m; };
+    for (Index row = 0; row < y.rows(); ++row)
+      for (Index d = 0; d < y.cols(); ++d) {
+        const Index i = row / (out.h * out.w), j = row / out.w % out.h, k = row % out.w;
+        double sum = 0, high = -std::numeric_limits<double>::infinity();
+        Index count = 0;
+        for (Index t = begin(i, in.t, out.t); t < end(i, in.t, out.t); ++t)
+          for (Index h = begin(j, in.h, out.h); h < end(j, in.h, out.h); ++h)
+            for (Index w = begin(k, in.w, out.w); w < end(k, in.w, out.w); ++w, ++count) {
+              const float v = at(x, (t * in.h + h) * in.w + w, d);
+              sum += v;
+              high = std::max<double>(high, v);
+            }
+        at(y, row, d) =
+            static_cast<float>(kind == PoolKind::average ? sum / static_cast<double>(count) : high);
+      }
+  }
+
+ private:
+  static void copy(void* dst, const void* src, Index bytes) {
+    if (bytes > 0) std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+  }
+  static float& at(View v, Index row, Index column) {
+    return v.as<float>()[row * v.cols() + column];
+  }
+  static float at(const Weight& w, Index i) { return (*w)[static_cast<std::size_t>(i)]; }
+  static float activate(float x, Activation act) {
+    switch (act) {
+      case Activation::none: return x;
+      case Activation::quick_gelu: return x / (1.0f + std::exp(-1.702f * x));
+      case Activation::gelu: return 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
+      case Activation::silu: return x / (1.0f + std::exp(-x));
+    }
+    return x;
+  }
+
+  std::vector<std::shared_ptr<void>> scratch_;
+};
+
+}  // namespace pllava::reference

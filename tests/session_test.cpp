@@ -1,0 +1,185 @@
+// Sessions: what is promised about asking, rewinding, failing and sharing.
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "pllava/pllava.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace pllava;
+
+std::filesystem::path tokenizer_path() {
+  return std::filesystem::path(PLLAVA_TEST_DATA) / "tokenizer" / "tokenizer.json";
+}
+
+Pipeline tiny(const cpu::BackendOptions& options = {.threads = 2}, Index context = 1024) {
+  Tokenizer tokenizer = Tokenizer::from_file(tokenizer_path());
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.image_token = *tokenizer.id_of(kVideoToken);
+  config.text.vocab = std::max(config.text.vocab, tokenizer.size());
+  config.text.context = context;
+  config.eos_tokens.clear();  // answers of random weights end by length
+  PreprocessConfig pixels;
+  pixels.image_size = config.vision.image_size;
+  return {cpu::Backend(options), config, RandomWeights::scope(7), std::move(tokenizer), pixels};
+}
+
+Clip clip(Index frames = 16) {
+  Clip c;
+  for (Index t = 0; t < frames; ++t) {
+    std::vector<std::uint8_t> pixels(60 * 80 * 3);
+    for (std::size_t i = 0; i < pixels.size(); ++i)
+      pixels[i] = static_cast<std::uint8_t>(i * 7 + static_cast<std::size_t>(t) * 31);
+    c.frames.push_back(Frame::own(std::move(pixels), 80, 60));
+  }
+  return c;
+}
+
+GenerateOptions short_answer() {
+  GenerateOptions o;
+  o.max_new_tokens = 12;
+  return o;
+}
+
+TEST_CASE("A rewound session answers like a fresh one", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip());
+  const auto video = session.mark();
+  const Answer first = session.ask("What happens?", short_answer());
+  session.rewind(video);
+  const Answer other = session.ask("Who is there?", short_answer());
+  session.rewind(video);
+  const Answer again = session.ask("What happens?", short_answer());
+  CHECK(again.output_ids == first.output_ids);
+  CHECK(again.prompt_ids == first.prompt_ids);
+  CHECK(model.watch(clip()).ask("Who is there?", short_answer()).output_ids == other.output_ids);
+  CHECK(first.output_ids.size() == 12);
+  CHECK(first.finish_reason == FinishReason::length);
+}
+
+TEST_CASE("A follow-up sees the conversation so far", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip());
+  const Answer first = session.ask("What happens?", short_answer());
+  const Index before = session.length();
+  const Answer second = session.ask("And then?", short_answer());
+  CHECK(session.length() > before);
+  CHECK(second.prompt.find("What happens?") != std::string::npos);
+  REQUIRE(second.prompt_ids.size() > first.prompt_ids.size());
+  CHECK(std::equal(first.prompt_ids.begin(), first.prompt_ids.end(), second.prompt_ids.begin()));
+}
+
+TEST_CASE("The pieces of the callback are the answer, and false stops it", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip());
+  const auto video = session.mark();
+  std::string pieces;
+  const Answer whole = session.ask("What happens?", short_answer(), [&](std::string_view p) {
+    pieces += p;
+    return true;
+  });
+  CHECK(pieces.find(whole.text) != std::string::npos);
+  session.rewind(video);
+  const Answer cut =
+      session.ask("What happens?", short_answer(), [](std::string_view) { return false; });
+  CHECK(cut.finish_reason == FinishReason::callback);
+  CHECK(cut.output_ids.size() < whole.output_ids.size());
+}
+
+TEST_CASE("Failed questions leave the session as it was", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip());
+  const auto video = session.mark();
+  const Index rows = session.length();
+  const Answer expected = session.ask("What happens?", short_answer());
+  session.rewind(video);
+
+  CHECK_THROWS_AS(session.ask("\xff\xfe", short_answer()), PromptError);
+  CHECK(session.length() == rows);
+  CHECK_THROWS_AS(session.ask(std::string(20000, 'x'), short_answer()), ContextError);
+  CHECK(session.length() == rows);
+  std::atomic<bool> cancel{true};
+  GenerateOptions cancelled = short_answer();
+  cancelled.control.cancel = &cancel;
+  CHECK_THROWS_AS(session.ask("What happens?", cancelled), CancelledError);
+  CHECK(session.length() == rows);
+  CHECK_THROWS_AS(session.ask("What happens?", short_answer(),
+                              [](std::string_view) -> bool { throw std::runtime_error("mine"); }),
+                  std::runtime_error);
+  CHECK(session.length() == rows);
+  GenerateOptions nothing = short_answer();
+  nothing.max_new_tokens = 0;
+  CHECK_THROWS_AS(session.ask("What happens?", nothing), ArgumentError);
+
+  CHECK(session.ask("What happens?", short_answer()).output_ids == expected.output_ids);
+}
+
+TEST_CASE("Watching refuses what cannot be watched", "[session]") {
+  const Pipeline model = tiny();
+  CHECK_THROWS_AS(model.watch(Clip{}), MediaError);
+  WatchOptions unknown;
+  unknown.wording = "no such template";
+  CHECK_THROWS_AS(model.watch(clip(), unknown), PromptError);
+  std::atomic<bool> cancel{true};
+  WatchOptions cancelled;
+  cancelled.control.cancel = &cancel;
+  CHECK_THROWS_AS(model.watch(clip(), cancelled), CancelledError);
+  try {
+    tiny({.threads = 1}, 40).watch(clip());
+    FAIL("a video of 64 rows fitted into 40");
+  } catch (const ContextError& e) {
+    CHECK(e.available() == 40);
+    CHECK(e.needed() > 64);
+  }
+}
+
+TEST_CASE("Cancelling stops each stage with an error that names it", "[session]") {
+  const Pipeline model = tiny();
+  for (const std::string stage : {"preprocess", "vision", "project", "prefill"}) {
+    std::atomic<bool> cancel{false};
+    WatchOptions options;
+    options.control.cancel = &cancel;
+    options.control.progress = [&](std::string_view at, Index, Index) {
+      if (at == stage) cancel = true;
+    };
+    try {
+      model.watch(clip(), options);
+      FAIL("not cancelled during " << stage);
+    } catch (const CancelledError& e) {
+      CHECK(std::string(e.what()).starts_with("cancelled during"));
+    }
+  }
+}
+
+TEST_CASE("Answers do not depend on the number of threads", "[session]") {
+  const auto answer = [](Index threads, DType dtype) {
+    return tiny({.dtype = dtype, .threads = threads})
+        .watch(clip())
+        .ask("What happens?", short_answer())
+        .output_ids;
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) CHECK(answer(1, dtype) == answer(3, dtype));
+}
+
+TEST_CASE("Many sessions on many threads share one set of weights", "[session][threads]") {
+  const Pipeline model = tiny();
+  const Answer expected = model.watch(clip()).ask("What happens?", short_answer());
+  std::vector<std::vector<std::int32_t>> got(4);
+  std::vector<std::thread> threads;
+  for (auto& ids : got)
+    threads.emplace_back([&model, &ids] {
+      Session session = model.watch(clip());
+      const auto video = session.mark();
+      for (int i = 0; i < 2; ++i) {
+        session.rewind(video);
+        ids = session.ask("What happens?", short_answer()).output_ids;
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  for (const auto& ids : got) CHECK(ids == expected.output_ids);
+}
+
+}  // namespace

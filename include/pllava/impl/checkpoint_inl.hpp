@@ -156,6 +156,7 @@ class CheckpointSource final : public WeightSource {
         continue;
       }
       std::vector<Index> dims;
+      dims.reserve(Shape::kMaxRank);
       for (int i = 0; i < spec.shape.rank(); ++i) dims.push_back(spec.shape[i]);
       if (parts.weight) {
         ++report.tensors;
@@ -189,7 +190,7 @@ class CheckpointSource final : public WeightSource {
       throw LoadError("no such tensor",
                       {.file = files_.front().path(), .tensor = name, .expected = {}, .got = {}});
     const Parts& parts = found->second;
-    const HostTensor weight = read(*parts.weight);
+    HostTensor weight = read(*parts.weight);
     const auto fail = [&](const char* problem, std::string expected, std::string got) {
       return LoadError(problem, {.file = files_[parts.weight->file].path(),
                                  .tensor = parts.weight->entry->name,

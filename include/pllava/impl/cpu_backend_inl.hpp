@@ -91,8 +91,8 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   // Panels of 32 output columns. A gate_up panel is 16 gate and 16 up columns, so that one tile
   // holds both factors of 16 outputs.
   const Index F = w.rows / 2;
-  const Index panels =
-      role == WeightRole::gate_up ? (F + kPanel / 2 - 1) / (kPanel / 2) : (w.rows + kPanel - 1) / kPanel;
+  const Index panels = role == WeightRole::gate_up ? (F + kPanel / 2 - 1) / (kPanel / 2)
+                                                   : (w.rows + kPanel - 1) / kPanel;
   const bool pairs = w.dtype == DType::bf16;
   const Index depth = pairs ? (K + 1) / 2 * 2 : K;
   auto memory = aligned_memory(panels * kPanel * depth * size_of(w.dtype), "a weight matrix");

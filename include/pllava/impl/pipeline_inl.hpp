@@ -28,8 +28,8 @@ PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
   Tokenizer tokenizer = Tokenizer::from_directory(directory);
   const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
   const Checkpoint checkpoint = Checkpoint::open(directory, options);
-  return Pipeline(cpu::Backend(backend), checkpoint.config(), checkpoint[""],
-                  std::move(tokenizer), pixels);
+  return Pipeline(cpu::Backend(backend), checkpoint.config(), checkpoint[""], std::move(tokenizer),
+                  pixels);
 }
 
 PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {

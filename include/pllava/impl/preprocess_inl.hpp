@@ -84,8 +84,10 @@ struct AxisWeights {
     taps.reserve(static_cast<std::size_t>(outputs.size()));
     for (Index xx = outputs.begin; xx < outputs.end; ++xx) {
       const double center = (static_cast<double>(xx) + 0.5) * scale;
+      // NOLINTBEGIN(bugprone-incorrect-roundings): Pillow adds a half and truncates
       const Index first = std::max<Index>(0, static_cast<Index>(center - support + 0.5));
       const Index last = std::min<Index>(in, static_cast<Index>(center + support + 0.5));
+      // NOLINTEND(bugprone-incorrect-roundings)
       k.clear();
       double sum = 0.0;
       for (Index x = 0; x < last - first; ++x) {

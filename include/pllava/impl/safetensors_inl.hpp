@@ -227,6 +227,7 @@ PLLAVA_INLINE void write_safetensors(const std::filesystem::path& path,
     const auto* type = std::find_if(std::begin(kFormatDTypes), std::end(kFormatDTypes),
                                     [&](const FormatDType& f) { return f.dtype == t.dtype; });
     std::vector<Index> dims;
+    dims.reserve(Shape::kMaxRank);
     for (int i = 0; i < t.shape.rank(); ++i) dims.push_back(t.shape[i]);
     const Index end = offset + t.shape.count() * size_of(t.dtype);
     // push_back past the object's lookup, which is linear in an ordered one

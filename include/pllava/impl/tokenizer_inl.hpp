@@ -490,7 +490,8 @@ class TokenizerFile {
     }
     for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json& value = optional(model, key);
-      if (!value.is_null() && value != "" && value != 0.0) fail(join("model", key), "null", value);
+      if (!value.is_null() && value != Json("") && value != 0.0)
+        fail(join("model", key), "null", value);
     }
     if (flag_at(model, "model", "ignore_merges")) fail("model.ignore_merges", "false", true);
     parts.byte_fallback = flag_at(model, "model", "byte_fallback");

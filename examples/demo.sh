@@ -44,8 +44,8 @@ model=${MODEL:-}
 if [[ -z $model ]]; then
   model=$build_dir/tiny
   echo "== writing a tiny checkpoint with random weights to $model"
-  "$build_dir/examples/write_tiny_checkpoint" "$model" \
-    "$source_dir/tests/data/tokenizer/tokenizer.json"
+  "$build_dir/pllava" write-random --out "$model" \
+    --tokenizer "$source_dir/tests/data/tokenizer/tokenizer.json"
 fi
 
 clip=${1:-}

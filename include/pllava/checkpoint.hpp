@@ -2,7 +2,9 @@
 // Threads: immutable after opening, cheap to copy, safe to share.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,8 +27,11 @@ struct LoadOptions {
 /// What was found. Lists hold "name" or "name: expected ..., got ...".
 struct LoadReport {
   std::vector<std::string> files;
-  Index tensors = 0;  ///< read by the model
-  Index ignored = 0;  ///< known, not read by the model (the last vision layer, ...)
+  Index tensors = 0;        ///< read by the model
+  Index ignored = 0;        ///< known, not read by the model (the last vision layer, ...)
+  Index parameters = 0;     ///< elements of the tensors read, LoRA factors apart
+  std::uint64_t bytes = 0;  ///< of the tensors read, in the files, LoRA factors apart
+  std::map<std::string, Index> dtypes;  ///< tensors read by type as stored: "BF16" -> 814
   Index lora_layers = 0;
   Index lora_rank = 0;
   double lora_alpha = 0;

@@ -160,6 +160,10 @@ class CheckpointSource final : public WeightSource {
       for (int i = 0; i < spec.shape.rank(); ++i) dims.push_back(spec.shape[i]);
       if (parts.weight) {
         ++report.tensors;
+        const SafetensorsEntry& e = *parts.weight->entry;
+        ++report.dtypes[e.format_dtype];
+        report.bytes += e.size;
+        if (e.dtype) report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
         check_part(*parts.weight, dims);
       } else {
         report.missing.push_back(spec.name);
@@ -230,7 +234,11 @@ class CheckpointSource final : public WeightSource {
 
 PLLAVA_INLINE std::string LoadReport::str() const {
   std::string text = std::to_string(tensors) + " tensors from " + std::to_string(files.size()) +
-                     " file(s), " + std::to_string(ignored) + " ignored\n";
+                     " file(s), " + std::to_string(ignored) + " ignored\n" +
+                     std::to_string(parameters) + " parameters, " + std::to_string(bytes) +
+                     " bytes:";
+  for (const auto& [dtype, count] : dtypes) text += " " + std::to_string(count) + " " + dtype;
+  text += "\n";
   if (lora_layers != 0) {
     std::string alpha = std::to_string(lora_alpha);
     alpha.erase(alpha.find_last_not_of('0') + 1);

@@ -1,32 +1,17 @@
-// Small files for the loading tests: a fresh directory, raw safetensors bytes, message checks.
+// Small files for the loading tests: raw safetensors bytes, message checks.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <unistd.h>
-
 #include "pllava/io/safetensors.hpp"
+#include "support/temp_directory.hpp"
 
 namespace test {
-
-/// A directory of its own that vanishes with the object.
-struct TempDirectory {
-  TempDirectory() {
-    static std::atomic<int> serial{0};
-    path = std::filesystem::temp_directory_path() /
-           ("pllava-load-" + std::to_string(::getpid()) + "-" + std::to_string(serial++));
-    std::filesystem::create_directories(path);
-  }
-  ~TempDirectory() { std::filesystem::remove_all(path); }
-  TempDirectory(const TempDirectory&) = delete;
-  TempDirectory& operator=(const TempDirectory&) = delete;
-  std::filesystem::path path;
-};
 
 inline void write_file(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;

@@ -4,15 +4,17 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <limits>
 #include <new>
 #include <numeric>
 #include <set>
 #include <system_error>
+#include <utility>
 
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -91,13 +93,14 @@ PLLAVA_INLINE nlohmann::json read_json_object(const std::filesystem::path& path)
   return parse_json_object(text, text + bytes.size(), file->path());
 }
 
-/// Product of dims and element size; empty when it does not fit.
+/// Product of dims and element size; empty when it, or a product on the way, does not fit an Index.
 PLLAVA_INLINE std::optional<std::size_t> byte_count(const std::vector<Index>& dims,
                                                     std::size_t element) {
+  constexpr auto kLimit = static_cast<std::size_t>(std::numeric_limits<Index>::max());
   std::size_t bytes = element;
   for (const Index d : dims) {
     const auto n = static_cast<std::size_t>(d);
-    if (n != 0 && bytes > std::numeric_limits<std::size_t>::max() / n) return std::nullopt;
+    if (n != 0 && bytes > kLimit / n) return std::nullopt;
     bytes *= n;
   }
   return bytes;
@@ -171,41 +174,48 @@ struct TensorToWrite {
   std::function<HostTensor()> data;
 };
 
-/// A temporary file that becomes `path` on commit, or vanishes.
+/// A temporary file that becomes `path` on commit, or vanishes. Its bytes reach the disk before the
+/// name does, so that not even a power failure leaves `path` half written.
 class NewFile {
  public:
   explicit NewFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_) {
     static std::atomic<unsigned> serial{0};
     temporary_ += "." + std::to_string(::getpid()) + "-" + std::to_string(serial++) + ".part";
-    stream_.open(temporary_, std::ios::binary | std::ios::trunc);
-    if (!stream_) throw fail();
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) throw fail();
   }
   ~NewFile() {
-    std::error_code ignored;
-    if (!committed_) std::filesystem::remove(temporary_, ignored);
+    if (descriptor_ >= 0) ::close(descriptor_);
+    if (!committed_) ::unlink(temporary_.c_str());
   }
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
   void write(const void* data, std::size_t size) {
-    stream_.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
-    if (!stream_) throw fail();
+    const auto* next = static_cast<const char*>(data);
+    while (size != 0) {
+      const ::ssize_t written = ::write(descriptor_, next, size);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) throw fail();
+      next += written;
+      size -= static_cast<std::size_t>(written);
+    }
   }
   void commit() {
-    stream_.close();
-    std::error_code error;
-    if (stream_) std::filesystem::rename(temporary_, path_, error);
-    if (!stream_ || error) throw fail();
+    if (::fsync(descriptor_) != 0) throw fail();
+    const int closed = ::close(std::exchange(descriptor_, -1));
+    if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) throw fail();
     committed_ = true;
   }
 
  private:
   LoadError fail() const {
-    return {"cannot be written", {.file = path_.string(), .tensor = {}, .expected = {}, .got = {}}};
+    return {"cannot be written: " + std::generic_category().message(errno),
+            {.file = path_.string(), .tensor = {}, .expected = {}, .got = {}}};
   }
 
   std::filesystem::path path_, temporary_;
-  std::ofstream stream_;
+  int descriptor_ = -1;
   bool committed_ = false;
 };
 

@@ -174,7 +174,7 @@ void answer(const Options& o, const std::vector<std::string>& questions) {
           {"timings_ms",
            {{"load", load_ms},
             {"decode", decode_ms},
-            {"preprocess", r.preprocess_ms},
+            {"preprocess", r.video.preprocess_ms},
             {"vision", r.video.vision_ms},
             {"project", r.video.project_ms},
             {"prefill", r.video.prefill_ms + a.prefill_ms},

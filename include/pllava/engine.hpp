@@ -16,15 +16,17 @@ namespace pllava {
 
 /// Intermediate results of one clip, for comparison with the reference. All f32, row-major.
 struct Trace {
+  std::vector<float> pixel_values;      ///< (T, 3, S, S)
   std::vector<float> vision_features;   ///< (T·P, D)
   std::vector<float> video_embeddings;  ///< (t·h·w, H)
 };
 
 struct VideoTimings {
-  double vision_ms = 0, project_ms = 0, prefill_ms = 0;
+  double preprocess_ms = 0, vision_ms = 0, project_ms = 0, prefill_ms = 0;
 };
 
-/// One conversation's keys and values. Belongs to one thread at a time.
+/// One conversation's keys and values. After a throw they are as before the call. Belongs to one
+/// thread at a time.
 class Engine {
  public:
   Engine() = default;
@@ -36,14 +38,17 @@ class Engine {
   virtual Index capacity() const = 0;
   /// Forgets everything after the first `length` rows.
   virtual void truncate(Index length) = 0;
-  /// Appends token ids; `logits` (V), if not empty, receives those of the last. After a throw the
-  /// cache is as before.
-  virtual void append_tokens(std::span<const std::int32_t> ids, std::span<float> logits,
-                             const RunControl& control) = 0;
-  /// Encodes pixels (T, 3, S, S), projects, pools and appends the rows. After a throw the cache is
-  /// as before.
-  virtual VideoTimings append_video(std::span<const float> pixels, Index frames,
+  /// Encodes frames, projects, pools and appends the rows. Throws MediaError.
+  virtual VideoTimings append_video(std::span<const Frame> frames, const PreprocessConfig& pixels,
                                     const RunControl& control, Trace* trace) = 0;
+  /// Appends token ids, at least one, and computes the logits of the next token.
+  virtual void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) = 0;
+  /// Chooses the next token from the logits that the last append or step left; it is not appended.
+  virtual std::int32_t sample(Sampler& sampler) = 0;
+  /// Appends the token that `sample` chose, and computes the logits of the next.
+  virtual void step() = 0;
+  /// A copy of the logits (V).
+  virtual std::vector<float> logits() = 0;
 };
 
 /// Loaded weights that engines are made of. Const and safe to share between threads.

@@ -17,10 +17,18 @@ namespace pllava {
 template <Backend B>
 class LanguageModel {
  public:
-  /// Loads scope "language_model" ("model.layers...", "lm_head"). Throws LoadError,
-  /// OutOfMemoryError.
-  LanguageModel(B& be, const TextConfig& config, const WeightScope& scope)
-      : config_(config), heads_{config.heads, config.kv_heads, config.head_dim} {
+  /// Rows that `forward` works on at a time unless told otherwise.
+  static constexpr Index kPrefillChunk = 1024;
+
+  /// Loads scope "language_model" ("model.layers...", "lm_head"). `prefill_chunk` bounds the
+  /// scratch of a long prompt. Throws LoadError, OutOfMemoryError, ArgumentError (a chunk below 1).
+  LanguageModel(B& be, const TextConfig& config, const WeightScope& scope,
+                Index prefill_chunk = kPrefillChunk)
+      : config_(config),
+        heads_{config.heads, config.kv_heads, config.head_dim},
+        prefill_chunk_(prefill_chunk) {
+    if (prefill_chunk < 1)
+      throw ArgumentError("prefill_chunk must be at least 1, got " + std::to_string(prefill_chunk));
     const WeightScope model = scope["model"];
     const HostTensor table = model["embed_tokens"].tensor("weight", {config.vocab, config.width});
     embed_tokens_ = be.prepare({&table, 1}, WeightRole::table);
@@ -57,18 +65,22 @@ class LanguageModel {
   /// Appends x (N, D) to the cache. `logits` (1, V) f32 receives those of the last row; an empty
   /// view asks for none. Works in chunks, so scratch is bounded whatever N. x is overwritten.
   /// Throws ContextError before anything happens; after CancelledError the cache is as before.
+  /// Chunks do not change the result beyond rounding.
   void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {}) const {
     ops::detail::require(x.cols() == config_.width, "LanguageModel x",
                          "(N, " + std::to_string(config_.width) + ")", x);
     const Index N = x.rows(), before = kv.length();
     kv.extend_by(N);
     try {
-      for (Index n = 0; n < N; n += kChunk) {
-        const Index rows = std::min(kChunk, N - n);
+      for (Index n = 0; n < N; n += prefill_chunk_) {
+        const Index rows = std::min(prefill_chunk_, N - n);
         const bool last = n + rows == N;
-        chunk(be, x.slice(n, rows), kv, last ? logits : View{}, config_.layers, control);
+        auto scope = be.scope();
+        const Buffers b(be, *this, rows);
+        const Sequence seq = kv.extend_by(rows);
+        decode(be, b, x.slice(n, rows), kv, seq, last ? logits : View{}, control);
         kv.truncate(be, before + n + rows);
-        if (N > 1) control.at("prefill", n + rows, N);
+        control.at("prefill", n + rows, N);
       }
     } catch (...) {
       kv.truncate(be, before);
@@ -76,9 +88,18 @@ class LanguageModel {
     }
   }
 
-  /// x (N, D) after `layers` decoder layers, in place, for looking inside. The cache must be empty.
-  void hidden_state(B& be, View x, KvCache<B>& kv, Index layers) const {
-    chunk(be, x, kv, View{}, layers, {}, x.rows());
+  /// One decode step: appends the token `id` (1) i32, which stays in backend memory, and leaves the
+  /// logits (1, V) f32 of the next. Throws ContextError before anything happens.
+  void step(B& be, View id, KvCache<B>& kv, View logits) const {
+    auto scope = be.scope();
+    const Sequence seq = kv.extend_by(1);
+    View x = be.scratch({1, config_.width}, DType::f32);  // (1, D)
+    const Buffers b(be, *this, 1);
+    ops::step(be, seq, [&] {
+      ops::embed(be, x, id, embed_tokens_);
+      decode(be, b, x, kv, seq, logits, {});
+    });
+    kv.truncate(be, kv.length() + 1);
   }
 
  private:
@@ -86,8 +107,6 @@ class LanguageModel {
     Norm<B> attn_norm, ffn_norm;
     Linear<B> qkv, o, gate_up, down;
   };
-
-  static constexpr Index kChunk = 1024;
 
   Norm<B> load_rms_norm(B& be, const WeightScope& scope) const {
     return ops::load_norm(be, scope, config_.width, NormKind::rms, config_.norm_eps);
@@ -136,42 +155,44 @@ class LanguageModel {
     return {be.prepare({&host, 1}, WeightRole::vector)};
   }
 
-  void chunk(B& be, View x, KvCache<B>& kv, View logits, Index layers, const RunControl& control,
-             Index wanted_rows = -1) const {
-    auto scope = be.scope();
-    const DType act = be.activation_dtype();
-    const Index N = x.rows(), D = config_.width;
-    const Index wanted = wanted_rows >= 0 ? wanted_rows : (logits.data != nullptr ? 1 : 0);
-    const Sequence seq = kv.extend_by(N);
-    View h = be.scratch({N, D}, act);                          // (N, D)
-    View qkv = be.scratch({N, heads_.qkv_width()}, act);       // (N, (Hq+2Hkv)·dh)
-    View o = be.scratch({N, heads_.query * heads_.dim}, act);  // (N, Hq·dh)
-    View g = be.scratch({N, config_.ffn}, act);                // (N, F)
+  /// Activations of N rows, in scratch.
+  struct Buffers {
+    Buffers(B& be, const LanguageModel& m, Index N)
+        : h(be.scratch({N, m.config_.width}, be.activation_dtype())),
+          qkv(be.scratch({N, m.heads_.qkv_width()}, be.activation_dtype())),
+          o(be.scratch({N, m.heads_.query * m.heads_.dim}, be.activation_dtype())),
+          g(be.scratch({N, m.config_.ffn}, be.activation_dtype())) {}
+    View h;    // (N, D)
+    View qkv;  // (N, (Hq+2Hkv)·dh)
+    View o;    // (N, Hq·dh)
+    View g;    // (N, F)
+  };
 
-    ops::step(be, seq, [&] {
-      ops::norm(be, h, x, layers_[0].attn_norm);
-      for (Index l = 0; l < layers; ++l) {
-        if (control.cancel != nullptr && control.cancel->load()) throw CancelledError("prefill");
-        const bool last = l + 1 == layers;
-        const Layer& w = layers_[static_cast<std::size_t>(l)];
-        const Norm<B>& next = l + 1 < config_.layers
-                                  ? layers_[static_cast<std::size_t>(l) + 1].attn_norm
-                                  : final_norm_;
-        ops::linear(be, qkv, h, w.qkv);
-        // Above the last layer only the wanted rows are read: the others stop after their keys.
-        const Index M = last ? wanted : N;
-        x = x.slice(x.rows() - M, M), h = h.slice(0, M), o = o.slice(0, M), g = g.slice(0, M);
-        ops::attend(be, o, qkv, heads_, &rope_, &kv.layer(l), seq, Mask::causal);
-        ops::residual(be, x, h, o, w.o, &w.ffn_norm);  // x += o·Woᵀ;  h = ffn_norm(x)
-        ops::glu(be, g, h, w.gate_up, config_.activation);
-        ops::residual(be, x, h, g, w.down, &next);  // x += g·Wdᵀ;  h = next(x)
-      }
-      if (logits.data != nullptr) ops::linear(be, logits, h, lm_head_);
-    });
+  /// All layers over x (N, D), in place; the head where logits are wanted.
+  void decode(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& seq,
+              View logits, const RunControl& control) const {
+    auto [h, qkv, o, g] = buffers;
+    ops::norm(be, h, x, layers_[0].attn_norm);
+    for (Index l = 0; l < config_.layers; ++l) {
+      control.check("prefill");
+      const bool last = l + 1 == config_.layers;
+      const Layer& w = layers_[static_cast<std::size_t>(l)];
+      const Norm<B>& next = last ? final_norm_ : layers_[static_cast<std::size_t>(l) + 1].attn_norm;
+      ops::linear(be, qkv, h, w.qkv);
+      // Above the last layer only the row of the logits is read: the others stop after their keys.
+      const Index M = !last ? x.rows() : logits.data != nullptr ? 1 : 0;
+      x = x.slice(x.rows() - M, M), h = h.slice(0, M), o = o.slice(0, M), g = g.slice(0, M);
+      ops::attend(be, o, qkv, heads_, &rope_, &kv.layer(l), seq, Mask::causal);
+      ops::residual(be, x, h, o, w.o, &w.ffn_norm);  // x += o·Woᵀ;  h = ffn_norm(x)
+      ops::glu(be, g, h, w.gate_up, config_.activation);
+      ops::residual(be, x, h, g, w.down, &next);  // x += g·Wdᵀ;  h = next(x)
+    }
+    if (logits.data != nullptr) ops::linear(be, logits, h, lm_head_);
   }
 
   TextConfig config_;
   Heads heads_;
+  Index prefill_chunk_;
   typename B::Weight embed_tokens_;
   std::vector<Layer> layers_;
   Norm<B> final_norm_;

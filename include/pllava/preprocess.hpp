@@ -102,15 +102,24 @@ std::vector<Frame> crop_frames(std::span<const Frame> frames, const PreprocessCo
 /// Throws MediaError if the crop is not S x S.
 void normalise(const Frame& crop, float* out, const PreprocessConfig& config = {});
 
-/// The whole path: pixel values (T, 3, S, S), row-major. Throws as `crop_frames`.
+/// The whole path: out (T, 3, S, S), row-major. Throws as `crop_frames`.
+template <class ParallelFor = Serial>
+void preprocess(std::span<const Frame> frames, float* out, const PreprocessConfig& config = {},
+                ParallelFor&& parallel_for = {}) {
+  const std::vector<Frame> crops = crop_frames(frames, config, parallel_for);
+  const Index picture = 3 * config.image_size * config.image_size;
+  parallel_for(static_cast<Index>(crops.size()), [&](Index t) {
+    normalise(crops[static_cast<std::size_t>(t)], out + t * picture, config);
+  });
+}
+
+/// The same as a vector.
 template <class ParallelFor = Serial>
 std::vector<float> preprocess(const Clip& clip, const PreprocessConfig& config = {},
                               ParallelFor&& parallel_for = {}) {
-  const std::vector<Frame> crops = crop_frames(clip.frames, config, parallel_for);
   const auto picture = static_cast<std::size_t>(3 * config.image_size * config.image_size);
-  std::vector<float> pixels(crops.size() * picture);
-  for (std::size_t t = 0; t < crops.size(); ++t)
-    normalise(crops[t], pixels.data() + t * picture, config);
+  std::vector<float> pixels(clip.frames.size() * picture);
+  preprocess(clip.frames, pixels.data(), config, std::forward<ParallelFor>(parallel_for));
   return pixels;
 }
 

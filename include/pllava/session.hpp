@@ -7,7 +7,6 @@
 
 #include "pllava/engine.hpp"
 #include "pllava/generate.hpp"
-#include "pllava/preprocess.hpp"
 #include "pllava/prompt.hpp"
 #include "pllava/tokenizer.hpp"
 
@@ -23,7 +22,6 @@ struct WatchOptions {
 
 /// What `watch` did.
 struct WatchReport {
-  double preprocess_ms = 0;
   VideoTimings video;
   Index prefix_rows = 0;  ///< rows of the context that the prefix and the video take
   Trace trace;            ///< filled only on request

@@ -121,7 +121,7 @@ class VisionEncoder {
     Sequence seq;
     seq.batch = T;
     for (Index l = 0; l < layers; ++l) {
-      if (control.cancel != nullptr && control.cancel->load()) throw CancelledError("vision");
+      control.check("vision");
       const Layer& w = layers_[static_cast<std::size_t>(l)];
       const Norm<B>* next =
           l + 1 < layers ? &layers_[static_cast<std::size_t>(l) + 1].norm1 : nullptr;

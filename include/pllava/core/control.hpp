@@ -20,6 +20,10 @@ struct RunControl {
   /// Reports progress, then throws CancelledError if cancelled.
   void at(std::string_view stage, Index done, Index total) const {
     if (progress) progress(stage, done, total);
+    check(stage);
+  }
+  /// Throws CancelledError if cancelled.
+  void check(std::string_view stage) const {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed))
       throw CancelledError(std::string(stage));
   }

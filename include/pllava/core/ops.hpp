@@ -2,9 +2,15 @@
 // where a backend does not fuse. Models call these and nothing else.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "pllava/core/backend.hpp"
+#include "pllava/preprocess.hpp"
+#include "pllava/sampling.hpp"
 
 namespace pllava::ops {
 
@@ -94,6 +100,20 @@ void embed(B& be, View x, View ids, const typename B::Weight& table) {
   be.embed(x, ids, table);
 }
 
+/// Pixel values of frames of any size;  pixels (T, 3, S, S) f32. Throws MediaError.
+template <Backend B>
+void preprocess(B& be, View pixels, std::span<const Frame> frames, const PreprocessConfig& config) {
+  const Shape expected{static_cast<Index>(frames.size()), 3, config.image_size, config.image_size};
+  detail::require(pixels.shape == expected, "preprocess", expected.str(), pixels);
+  if constexpr (requires { be.preprocess(pixels, frames, config); }) {
+    be.preprocess(pixels, frames, config);
+  } else {
+    std::vector<float> host(static_cast<std::size_t>(expected.count()));
+    pllava::preprocess(frames, host.data(), config);
+    be.upload(pixels, host.data());
+  }
+}
+
 /// Patches as rows of a matrix;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
 template <Backend B>
 void patchify(B& be, View y, View pixels, Index patch) {
@@ -127,8 +147,25 @@ void pool3d(B& be, View y, View x, const Grid& in, const Grid& out, PoolKind kin
   be.pool3d(y, x, in, out, kind);
 }
 
-/// Runs one decode step. A backend that can, records `body` once and replays it; so the body may
-/// neither allocate, nor read device data on the host, nor branch on it.
+/// Chooses the next token: writes its id to `id` (1) i32 in backend memory, where the next step
+/// reads it, and returns it.  logits (1, V) f32, which a backend may overwrite. Throws as Sampler.
+template <Backend B>
+std::int32_t sample(B& be, View id, View logits, Sampler& sampler) {
+  detail::require(id.shape.count() == 1 && id.dtype == DType::i32, "sample id", "(1) i32", id);
+  if constexpr (requires { be.sample(id, logits, sampler); }) {
+    return be.sample(id, logits, sampler);
+  } else {
+    std::vector<float> host(static_cast<std::size_t>(logits.shape.count()));
+    be.download(host.data(), logits);
+    const std::int32_t chosen = sampler.sample(host);
+    be.upload(id, &chosen);
+    return chosen;
+  }
+}
+
+/// Runs one decode step. A backend that can, records `body` once and replays it while the bucket of
+/// `seq.bound` stays the same; so the body may not allocate, read backend memory on the host, or
+/// branch on what is there. It may ask for scratch: equal calls get equal addresses.
 template <Backend B, class Body>
 void step(B& be, const Sequence& seq, Body&& body) {
   if constexpr (requires { be.step(seq, body); })

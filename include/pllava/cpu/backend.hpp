@@ -13,6 +13,7 @@
 #include "pllava/cpu/arena.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/thread_pool.hpp"
+#include "pllava/preprocess.hpp"
 
 namespace pllava::cpu {
 
@@ -75,6 +76,7 @@ class Backend {
   void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
               const Sequence& seq, Mask mask);
   void embed(View x, View ids, const Weight& table);
+  void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);
   void patchify(View y, View pixels, Index patch);
   void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
                      Index per_frame);

@@ -52,9 +52,24 @@ PLLAVA_INLINE void Backend::write_row(View y, Index row, const float* src) const
 
 namespace detail {
 
-/// Row `r` of a 2-D host tensor as floats.
-PLLAVA_INLINE void host_row(float* dst, const HostTensor& t, Index r, Index cols) {
-  for (Index i = 0; i < cols; ++i) dst[i] = load_float(t.data, t.dtype, r * cols + i);
+/// Row `r` of a 2-D host tensor, converted to `dtype` (f32 or bf16).
+PLLAVA_INLINE void host_row(void* dst, DType dtype, const HostTensor& t, Index r, Index cols) {
+  if (t.dtype == dtype) {
+    std::memcpy(dst, t.data + r * cols * size_of(dtype),
+                static_cast<std::size_t>(cols * size_of(dtype)));
+    return;
+  }
+  for (Index i = 0; i < cols; ++i)
+    store_float(dst, dtype, i, load_float(t.data, t.dtype, r * cols + i));
+}
+
+/// dst (depth, 32) = src (32, depth) transposed, for words of 4 bytes.
+PLLAVA_INLINE void transpose_panel(std::byte* dst, const std::byte* src, Index depth) {
+  constexpr Index kLine = 16;  // words of a cache line: both sides move in whole lines
+  for (Index begin = 0; begin < depth; begin += kLine)
+    for (Index n = 0; n < kPanel; ++n)
+      for (Index k = begin; k < std::min(depth, begin + kLine); ++k)
+        std::memcpy(dst + (k * kPanel + n) * 4, src + (n * depth + k) * 4, 4);
 }
 
 }  // namespace detail
@@ -77,13 +92,9 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   const Index K = w.cols;
   if (role == WeightRole::table) {
     auto memory = aligned_memory(w.rows * K * size_of(w.dtype), "an embedding table");
-    const View table{memory.get(), w.dtype, {w.rows, K}};
-    pool_->run((w.rows + 255) / 256, [&](Index block) {
-      std::vector<float> row(static_cast<std::size_t>(K));
-      for (Index r = block * 256; r < std::min(w.rows, block * 256 + 256); ++r) {
-        detail::host_row(row.data(), parts[0], r, K);
-        write_row(table, r, row.data());
-      }
+    auto* rows = static_cast<std::byte*>(memory.get());
+    pool_->run(w.rows, [&](Index r) {
+      detail::host_row(rows + r * K * size_of(w.dtype), w.dtype, parts[0], r, K);
     });
     w.data = std::move(memory);
     return w;
@@ -108,24 +119,16 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
     }
     return {nullptr, 0};
   };
+  const Index words = depth * size_of(w.dtype) / 4;  // of a row: a float or a pair of bf16 each
   pool_->run(panels, [&](Index panel) {
-    std::vector<float> row(static_cast<std::size_t>(K));
+    std::vector<std::byte> rows(static_cast<std::size_t>(kPanel * words * 4));  // zero: padding
     for (Index n = 0; n < kPanel; ++n) {
       const auto [part, r] = locate(panel, n);
-      if (part == nullptr)
-        std::fill(row.begin(), row.end(), 0.0f);
-      else
-        detail::host_row(row.data(), *part, r, K);
-      if (pairs) {
-        auto* out = static_cast<bf16*>(memory.get()) + panel * kPanel * depth;
-        for (Index k = 0; k < depth; ++k)
-          out[(k / 2 * kPanel + n) * 2 + k % 2] =
-              k < K ? from_float<bf16>(row[static_cast<std::size_t>(k)]) : bf16{};
-      } else {
-        auto* out = static_cast<float*>(memory.get()) + panel * kPanel * depth;
-        for (Index k = 0; k < K; ++k) out[k * kPanel + n] = row[static_cast<std::size_t>(k)];
-      }
+      if (part != nullptr)
+        detail::host_row(&rows[static_cast<std::size_t>(n * words * 4)], w.dtype, *part, r, K);
     }
+    detail::transpose_panel(static_cast<std::byte*>(memory.get()) + panel * kPanel * words * 4,
+                            rows.data(), words);
   });
   w.data = std::move(memory);
   return w;
@@ -292,6 +295,12 @@ PLLAVA_INLINE void Backend::embed(View x, View ids, const Weight& table) {
   const View rows{const_cast<void*>(table.data.get()), table.dtype, {table.rows, table.cols}};
   for (Index n = 0; n < x.rows(); ++n)
     read_row(x.as<float>() + n * x.cols(), rows, ids.as<std::int32_t>()[n]);
+}
+
+PLLAVA_INLINE void Backend::preprocess(View pixels, std::span<const Frame> frames,
+                                       const PreprocessConfig& config) {
+  pllava::preprocess(frames, pixels.as<float>(), config,
+                     [this](Index n, const auto& job) { pool_->run(n, job); });
 }
 
 PLLAVA_INLINE void Backend::patchify(View y, View pixels, Index patch) {

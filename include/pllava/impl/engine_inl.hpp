@@ -41,52 +41,57 @@ class ModelOn<B>::EngineOn final : public Engine {
       : model_(std::move(model)),
         be_(model_->backend_.fork()),
         kv_(model_->language_.make_cache(be_, model_->config().text.context)),
-        logits_(be_, {1, model_->config().text.vocab}, DType::f32) {}
+        logits_(be_, {1, model_->config().text.vocab}, DType::f32),
+        token_(be_, {1}, DType::i32) {}
 
   Index length() const override { return kv_.length(); }
   Index capacity() const override { return kv_.capacity(); }
   void truncate(Index length) override { kv_.truncate(be_, length); }
 
-  void append_tokens(std::span<const std::int32_t> ids, std::span<float> logits,
-                     const RunControl& control) override {
-    if (ids.empty()) return;
-    kv_.extend_by(static_cast<Index>(ids.size()));
-    Tensor<B> x = model_->language_.embed(be_, ids);
-    model_->language_.forward(be_, x, kv_, logits.empty() ? View{} : logits_.view(), control);
-    if (!logits.empty()) be_.download(logits.data(), logits_);
-  }
-
-  VideoTimings append_video(std::span<const float> pixels, Index frames, const RunControl& control,
-                            Trace* trace) override {
+  VideoTimings append_video(std::span<const Frame> frames, const PreprocessConfig& pixels,
+                            const RunControl& control, Trace* trace) override {
     const ModelConfig& c = model_->config();
-    const Index S = c.vision.image_size, side = c.vision.grid_side();
+    const auto T = static_cast<Index>(frames.size());
+    const Index S = pixels.image_size, side = c.vision.grid_side();
     kv_.extend_by(c.pool.output.count());
-    Tensor<B> input(be_, {frames, 3, S, S}, DType::f32);
-    if (static_cast<Index>(pixels.size()) != input.shape().count())
-      throw ShapeError("append_video", "expected " + input.shape().str() + " pixels, got " +
-                                           std::to_string(pixels.size()));
-    be_.upload(input, pixels.data());
-
     VideoTimings timings;
     detail::Stopwatch watch;
+    const Tensor<B> input(be_, {T, 3, S, S}, DType::f32);
+    ops::preprocess(be_, input.view(), frames, pixels);
+    control.at("preprocess", 1, 1);
+    timings.preprocess_ms = watch.lap();
     const Tensor<B> features = model_->vision_(be_, input, control);  // (T·P, D)
     timings.vision_ms = watch.lap();
     const Tensor<B> video =  // (t·h·w, H)
-        model_->project_(be_, features, model_->pool_, Grid{frames, side, side});
+        model_->project_(be_, features, model_->pool_, Grid{T, side, side});
     control.at("project", 1, 1);
     timings.project_ms = watch.lap();
     if (trace != nullptr)
-      *trace = {detail::to_floats(be_, features), detail::to_floats(be_, video)};
+      *trace = {detail::to_floats(be_, input), detail::to_floats(be_, features),
+                detail::to_floats(be_, video)};
     model_->language_.forward(be_, video, kv_, View{}, control);
     timings.prefill_ms = watch.lap();
     return timings;
   }
 
+  void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) override {
+    kv_.extend_by(static_cast<Index>(ids.size()));
+    const Tensor<B> x = model_->language_.embed(be_, ids);
+    model_->language_.forward(be_, x, kv_, logits_, control);
+  }
+
+  std::int32_t sample(Sampler& sampler) override {
+    return ops::sample(be_, token_.view(), logits_.view(), sampler);
+  }
+  void step() override { model_->language_.step(be_, token_, kv_, logits_); }
+  std::vector<float> logits() override { return detail::to_floats(be_, logits_); }
+
  private:
   std::shared_ptr<const ModelOn> model_;
   B be_;
   KvCache<B> kv_;
-  Tensor<B> logits_;
+  Tensor<B> logits_;  // (1, V) f32, of the token after the last
+  Tensor<B> token_;   // (1) i32, what was sampled last
 };
 
 template <Backend B>

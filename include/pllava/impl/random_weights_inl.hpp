@@ -111,11 +111,18 @@ PLLAVA_INLINE HostTensor RandomWeights::tensor(const std::string& name, const Sh
   key = detail::scramble(key ^ detail::scramble(seed_ + 0x9e3779b97f4a7c15u));
   const bool ones = detail::is_norm_weight(name);
   const float half_width = detail::standard_deviation(name, shape) * std::sqrt(3.0f);
-  for (Index i = 0; i < n; ++i) {
-    const std::uint64_t bits =
-        detail::scramble(key + static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15u);
-    const float unit = static_cast<float>(static_cast<std::int32_t>(bits >> 32)) * 0x1p-31f;
-    store_float(data.get(), dtype_, i, ones ? 1.0f : unit * half_width);
+  const auto fill = [&]<class T>(T* out) {
+    for (Index i = 0; i < n; ++i) {
+      const std::uint64_t bits =
+          detail::scramble(key + static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15u);
+      const float unit = static_cast<float>(static_cast<std::int32_t>(bits >> 32)) * 0x1p-31f;
+      out[i] = from_float<T>(ones ? 1.0f : unit * half_width);
+    }
+  };
+  switch (dtype_) {
+    case DType::bf16: fill(reinterpret_cast<bf16*>(data.get())); break;
+    case DType::f16: fill(reinterpret_cast<f16*>(data.get())); break;
+    default: fill(reinterpret_cast<float*>(data.get())); break;
   }
   return {dtype_, shape, data.get(), data};
 }

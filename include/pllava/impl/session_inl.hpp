@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pllava/frame_sampling.hpp"
 #include "pllava/session.hpp"
 
 namespace pllava {
@@ -17,6 +18,18 @@ PLLAVA_INLINE Dialogue make_dialogue(const WatchOptions& options) {
   ConversationTemplate wording = conversation_template(key);
   if (!options.system.empty()) wording.system = options.system;
   return Dialogue(std::move(wording), task);
+}
+
+/// The frames that the model sees. A clip shorter than the model's repeats its own, as the sampling
+/// rule does with a file of that length; a longer one is pooled over time.
+PLLAVA_INLINE std::vector<Frame> frames_for_model(const Clip& clip, Index wanted) {
+  const auto given = static_cast<Index>(clip.frames.size());
+  if (given == 0) throw MediaError(clip.source, "a clip without frames");
+  if (given >= wanted) return clip.frames;
+  std::vector<Frame> frames;
+  for (const Index i : demo_indices(given, wanted))
+    frames.push_back(clip.frames[static_cast<std::size_t>(i)]);
+  return frames;
 }
 
 PLLAVA_INLINE std::string trimmed(const std::string& text) {
@@ -36,12 +49,7 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
       engine_(model_->make_engine()),
       dialogue_(detail::make_dialogue(options)) {
   const ModelConfig& config = model_->config();
-  if (clip.frames.empty()) throw MediaError(clip.source, "a clip without frames");
-  detail::Stopwatch watch;
-  const std::vector<float> input = preprocess(clip, pixels);
-  report_.preprocess_ms = watch.lap();
-  options.control.at("preprocess", 1, 1);
-
+  const std::vector<Frame> frames = detail::frames_for_model(clip, config.frames);
   ids_ = tokenizer_.encode(dialogue_.prefix());
   if (ids_.empty() || ids_.back() != static_cast<std::int32_t>(config.image_token))
     throw PromptError("the tokenizer does not give the image token " +
@@ -49,9 +57,9 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
                       "\"");
   const Index rows = static_cast<Index>(ids_.size()) - 1 + config.pool.output.count();
   if (rows > engine_->capacity()) throw ContextError(rows, engine_->capacity());
-  engine_->append_tokens({ids_.data(), ids_.size() - 1}, {}, options.control);
-  report_.video = engine_->append_video(input, static_cast<Index>(clip.frames.size()),
-                                        options.control, options.trace ? &report_.trace : nullptr);
+  if (ids_.size() > 1) engine_->append_tokens({ids_.data(), ids_.size() - 1}, options.control);
+  report_.video = engine_->append_video(frames, pixels, options.control,
+                                        options.trace ? &report_.trace : nullptr);
   report_.prefix_rows = engine_->length();
 }
 
@@ -104,10 +112,9 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     StreamDecoder decoder(tokenizer_, {.continues = true});
     StopMatcher stops(options.stop);
     std::string raw;
-    std::vector<float> logits(static_cast<std::size_t>(config.text.vocab));
     detail::Stopwatch watch;
-    engine_->append_tokens(text, logits, options.control);
-    first_logits_ = logits;
+    engine_->append_tokens(text, options.control);
+    first_logits_ = engine_->logits();
     answer.prefill_ms = watch.lap();
 
     const auto emit = [&](const std::string& piece) {
@@ -116,7 +123,7 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
       return !on_piece || on_piece(piece);
     };
     for (;;) {
-      const std::int32_t id = sampler.sample(logits);
+      const std::int32_t id = engine_->sample(sampler);
       answer.output_ids.push_back(id);
       pending_ = {id};
       if (is_eos(id)) {
@@ -134,7 +141,7 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
       if (static_cast<Index>(answer.output_ids.size()) == options.max_new_tokens ||
           engine_->length() == engine_->capacity())
         break;
-      engine_->append_tokens({&id, 1}, logits, options.control);
+      engine_->step();
       ids_.push_back(id);
     }
     if (answer.finish_reason == FinishReason::end_of_sequence ||

@@ -88,6 +88,9 @@ class Tokenizer {
   static Tokenizer from_file(const std::filesystem::path& path);
   /// Reads `tokenizer.json` in a checkpoint's directory.
   static Tokenizer from_directory(const std::filesystem::path& directory);
+  /// One token a byte (ids 3 to 258), `<unk>` 0, `<s>` 1, `</s>` 2 and `<image>` under the given
+  /// id: enough to run random weights of any size. Throws ArgumentError for an id below 259.
+  static Tokenizer bytes(Index image_token);
 
   /// Token ids of UTF-8 text, in O(n log n). The text between two added tokens is normalised by
   /// itself, so a text cut after an added token gives the same ids in two calls (the second with

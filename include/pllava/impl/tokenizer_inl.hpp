@@ -690,6 +690,29 @@ PLLAVA_INLINE Tokenizer Tokenizer::from_directory(const std::filesystem::path& d
   return from_file(directory / "tokenizer.json");
 }
 
+PLLAVA_INLINE Tokenizer Tokenizer::bytes(Index image_token) {
+  if (image_token < 259)
+    throw ArgumentError("a tokenizer of bytes has its image token at 259 or above, not at " +
+                        std::to_string(image_token));
+  TokenizerParts parts;
+  parts.source = "bytes";
+  parts.vocab.resize(static_cast<std::size_t>(image_token) + 1);
+  const auto add_special = [&](Index id, const char* text) {
+    parts.vocab[static_cast<std::size_t>(id)] = text;
+    parts.added.push_back({static_cast<std::int32_t>(id), text, true});
+  };
+  add_special(0, "<unk>"), add_special(1, "<s>"), add_special(2, "</s>");
+  add_special(image_token, "<image>");
+  for (std::size_t b = 0; b < 256; ++b) {
+    const char* digits = "0123456789ABCDEF";
+    parts.vocab[3 + b] = std::string("<0x") + digits[b / 16] + digits[b % 16] + ">";
+  }
+  parts.unk = "<unk>";
+  parts.byte_fallback = parts.decode_bytes = true;
+  parts.prefix = {1};
+  return Tokenizer(std::move(parts));
+}
+
 PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
                                                           EncodeOptions options) const {
   if (const std::size_t bad = detail::utf8_error(text); bad != text.size()) {

@@ -1,0 +1,84 @@
+// Single verbs at the sizes of the 7B model: matrix products and attention.
+#include "ceiling.hpp"
+
+namespace {
+
+using namespace pllava;
+using B = cpu::Backend;
+
+Tensor<B> filled(B& be, const Shape& shape, DType dtype) {
+  Tensor<B> t(be, shape, dtype);
+  for (Index i = 0; i < shape.count(); ++i)
+    store_float(t.view().data, dtype, i, static_cast<float>(i % 31 - 15) / 16);
+  return t;
+}
+
+template <DType T>
+void gemm(benchmark::State& state) {
+  B be({.dtype = T});
+  const Index N = state.range(0), O = state.range(1), I = state.range(2);
+  const auto weights = RandomWeights::scope(1, T);
+  const Linear<B> w = ops::load_linear(be, weights, O, I, false);
+  const Tensor<B> x = filled(be, {N, I}, T);
+  const Tensor<B> y(be, {N, O}, T);
+  const double flops = 2.0 * static_cast<double>(N * O * I);
+  const double bytes = static_cast<double>(O * I * size_of(T));
+  bench::measure(
+      state, be, {.flops = flops, .bytes = N == 1 ? bytes : 0}, [] {},
+      [&] { ops::linear(be, y.view(), x.view(), w); });
+}
+
+/// rows queries over `past` earlier and their own keys; without a mask the ViT's, without rope
+template <DType T>
+void attention(benchmark::State& state) {
+  B be({.dtype = T});
+  const Index N = state.range(0), past = state.range(1), heads = state.range(2);
+  const Index dh = state.range(3);
+  const bool causal = state.range(4) != 0;
+  const Heads h{heads, heads, dh};
+  const Tensor<B> qkv = filled(be, {N, h.qkv_width()}, T);
+  const Tensor<B> o(be, {N, heads * dh}, T);
+  KvCache<B> kv(be, 1, h, past + N);
+  const auto pairs = static_cast<double>(causal ? N * past + N * (N + 1) / 2 : N * N);
+  const double width = static_cast<double>(heads * dh);
+  bench::Work work{.flops = 4 * pairs * width};
+  if (N == 1) work.bytes = 2 * static_cast<double>((past + 1) * size_of(T)) * width;
+  if (causal) {  // the earlier rows: what was never written would not be read from memory
+    const Tensor<B> before = filled(be, {past, h.qkv_width()}, T);
+    ops::attend<B>(be, View{nullptr, T, {0, heads * dh}}, before.view(), h, nullptr, &kv.layer(0),
+                   kv.extend_by(past), Mask::causal);
+    kv.truncate(be, past);
+  }
+  bench::measure(
+      state, be, work, [] {},
+      [&] {
+        if (causal)
+          ops::attend<B>(be, o.view(), qkv.view(), h, nullptr, &kv.layer(0), kv.extend_by(N),
+                         Mask::causal);
+        else
+          ops::attend<B>(be, o.view(), qkv.view(), h, nullptr, nullptr, {}, Mask::none);
+      });
+}
+
+void options(benchmark::internal::Benchmark* b) {
+  b->UseManualTime()->Iterations(5)->Unit(benchmark::kMillisecond);
+}
+void gemm_sizes(benchmark::internal::Benchmark* b) {
+  options(b->ArgNames({"rows", "out", "in"}));
+  b->Args({1154, 3072, 1024})->Args({1154, 4096, 1024})->Args({1154, 1024, 4096});     // ViT-L
+  b->Args({1024, 12288, 4096})->Args({1024, 22016, 4096})->Args({1024, 4096, 11008});  // 7B
+  b->Args({1, 22016, 4096});                                                           // decode
+}
+void attention_sizes(benchmark::internal::Benchmark* b) {
+  options(b->ArgNames({"rows", "past", "heads", "dim", "causal"}));
+  b->Args({577, 0, 16, 64, 0})->Args({1024, 1376, 32, 128, 1})->Args({1, 2400, 32, 128, 1});
+}
+
+BENCHMARK(gemm<DType::bf16>)->Apply(gemm_sizes);
+BENCHMARK(gemm<DType::f32>)->Apply(gemm_sizes);
+BENCHMARK(attention<DType::bf16>)->Apply(attention_sizes);
+BENCHMARK(attention<DType::f32>)->Apply(attention_sizes);
+
+}  // namespace
+
+BENCHMARK_MAIN();

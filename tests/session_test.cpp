@@ -6,6 +6,7 @@
 
 #include "pllava/pllava.hpp"
 #include "support/catch.hpp"
+#include "support/checkpoint_writer.hpp"
 
 namespace {
 
@@ -152,6 +153,42 @@ TEST_CASE("Cancelling stops each stage with an error that names it", "[session]"
       CHECK(std::string(e.what()).starts_with("cancelled during"));
     }
   }
+}
+
+TEST_CASE("Cancelling an answer half-way leaves the session as it was", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip());
+  const auto video = session.mark();
+  const Answer expected = session.ask("What happens?", short_answer());
+  session.rewind(video);
+  for (const std::string stage : {"prefill", "generate"}) {
+    std::atomic<bool> cancel{false};
+    GenerateOptions options = short_answer();
+    options.control.cancel = &cancel;
+    options.control.progress = [&](std::string_view at, Index done, Index) {
+      if (at == stage && (at == "prefill" || done == 5)) cancel = true;
+    };
+    const Index rows = session.length();
+    CHECK(test::contains(
+        test::message_of<CancelledError>([&] { session.ask("What happens?", options); }), stage));
+    CHECK(session.length() == rows);
+  }
+  CHECK(session.ask("What happens?", short_answer()).output_ids == expected.output_ids);
+}
+
+TEST_CASE("A trace holds what the encoder saw and gave", "[session]") {
+  const Pipeline model = tiny();
+  WatchOptions options;
+  options.trace = true;
+  const Clip watched = clip();
+  const Session session = model.watch(watched, options);
+  const Trace& trace = session.report().trace;
+  const ModelConfig& c = model.config();
+  CHECK(trace.pixel_values == preprocess(watched, model.pixels()));
+  CHECK(static_cast<Index>(trace.vision_features.size()) ==
+        16 * c.vision.patches() * c.vision.width);
+  CHECK(static_cast<Index>(trace.video_embeddings.size()) == c.pool.output.count() * c.text.width);
+  CHECK(model.watch(watched).report().trace.pixel_values.empty());
 }
 
 TEST_CASE("Answers do not depend on the number of threads", "[session]") {

@@ -157,11 +157,7 @@ TEST_CASE("A damaged safetensors file is refused or read, never anything else", 
   const std::vector<NamedTensor> tensors = {test::floats("model.a.weight", {2, 3}, {}),
                                             test::floats("model.b.bias", {4}, {})};
   write_safetensors(path, tensors, {{"format", "pt"}});
-  std::string good;
-  {
-    std::ifstream in(path, std::ios::binary);
-    good.assign(std::istreambuf_iterator<char>(in), {});
-  }
+  const std::string good = test::read_file(path);
   std::mt19937 random(20240416);
   int refused = 0, read = 0;
   for (int i = 0; i < 2000; ++i) {

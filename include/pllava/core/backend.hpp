@@ -14,7 +14,7 @@ namespace pllava {
 /// What a weight is prepared for.
 enum class WeightRole {
   linear,   ///< (N, K) matrices, stacked along N, for `linear` and `residual`
-  gate_up,  ///< exactly two (F, K) matrices, gate and up, for `glu`
+  gate_up,  ///< exactly two (F, K) matrices, gate and up, for `glu`; for `linear` without that verb
   table,    ///< (V, D) rows that are looked up, for `embed`
   vector    ///< biases, norm gains, position tables: kept in f32
 };

@@ -73,7 +73,9 @@ void glu(B& be, View g, View h, const Linear<B>& gate_up, Activation act) {
   } else {
     auto scope = be.scope();
     View both = be.scratch({g.rows(), 2 * g.cols()}, DType::f32);
-    be.linear(both, h, gate_up, Activation::none);
+    Linear<B> stacked = gate_up;  // without a fused verb, the two are rows of one matrix
+    stacked.out = 2 * gate_up.out;
+    be.linear(both, h, stacked, Activation::none);
     be.act_mul(g, both, act);
   }
 }

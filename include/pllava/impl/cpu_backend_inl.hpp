@@ -137,6 +137,15 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
 // ---- products -----------------------------------------------------------------------------------
 
 struct Backend::Packed {
+  /// Rows that a tile of `rows` is packed to. One or two rows are summed in another order, which
+  /// only products of no more rows may use: a row's result does not depend on how many are beside
+  /// it.
+  Index packed_rows(Index rows) const {
+    return kernels->packed_rows(single ? rows : std::max<Index>(rows, 3));
+  }
+
+  const Kernels* kernels;
+  bool single;      // one or two rows in all
   Index tile_rows;  // rows of a full tile
   Index tiles;
   Index stride;  // bytes from one tile to the next
@@ -147,14 +156,18 @@ struct Backend::Packed {
 PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
   const Index M = x.rows(), K = x.cols(), depth = dtype == DType::bf16 ? (K + 1) / 2 * 2 : K;
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
-  Packed packed{tile_rows, (M + tile_rows - 1) / tile_rows, tile_rows * depth * size_of(dtype),
+  Packed packed{kernels_,
+                M <= 2,
+                tile_rows,
+                (M + tile_rows - 1) / tile_rows,
+                tile_rows * depth * size_of(dtype),
                 nullptr};
   auto* out = static_cast<std::byte*>(arena_->allocate(packed.tiles * packed.stride));
   packed.data = out;
   pool_->run(packed.tiles, [&](Index t) {
     std::byte* tile = out + t * packed.stride;
     const Index rows = std::min(tile_rows, M - t * tile_rows);
-    const Index mr = kernels_->packed_rows(rows);
+    const Index mr = packed.packed_rows(rows);
     if (dtype == DType::bf16) {
       auto* dst = reinterpret_cast<std::uint32_t*>(tile);  // pairs
       std::vector<bf16> converted;
@@ -201,7 +214,7 @@ void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
     alignas(64) float tile[16 * kPanel];
     for (Index t = 0; t < a.tiles; ++t) {
       const Index rows = std::min(a.tile_rows, M - t * a.tile_rows);
-      const Index mr = kernels_->packed_rows(rows);
+      const Index mr = a.packed_rows(rows);
       const std::byte* left = a.data + t * a.stride;
       for (Index p = task * per_task; p < std::min(panels, (task + 1) * per_task); ++p) {
         if (pairs)

@@ -1,0 +1,343 @@
+// Every verb of every backend against the reference backend's plain loops, at sizes on both sides
+// of each tile and panel border. Inputs are exact in bf16, so only the arithmetic differs.
+#include "pllava/core/ops.hpp"
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
+#include "support/catch.hpp"
+#include "support/tensors.hpp"
+
+namespace {
+
+using namespace pllava;
+using Values = std::vector<float>;
+
+/// A CPU backend and the distance from the reference that its type allows.
+struct Subject {
+  DType dtype;
+  cpu::Isa isa;
+  double tolerance;
+  std::string name() const { return std::string(name_of(dtype)) + " " + cpu::kernels(isa).name; }
+  cpu::Backend backend() const { return cpu::Backend({.dtype = dtype, .threads = 2, .isa = isa}); }
+};
+
+std::vector<Subject> subjects() {
+  std::vector<Subject> all;
+  for (const cpu::Isa isa :
+       {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16})
+    if (isa <= cpu::detect_isa()) {
+      all.push_back({DType::f32, isa, 2e-6});
+      all.push_back({DType::bf16, isa, 4e-3});  // one rounding of the output
+    }
+  return all;
+}
+
+template <Backend B>
+Linear<B> make_linear(B& be, Index out, Index in, bool bias) {
+  Linear<B> w{
+      test::weight(be, test::numbers(out * in, 11), {out, in}, WeightRole::linear), {}, out, in};
+  if (bias) w.bias = test::weight(be, test::numbers(out, 12), {out}, WeightRole::vector);
+  return w;
+}
+
+template <Backend B>
+Values linear(B be, Index rows, Index out, Index in, bool bias, Activation act) {
+  const auto w = make_linear(be, out, in, bias);
+  const auto x = test::tensor(be, test::numbers(rows * in, 1), {rows, in}, be.activation_dtype());
+  const Tensor<B> y(be, {rows, out}, DType::f32);
+  ops::linear(be, y.view(), x.view(), w, act);
+  return detail::to_floats(be, y);
+}
+
+TEST_CASE("linear is act(x Wt + b) on every backend", "[ops]") {
+  using Size = std::tuple<Index, Index, Index>;
+  for (const Subject& s : subjects())
+    for (const auto& [rows, out, in] :
+         {Size{1, 1, 1}, Size{1, 33, 65}, Size{2, 31, 2}, Size{3, 64, 7}, Size{5, 70, 64},
+          Size{9, 32, 129}, Size{14, 96, 33}, Size{15, 5, 300}, Size{29, 40, 31}}) {
+      INFO(s.name() << " rows " << rows << " out " << out << " in " << in);
+      const Values expected = linear(reference::Backend(), rows, out, in, true, Activation::none);
+      CHECK(test::distance(linear(s.backend(), rows, out, in, true, Activation::none), expected) <
+            s.tolerance);
+    }
+}
+
+TEST_CASE("linear applies every activation, with and without a bias", "[ops]") {
+  for (const Subject& s : subjects())
+    for (const Activation act :
+         {Activation::none, Activation::quick_gelu, Activation::gelu, Activation::silu})
+      for (const bool bias : {false, true}) {
+        INFO(s.name() << " activation " << static_cast<int>(act) << " bias " << bias);
+        CHECK(test::distance(linear(s.backend(), 3, 50, 20, bias, act),
+                             linear(reference::Backend(), 3, 50, 20, bias, act)) < s.tolerance);
+      }
+}
+
+template <Backend B>
+Values residual_then_norm(B be, Index rows, Index out, Index in) {
+  const auto w = make_linear(be, out, in, true);
+  const Norm<B> next{NormKind::layer,
+                     test::weight(be, test::numbers(out, 21), {out}, WeightRole::vector),
+                     test::weight(be, test::numbers(out, 22), {out}, WeightRole::vector), 1e-5f};
+  const auto x = test::tensor(be, test::numbers(rows * out, 2), {rows, out}, DType::f32);
+  const auto y = test::tensor(be, test::numbers(rows * in, 3), {rows, in}, be.activation_dtype());
+  const Tensor<B> h(be, {rows, out}, be.activation_dtype());
+  ops::residual(be, x.view(), h.view(), y.view(), w, &next);
+  Values both = detail::to_floats(be, x);
+  const Values normed = detail::to_floats(be, h);
+  both.insert(both.end(), normed.begin(), normed.end());
+  return both;
+}
+
+TEST_CASE("residual adds the branch and leaves the next norm", "[ops]") {
+  for (const Subject& s : subjects())
+    for (const Index rows : {1, 2, 6, 17}) {
+      INFO(s.name() << " rows " << rows);
+      CHECK(test::distance(residual_then_norm(s.backend(), rows, 45, 37),
+                           residual_then_norm(reference::Backend(), rows, 45, 37)) < s.tolerance);
+    }
+}
+
+template <Backend B>
+Values glu(B be, Index rows, Index ffn, Index in) {
+  const Values gate = test::numbers(ffn * in, 31), up = test::numbers(ffn * in, 32);
+  const auto host = [&](const Values& v) {
+    return HostTensor{DType::f32, {ffn, in}, reinterpret_cast<const std::byte*>(v.data()), nullptr};
+  };
+  const std::vector<HostTensor> parts = {host(gate), host(up)};
+  const Linear<B> w{be.prepare(parts, WeightRole::gate_up), {}, ffn, in};
+  const auto h = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, be.activation_dtype());
+  const Tensor<B> g(be, {rows, ffn}, be.activation_dtype());
+  ops::glu(be, g.view(), h.view(), w, Activation::silu);
+  return detail::to_floats(be, g);
+}
+
+TEST_CASE("glu is the gated product on every backend", "[ops]") {
+  for (const Subject& s : subjects())
+    for (const Index ffn : {1, 15, 16, 17, 50})
+      for (const Index rows : {1, 4, 16}) {
+        INFO(s.name() << " ffn " << ffn << " rows " << rows);
+        CHECK(test::distance(glu(s.backend(), rows, ffn, 23),
+                             glu(reference::Backend(), rows, ffn, 23)) < s.tolerance);
+      }
+}
+
+template <Backend B>
+Values norm(B be, NormKind kind, Index width) {
+  Norm<B> n{
+      kind, test::weight(be, test::numbers(width, 41), {width}, WeightRole::vector), {}, 1e-5f};
+  if (kind == NormKind::layer)
+    n.bias = test::weight(be, test::numbers(width, 42), {width}, WeightRole::vector);
+  const auto x = test::tensor(be, test::numbers(3 * width, 5), {3, width}, DType::f32);
+  const Tensor<B> y(be, {3, width}, be.activation_dtype());
+  ops::norm(be, y.view(), x.view(), n);
+  return detail::to_floats(be, y);
+}
+
+TEST_CASE("norm is LayerNorm or RMSNorm at any width", "[ops]") {
+  for (const Subject& s : subjects())
+    for (const NormKind kind : {NormKind::layer, NormKind::rms})
+      for (const Index width : {2, 15, 16, 31, 100}) {
+        INFO(s.name() << " width " << width);
+        CHECK(test::distance(norm(s.backend(), kind, width),
+                             norm(reference::Backend(), kind, width)) < s.tolerance);
+      }
+}
+
+struct AttentionCase {
+  Heads heads;
+  Index past, rows, batch = 1;
+  bool causal = true, rope = true, cached = true;
+  Index wanted = -1;  // -1: all rows
+};
+
+/// Appends `past` rows, then attends with `rows` more.
+template <Backend B>
+Values attend(B be, const AttentionCase& c) {
+  const Index width = c.heads.qkv_width(), dh = c.heads.dim, length = c.past + c.rows;
+  Values angles;
+  for (Index p = 0; p < length; ++p)
+    for (Index i = 0; i < dh; ++i)
+      angles.push_back(i < dh / 2 ? std::cos(0.1f * static_cast<float>(p * (i + 1)))
+                                  : std::sin(0.1f * static_cast<float>(p * (i - dh / 2 + 1))));
+  const Rope<B> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
+  const Rope<B>* positions = c.rope ? &rope : nullptr;
+  const DType act = be.activation_dtype();
+  KvCache<B> kv(be, 1, c.heads, length);
+  const Mask mask = c.causal ? Mask::causal : Mask::none;
+  const Index out = c.heads.query * dh;
+  if (c.past > 0) {
+    const auto qkv = test::tensor(be, test::numbers(c.past * width, 6), {c.past, width}, act);
+    const Tensor<B> none(be, {0, out}, act);
+    ops::attend(be, none.view(), qkv.view(), c.heads, positions, &kv.layer(0), kv.extend_by(c.past),
+                mask);
+    kv.truncate(be, c.past);
+  }
+  const Index N = c.rows * c.batch, M = c.wanted < 0 ? N : c.wanted;
+  const auto qkv = test::tensor(be, test::numbers(N * width, 7), {N, width}, act);
+  const Tensor<B> o(be, {M, out}, act);
+  Sequence seq;
+  if (c.cached) seq = kv.extend_by(c.rows);
+  seq.batch = c.batch;
+  ops::attend(be, o.view(), qkv.view(), c.heads, positions, c.cached ? &kv.layer(0) : nullptr, seq,
+              mask);
+  return detail::to_floats(be, o);
+}
+
+TEST_CASE("attend is softmax attention over the cache and its own rows", "[ops]") {
+  const std::vector<AttentionCase> cases = {
+      {{1, 1, 2}, 0, 1},                            // the smallest there is
+      {{4, 4, 16}, 0, 5},                           // multi-head
+      {{7, 1, 10}, 3, 4},                           // 7:1, an odd past
+      {{6, 2, 18}, 31, 2},                          // across a panel of keys
+      {{2, 2, 64}, 255, 3},                         // across a block of keys
+      {{4, 2, 80}, 300, 1},                         // one row over two blocks, as in decode
+      {{2, 1, 128}, 257, 40},                       // several tiles of rows
+      {{4, 2, 8}, 9, 6, 1, true, true, true, 1},    // only the last row is wanted
+      {{3, 3, 12}, 0, 33, 1, true, false},          // no rope
+      {{2, 2, 16}, 0, 37, 3, false, false, false},  // the ViT: three frames at once
+      {{5, 5, 6}, 0, 1, 2, false, false, false}};   // frames of one row
+  for (const Subject& s : subjects())
+    for (const AttentionCase& c : cases) {
+      INFO(s.name() << " heads " << c.heads.query << ":" << c.heads.kv << " dim " << c.heads.dim
+                    << " past " << c.past << " rows " << c.rows);
+      // bf16 also rounds rotated keys, queries and the softmax weights
+      const double tolerance = s.dtype == DType::bf16 ? 8e-3 : 5e-6;
+      CHECK(test::distance(attend(s.backend(), c), attend(reference::Backend(), c)) < tolerance);
+    }
+}
+
+template <Backend B>
+Values pool(B be, const Grid& in, const Grid& out, PoolKind kind) {
+  constexpr Index D = 19;
+  const auto x =
+      test::tensor(be, test::numbers(in.count() * D, 8), {in.count(), D}, be.activation_dtype());
+  const Tensor<B> y(be, {out.count(), D}, DType::f32);
+  ops::pool3d(be, y.view(), x.view(), in, out, kind);
+  return detail::to_floats(be, y);
+}
+
+TEST_CASE("pool3d reduces any grid to any other", "[ops]") {
+  for (const Subject& s : subjects())
+    for (const PoolKind kind : {PoolKind::average, PoolKind::maximum})
+      for (const Grid& out : {Grid{4, 2, 2}, Grid{1, 1, 1}, Grid{3, 5, 2}, Grid{4, 6, 6},
+                              Grid{7, 7, 9}}) {  // the last is finer than its input
+        INFO(s.name() << " to " << out.str());
+        CHECK(test::distance(pool(s.backend(), {4, 6, 6}, out, kind),
+                             pool(reference::Backend(), {4, 6, 6}, out, kind)) < 2e-6);
+      }
+}
+
+template <Backend B>
+Values vision_entrance(B be) {
+  constexpr Index T = 2, S = 12, patch = 4, P = 9, D = 48;
+  const auto pixels = test::tensor(be, test::numbers(T * 3 * S * S, 9), {T, 3, S, S}, DType::f32);
+  const Tensor<B> patches(be, {T * P, D}, be.activation_dtype());
+  ops::patchify(be, patches.view(), pixels.view(), patch);
+  const auto cls = test::weight(be, test::numbers(D, 51), {D}, WeightRole::vector);
+  const auto positions =
+      test::weight(be, test::numbers((P + 1) * D, 52), {P + 1, D}, WeightRole::vector);
+  const Tensor<B> x(be, {T * (P + 1), D}, DType::f32);
+  ops::add_positions(be, x.view(), patches.view(), cls, positions, P);
+  const Tensor<B> y(be, {T * P, D}, DType::f32);
+  ops::select_patches(be, y.view(), x.view(), P);
+  Values all = detail::to_floats(be, x);
+  const Values selected = detail::to_floats(be, y);
+  all.insert(all.end(), selected.begin(), selected.end());
+  return all;
+}
+
+TEST_CASE("patchify, add_positions and select_patches move rows exactly", "[ops]") {
+  for (const Subject& s : subjects()) {
+    INFO(s.name());
+    CHECK(vision_entrance(s.backend()) == vision_entrance(reference::Backend()));
+  }
+}
+
+TEST_CASE("embed looks rows up by ids in backend memory", "[ops]") {
+  for (const Subject& s : subjects()) {
+    auto be = s.backend();
+    const Values values = test::numbers(7 * 10, 61);
+    const auto table = test::weight(be, values, {7, 10}, WeightRole::table);
+    const Tensor<cpu::Backend> x(be, {3, 10}, DType::f32);
+    ops::embed(be, x.view(), test::ids(be, {6, 0, 6}).view(), table);
+    const Values got = detail::to_floats(be, x);
+    for (std::size_t d = 0; d < 10; ++d) {
+      CHECK(got[d] == values[60 + d]);
+      CHECK(got[10 + d] == values[d]);
+      CHECK(got[20 + d] == values[60 + d]);
+    }
+  }
+}
+
+TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
+  std::vector<std::uint8_t> bytes(50 * 40 * 3);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7);
+  Clip clip;
+  clip.frames.assign(3, Frame::borrow(bytes.data(), 50, 40));
+  clip.frames[1] = Frame::borrow(bytes.data() + 3, 49, 39, PixelFormat::bgr, 150);
+  PreprocessConfig config;
+  config.image_size = 28;
+  const Values expected = pllava::preprocess(clip, config);
+  const auto on = [&](auto be) {
+    const Tensor<decltype(be)> pixels(be, {3, 3, 28, 28}, DType::f32);
+    ops::preprocess(be, pixels.view(), clip.frames, config);
+    CHECK_THROWS_AS(ops::preprocess(be, pixels.view(), std::span(clip.frames).first(2), config),
+                    ShapeError);
+    return detail::to_floats(be, pixels);
+  };
+  CHECK(on(cpu::Backend({.threads = 3})) == expected);
+  CHECK(on(reference::Backend()) == expected);
+}
+
+TEST_CASE("sample leaves the id where the next step reads it", "[ops]") {
+  const auto on = [](auto be) {
+    const Values scores = {0.5f, 3.0f, 1.0f, 3.0f};
+    const auto logits = test::tensor(be, scores, {1, 4}, DType::f32);
+    const auto id = test::ids(be, {-1});
+    Sampler greedy;
+    CHECK(ops::sample(be, id.view(), logits.view(), greedy) == 1);
+    std::int32_t stored = 0;
+    be.download(&stored, id);
+    CHECK(stored == 1);
+    const auto wrong = test::ids(be, {1, 2});
+    CHECK_THROWS_AS(ops::sample(be, wrong.view(), logits.view(), greedy), ShapeError);
+  };
+  on(cpu::Backend({.threads = 1}));
+  on(reference::Backend());
+}
+
+TEST_CASE("Shapes that do not fit are named with the verb and both shapes", "[ops]") {
+  cpu::Backend be({.threads = 1});
+  const auto w = make_linear(be, 6, 5, false);
+  const Tensor<cpu::Backend> x(be, {2, 4}, DType::f32), y(be, {2, 6}, DType::f32);
+  try {
+    ops::linear(be, y.view(), x.view(), w);
+    FAIL("4 columns were taken for 5");
+  } catch (const ShapeError& e) {
+    CHECK(e.op() == "linear x");
+    CHECK(std::string(e.what()).find("expected (2, 5), got (2, 4)") != std::string::npos);
+  }
+  CHECK_THROWS_AS(ops::residual<cpu::Backend>(be, x.view(), {}, y.view(), w, nullptr), ShapeError);
+  CHECK_THROWS_AS(
+      ops::pool3d(be, y.view(), x.view(), Grid{3, 1, 1}, Grid{2, 1, 1}, PoolKind::average),
+      ShapeError);
+  const Heads heads{1, 1, 2};
+  CHECK_THROWS_AS(
+      ops::attend<cpu::Backend>(be, y.view(), x.view(), heads, nullptr, nullptr, {}, Mask::none),
+      ShapeError);
+}
+
+TEST_CASE("Verbs over no rows do nothing", "[ops]") {
+  cpu::Backend be({.threads = 1});
+  const auto w = make_linear(be, 6, 5, true);
+  const Tensor<cpu::Backend> x(be, {0, 5}, DType::f32), y(be, {0, 6}, DType::f32);
+  CHECK_NOTHROW(ops::linear(be, y.view(), x.view(), w));
+  CHECK_NOTHROW(ops::residual<cpu::Backend>(be, y.view(), {}, x.view(), w, nullptr));
+}
+
+}  // namespace

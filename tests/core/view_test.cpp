@@ -1,0 +1,61 @@
+// Shapes, views and tensors.
+#include "pllava/core/view.hpp"
+
+#include "pllava/pllava.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace pllava;
+
+TEST_CASE("A shape counts, compares and prints", "[view]") {
+  CHECK(Shape{}.count() == 1);
+  CHECK(Shape{}.str() == "()");
+  CHECK(Shape{2, 3, 4}.count() == 24);
+  CHECK(Shape{577, 1024}.str() == "(577, 1024)");
+  CHECK(Shape{2, 0}.count() == 0);
+  CHECK(Shape{2, 3} != Shape{3, 2});
+  CHECK_THROWS_AS((Shape{1, 2, 3, 4, 5}), ShapeError);
+  CHECK(Grid{16, 12, 12}.count() == 2304);
+  CHECK(Grid{16, 12, 12}.str() == "16x12x12");
+}
+
+TEST_CASE("Slices and reshapes share memory and stay inside", "[view]") {
+  float data[24] = {};
+  const View v{data, DType::f32, {4, 2, 3}};
+  CHECK(v.rows() == 8);
+  CHECK(v.cols() == 3);
+  CHECK(v.bytes() == 96);
+  const View s = v.slice(2, 3);
+  CHECK(s.shape == Shape{3, 3});
+  CHECK(s.as<float>() == data + 6);
+  CHECK(v.slice(8, 0).rows() == 0);
+  CHECK_THROWS_AS(v.slice(6, 3), ShapeError);
+  CHECK_THROWS_AS(v.slice(-1, 1), ShapeError);
+  CHECK(v.reshaped({6, 4}).as<float>() == data);
+  CHECK_THROWS_AS(v.reshaped({5, 5}), ShapeError);
+}
+
+TEST_CASE("A moved tensor leaves an empty one behind", "[view]") {
+  cpu::Backend be({.threads = 1});
+  Tensor<cpu::Backend> a(be, {2, 2}, DType::bf16);
+  void* const memory = a.view().data;
+  const Tensor<cpu::Backend> b = std::move(a);
+  CHECK(b.view().data == memory);
+  CHECK(a.view().data == nullptr);  // NOLINT: what is left behind is specified
+  CHECK(b.view().bytes() == 8);
+}
+
+TEST_CASE("Memory that cannot be had is an error that says how much", "[view]") {
+  cpu::Backend be({.threads = 1});
+  try {
+    const Tensor<cpu::Backend> t(be, {Index{1} << 45, Index{1} << 10}, DType::f32);
+    FAIL("2^57 bytes were given");
+  } catch (const OutOfMemoryError& e) {
+    CHECK(e.bytes() >= std::uint64_t{1} << 57);
+  }
+  const Tensor<cpu::Backend> small(be, {2}, DType::f32);
+  CHECK(small.view().data != nullptr);
+}
+
+}  // namespace

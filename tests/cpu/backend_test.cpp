@@ -1,0 +1,63 @@
+// What the CPU backend promises beyond its verbs.
+#include "pllava/cpu/backend.hpp"
+
+#include "pllava/pllava.hpp"
+#include "support/catch.hpp"
+#include "support/tensors.hpp"
+
+namespace {
+
+using namespace pllava;
+using B = cpu::Backend;
+
+std::vector<float> product(Index threads, cpu::Isa isa, DType dtype) {
+  B be({.dtype = dtype, .threads = threads, .isa = isa});
+  const Linear<B> w{
+      test::weight(be, test::numbers(300 * 70, 1), {300, 70}, WeightRole::linear), {}, 300, 70};
+  const auto x = test::tensor(be, test::numbers(41 * 70, 2), {41, 70}, dtype);
+  const Tensor<B> y(be, {41, 300}, DType::f32);
+  ops::linear(be, y.view(), x.view(), w);
+  return detail::to_floats(be, y);
+}
+
+TEST_CASE("Results are the same to the bit for any number of threads", "[cpu_backend][threads]") {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const auto one = product(1, cpu::detect_isa(), dtype);
+    for (const Index threads : {2, 3, 8}) CHECK(product(threads, cpu::detect_isa(), dtype) == one);
+  }
+}
+
+TEST_CASE("An instruction set that the machine lacks falls back to what it has", "[cpu_backend]") {
+  const B best({.threads = 1, .isa = cpu::Isa::avx512_bf16});
+  CHECK(best.isa_name() == std::string(cpu::kernels(cpu::detect_isa()).name));
+  const B portable({.threads = 1, .isa = cpu::Isa::portable});
+  CHECK(portable.isa_name() == std::string("portable"));
+}
+
+TEST_CASE("Only f32 and bf16 are computed in", "[cpu_backend]") {
+  CHECK_THROWS_AS(B({.dtype = DType::f16}), ArgumentError);
+  CHECK_THROWS_AS(B({.dtype = DType::i32}), ArgumentError);
+}
+
+TEST_CASE("Weights of every stored type prepare to the same numbers", "[cpu_backend]") {
+  const std::vector<float> values = test::numbers(33 * 9, 3);  // exact in all three types
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    std::vector<std::vector<float>> products;
+    for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
+      B be({.dtype = dtype, .threads = 2});
+      std::vector<std::byte> raw(values.size() * 4);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        store_float(raw.data(), stored, static_cast<Index>(i), values[i]);
+      const HostTensor host{stored, {33, 9}, raw.data(), nullptr};
+      const Linear<B> w{be.prepare({&host, 1}, WeightRole::linear), {}, 33, 9};
+      const auto x = test::tensor(be, test::numbers(2 * 9, 4), {2, 9}, dtype);
+      const Tensor<B> y(be, {2, 33}, DType::f32);
+      ops::linear(be, y.view(), x.view(), w);
+      products.push_back(detail::to_floats(be, y));
+    }
+    CHECK(products[1] == products[0]);
+    CHECK(products[2] == products[0]);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,146 @@
+// Loading a whole model from a directory, and what is refused at its door.
+#include "pllava/pipeline.hpp"
+
+#include <filesystem>
+#include <string>
+
+#include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
+#include "support/catch.hpp"
+#include "support/checkpoint_writer.hpp"
+#include "support/temp_directory.hpp"
+
+namespace {
+
+using namespace pllava;
+namespace fs = std::filesystem;
+
+const fs::path kTokenizer = fs::path(PLLAVA_TEST_DATA) / "tokenizer" / "tokenizer.json";
+
+/// A tiny checkpoint with everything that `load` reads.
+struct Directory : test::TempDirectory {
+  Directory() {
+    const Tokenizer tokenizer = Tokenizer::from_file(kTokenizer);
+    ModelConfig config = ModelConfig::preset("tiny");
+    config.image_token = *tokenizer.id_of(kVideoToken);
+    config.text.vocab = std::max(config.text.vocab, tokenizer.size());
+    write_random_checkpoint(path(), config, 2);
+    fs::copy_file(kTokenizer, path() / "tokenizer.json");
+  }
+  std::string refusal() const {
+    return test::message_of<LoadError>([&] { Pipeline::load(path()); });
+  }
+};
+
+Clip clip(Index frames, Index width = 64, Index height = 48) {
+  Clip c;
+  for (Index t = 0; t < frames; ++t) {
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * height * 3));
+    for (std::size_t i = 0; i < pixels.size(); ++i)
+      pixels[i] = static_cast<std::uint8_t>(i * 3 + static_cast<std::size_t>(t) * 40);
+    c.frames.push_back(Frame::own(std::move(pixels), width, height));
+  }
+  return c;
+}
+
+std::vector<std::int32_t> answer(const Pipeline& model, const Clip& c) {
+  return model.watch(c).ask("What?", {.max_new_tokens = 8}).output_ids;
+}
+
+TEST_CASE("A directory loads, and copies share its weights", "[pipeline]") {
+  const Directory dir;
+  const Pipeline model = Pipeline::load(dir.path(), {}, {.threads = 2});
+  CHECK(model.frames() == 16);
+  const Pipeline copy = model;
+  CHECK(&copy.config() == &model.config());
+  CHECK(answer(copy, clip(16)) == answer(model, clip(16)));
+}
+
+TEST_CASE("The same model on the reference backend gives the same answer", "[pipeline]") {
+  const Directory dir;
+  const Checkpoint checkpoint = Checkpoint::open(dir.path());
+  const Pipeline model(reference::Backend(), checkpoint.config(), checkpoint[""],
+                       Tokenizer::from_directory(dir.path()),
+                       PreprocessConfig::from_directory(dir.path()));
+  CHECK(answer(model, clip(16)) == answer(Pipeline::load(dir.path()), clip(16)));
+}
+
+TEST_CASE("Frames and pool of the load options replace the checkpoint's", "[pipeline]") {
+  const Directory dir;
+  const Pipeline model = Pipeline::load(dir.path(), {.frames = 4, .pool = Grid{2, 1, 1}});
+  CHECK(model.frames() == 4);
+  const Index rows = model.watch(clip(4)).report().prefix_rows;
+  const Pipeline plain = Pipeline::load(dir.path());
+  CHECK(plain.config().pool.output.count() == 64);
+  CHECK(rows == plain.watch(clip(16)).report().prefix_rows - 64 + 2);
+}
+
+TEST_CASE("A clip shorter than the model's is seen like a file of that length", "[pipeline]") {
+  const Directory dir;
+  const Pipeline model = Pipeline::load(dir.path());
+  const Clip five = clip(5);
+  Clip repeated;
+  for (const Index i : sample_indices(SamplingRule::eval, 5, 16))
+    repeated.frames.push_back(five.frames[static_cast<std::size_t>(i)]);
+  CHECK(answer(model, five) == answer(model, repeated));
+  CHECK(answer(model, clip(1)).size() == 8);
+}
+
+TEST_CASE("Frames of any size are watched: one pixel, 8K, and strips", "[pipeline]") {
+  const Directory dir;
+  const Pipeline model = Pipeline::load(dir.path());
+  const auto size = GENERATE(std::pair<Index, Index>{1, 1}, std::pair<Index, Index>{7680, 4320},
+                             std::pair<Index, Index>{1, 30}, std::pair<Index, Index>{30, 1});
+  INFO(size.first << "x" << size.second);
+  CHECK(answer(model, clip(1, size.first, size.second)).size() == 8);
+}
+
+TEST_CASE("Frames without pixels leave the model usable", "[pipeline]") {
+  const Directory dir;
+  const Pipeline model = Pipeline::load(dir.path());
+  const auto expected = answer(model, clip(2));
+  Clip broken = clip(2);
+  broken.frames[1].data = nullptr;
+  CHECK_THROWS_AS(model.watch(broken), MediaError);
+  broken.frames[1] = Frame{};
+  CHECK_THROWS_AS(model.watch(broken), MediaError);
+  // so oblong that the reference's first stage would need gigabytes
+  CHECK_THROWS_AS(model.watch(clip(1, 100'000, 1)), MediaError);
+  CHECK(answer(model, clip(2)) == expected);
+}
+
+TEST_CASE("What is missing or does not fit together is refused by name", "[pipeline]") {
+  Directory dir;
+  CHECK(test::contains(test::message_of<LoadError>([] { Pipeline::load("no/such/folder"); }),
+                       "no/such/folder"));
+  const auto without = [&](const std::string& name) {
+    const fs::path file = dir.path() / name, aside = dir.path() / "aside";
+    fs::rename(file, aside);
+    const std::string message = dir.refusal();
+    fs::rename(aside, file);
+    return message;
+  };
+  for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    INFO(name);
+    CHECK(test::contains(without(name), dir.path().string()));
+  }
+  const auto with = [&](const std::string& name, const std::string& text) {
+    const fs::path file = dir.path() / name, aside = dir.path() / "aside";
+    fs::rename(file, aside);
+    test::write_file(file, text);
+    const std::string message = dir.refusal();
+    fs::rename(aside, file);
+    return message;
+  };
+  std::string vocabulary = test::read_file(kTokenizer);
+  for (std::size_t at; (at = vocabulary.find("<image>")) != std::string::npos;)
+    vocabulary.replace(at, 7, "<video>");
+  CHECK(test::contains(with("tokenizer.json", vocabulary), "got no such token"));
+  CHECK(test::contains(with("preprocessor_config.json",
+                            R"({"crop_size":{"height":8,"width":8},"size":{"shortest_edge":8}})"),
+                       "crop_size"));
+  CHECK(test::contains(with("config.json", R"({"model_type":"bert"})"), "model_type"));
+  CHECK(dir.refusal().empty());
+}
+
+}  // namespace

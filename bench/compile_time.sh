@@ -11,15 +11,13 @@ trap 'rm -rf -- "$work"' EXIT
 printf '#include "pllava/pllava.hpp"\nint main() {}\n' >"$work/unit.cpp"
 printf 'int main() {}\n' >"$work/empty.cpp"
 
-read -ra eigen <<<"$(pkg-config --cflags eigen3)"
-
 # measure LABEL FILE FLAG...
 measure() {
   local label=$1 file=$2 best="" start end
   shift 2
   for _ in 1 2 3; do
     start=$(date +%s%N)
-    "$cxx" -std=c++20 -O2 -I"$root/include" "${eigen[@]}" "$@" \
+    "$cxx" -std=c++20 -O2 -I"$root/include" "$@" \
       -c "$work/$file.cpp" -o "$work/$file.o"
     end=$(date +%s%N)
     if [[ -z $best ]] || ((end - start < best)); then best=$((end - start)); fi

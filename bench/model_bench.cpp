@@ -90,8 +90,7 @@ void clip_to_first_token(benchmark::State& state) {
   config.text.layers = kLayers;
   config.image_token = 259;
   config.text.vocab = 260;
-  const Pipeline model(B({.dtype = T}), config, RandomWeights::scope(1, T),
-                       Tokenizer::bytes(config.image_token), PreprocessConfig{});
+  const Pipeline model = Pipeline::random(config, 1, {.dtype = T});
   const std::vector<std::uint8_t> pixels(640 * 360 * 3, 100);
   Clip clip;
   clip.frames.assign(16, Frame::borrow(pixels.data(), 640, 360));

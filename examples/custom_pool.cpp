@@ -1,4 +1,5 @@
 // The parts by hand, on tiny random weights, with a pooling of one's own between them.
+#include <algorithm>
 #include <iostream>
 
 #include "pllava/pllava.hpp"
@@ -27,7 +28,7 @@ int main() {
   std::fill_n(pixels.view().as<float>(), pixels.shape().count(), 0.5f);
   const auto features = vision(be, pixels);  // (T·P, D)
   const auto pooled = MeanOverTime{}(be, project.hidden(be, features), {T, side, side});
-  const auto video = project.output(be, pooled);  // (P, H)
+  const auto video = project.output(be, pooled);  // (P, D)
   auto cache = llm.make_cache(be, config.text.context);
   pllava::Tensor<B> logits(be, {1, config.text.vocab}, pllava::DType::f32);  // (1, V)
   llm.forward(be, video, cache, logits);

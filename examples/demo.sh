@@ -25,7 +25,7 @@ JOBS=${JOBS:-$(nproc)}
 echo "== packages"
 if [[ -z ${1:-} ]]; then clip_maker=(ffmpeg); else clip_maker=(); fi
 bash "$source_dir/cmake/install_packages.sh" \
-  build-essential cmake ninja-build pkg-config libeigen3-dev nlohmann-json3-dev libcli11-dev \
+  build-essential cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libstb-dev \
   "${clip_maker[@]}"
 

@@ -23,3 +23,4 @@
 #include "pllava/impl/tensor_table_inl.hpp"
 #include "pllava/impl/tokenizer_inl.hpp"
 #include "pllava/impl/utf8_inl.hpp"
+#include "pllava/impl/weights_inl.hpp"

@@ -1,6 +1,7 @@
 // Loading a whole model from a directory, and what is refused at its door.
 #include "pllava/pipeline.hpp"
 
+#include <atomic>
 #include <filesystem>
 #include <string>
 
@@ -54,6 +55,51 @@ TEST_CASE("A directory loads, and copies share its weights", "[pipeline]") {
   const Pipeline copy = model;
   CHECK(&copy.config() == &model.config());
   CHECK(answer(copy, clip(16)) == answer(model, clip(16)));
+}
+
+TEST_CASE("Loading reports every tensor and can be cancelled there", "[pipeline]") {
+  const Directory dir;
+  Index last = -1, total = 0;
+  std::atomic<bool> cancel{false};
+  const RunControl control{&cancel, [&](std::string_view stage, Index done, Index all) {
+                             CHECK(stage == "load");
+                             CHECK(done == last + 1);
+                             last = done, total = all;
+                           }};
+  Pipeline::load(dir.path(), {}, {.threads = 1}, control);
+  CHECK(last == total);
+  CHECK(total == required_tensors(ModelConfig::preset("tiny")));
+  last = -1;
+  const RunControl stopped{&cancel,
+                           [&](std::string_view, Index done, Index) { cancel = done == 5; }};
+  CHECK_THROWS_AS(Pipeline::load(dir.path(), {}, {.threads = 1}, stopped), CancelledError);
+  cancel = true;
+  CHECK_THROWS_AS(Pipeline::random(ModelConfig::preset("tiny"), 0, {}, stopped), CancelledError);
+}
+
+TEST_CASE("Random weights need no directory", "[pipeline]") {
+  const Pipeline model = Pipeline::random(ModelConfig::preset("tiny"), 3, {.threads = 2});
+  const auto ids = answer(model, clip(16));
+  CHECK(ids.size() == 8);
+  CHECK(answer(Pipeline::random(ModelConfig::preset("tiny"), 3, {.threads = 1}), clip(16)) == ids);
+  CHECK(answer(Pipeline::random(ModelConfig::preset("tiny"), 4), clip(16)) != ids);
+}
+
+TEST_CASE("A session reserves no more context than it is told to", "[pipeline]") {
+  const Pipeline model = Pipeline::random(ModelConfig::preset("tiny"));
+  WatchOptions options;
+  options.capacity = 200;
+  Session session = model.watch(clip(16), options);
+  CHECK(session.capacity() == 200);
+  const Index left = 200 - session.length();
+  CHECK_THROWS_AS(session.ask(std::string(static_cast<std::size_t>(left), 'x')), ContextError);
+  CHECK(session.ask("What?", {.max_new_tokens = 1000}).finish_reason == FinishReason::length);
+  CHECK(session.length() == 200);
+  options.capacity = model.config().text.context + 1;
+  CHECK_THROWS_AS(model.watch(clip(16), options), ContextError);
+  options.capacity = -1;
+  CHECK_THROWS_AS(model.watch(clip(16), options), ArgumentError);
+  CHECK(model.watch(clip(16)).capacity() == model.config().text.context);
 }
 
 TEST_CASE("The same model on the reference backend gives the same answer", "[pipeline]") {

@@ -18,7 +18,7 @@ namespace pllava {
 struct Trace {
   std::vector<float> pixel_values;      ///< (T, 3, S, S)
   std::vector<float> vision_features;   ///< (T·P, D)
-  std::vector<float> video_embeddings;  ///< (t·h·w, H)
+  std::vector<float> video_embeddings;  ///< (t·h·w, D)
 };
 
 struct VideoTimings {
@@ -60,7 +60,9 @@ class Model {
   virtual ~Model() = default;
 
   const ModelConfig& config() const noexcept { return config_; }
-  virtual std::unique_ptr<Engine> make_engine() const = 0;
+  /// An engine with room for `capacity` rows; 0 means the model's whole context. Throws
+  /// ContextError (more than that), ArgumentError (less than nothing), OutOfMemoryError.
+  virtual std::unique_ptr<Engine> make_engine(Index capacity) const = 0;
 
  private:
   ModelConfig config_;
@@ -79,7 +81,7 @@ class ModelOn final : public Model, public std::enable_shared_from_this<ModelOn<
         pool_(model.pool),
         language_(backend_, model.text, weights["language_model"]) {}
 
-  std::unique_ptr<Engine> make_engine() const override;
+  std::unique_ptr<Engine> make_engine(Index capacity) const override;
 
  private:
   class EngineOn;

@@ -17,9 +17,14 @@ namespace pllava {
 /// Threads: const after construction and safe to share; copies share the weights.
 class Pipeline {
  public:
-  /// Loads a checkpoint directory for the CPU. Throws LoadError, OutOfMemoryError.
+  /// Loads a checkpoint directory for the CPU. Throws LoadError, OutOfMemoryError, CancelledError.
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
-                       const cpu::BackendOptions& backend = {});
+                       const cpu::BackendOptions& backend = {}, const RunControl& control = {});
+
+  /// A model of random weights whose tokens are bytes, for the CPU: to try sizes and speeds without
+  /// a checkpoint. Throws OutOfMemoryError, CancelledError.
+  static Pipeline random(const ModelConfig& config, std::uint64_t seed = 0,
+                         const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 
   /// From parts, on any backend: `weights` is the root scope of a checkpoint's names.
   template <Backend B>

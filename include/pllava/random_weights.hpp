@@ -13,19 +13,16 @@ namespace pllava {
 /// Has every tensor anyone asks for. Values depend on seed, name and position alone: uniform with
 /// standard deviation 1/sqrt(fan-in) for matrices, 1 for norm weights, small for biases.
 /// Threads: immutable, safe to share.
-class RandomWeights final : public WeightSource {
+class RandomWeights {
  public:
   /// Throws ArgumentError if `dtype` is not f32, f16 or bf16.
   explicit RandomWeights(std::uint64_t seed = 0, DType dtype = DType::f32);
 
   /// The root scope over random weights.
-  static WeightScope scope(std::uint64_t seed = 0, DType dtype = DType::f32) {
-    return WeightScope(std::make_shared<const RandomWeights>(seed, dtype));
-  }
+  static WeightScope scope(std::uint64_t seed = 0, DType dtype = DType::f32);
 
   /// Throws OutOfMemoryError.
-  HostTensor tensor(const std::string& name, const Shape& shape) const override;
-  bool contains(const std::string&) const override { return true; }
+  HostTensor tensor(const std::string& name, const Shape& shape) const;
 
  private:
   std::uint64_t seed_;

@@ -16,6 +16,7 @@ struct WatchOptions {
   std::string task;     ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
   std::string wording;  ///< conversation template; empty takes the task's, or "plain"
   std::string system;   ///< replaces the template's system text where not empty
+  Index capacity = 0;   ///< rows of context to reserve; 0: all that the model has
   RunControl control = {};
   bool trace = false;  ///< keep intermediate results
 };

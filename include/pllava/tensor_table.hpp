@@ -21,6 +21,8 @@ struct TensorSpec {
 
 /// The tensors of a model of this configuration under their canonical names.
 std::vector<TensorSpec> model_tensors(const ModelConfig& config);
+/// How many of them are read.
+Index required_tensors(const ModelConfig& config);
 
 }  // namespace pllava
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "pllava/core/control.hpp"
 #include "pllava/core/dtype.hpp"
 #include "pllava/core/shape.hpp"
 
@@ -63,4 +64,12 @@ class WeightScope {
   std::string prefix_;
 };
 
+/// The same weights, where each tensor that is read reports stage "load" as one of `total`, and can
+/// be cancelled there.
+WeightScope with_progress(WeightScope weights, Index total, RunControl control);
+
 }  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/weights_inl.hpp"
+#endif

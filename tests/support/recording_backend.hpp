@@ -41,6 +41,7 @@ class RecordingBackend {
   std::vector<Call> take_calls() { return std::exchange(calls_, {}); }
   std::vector<Call> take_step() { return std::exchange(step_, {}); }
 
+  RecordingBackend fork() const { return RecordingBackend(inner_.options()); }
   pllava::DType activation_dtype() const { return inner_.activation_dtype(); }
   std::shared_ptr<void> allocate(Index bytes) {
     note("allocate");

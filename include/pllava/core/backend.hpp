@@ -64,12 +64,31 @@ struct Rope {
   typename B::Weight table;  // (context, dim)
 };
 
-/// The required members. Fused verbs (`residual`, `glu`) are optional; ops composes them otherwise.
+/// A backend has the fused verb, or the addition that its composition ends with.
 template <class B>
-concept Backend = requires(B& be, View v, Shape s, DType t, Index n,
-                           std::span<const HostTensor> parts, const typename B::Weight& w,
-                           typename B::KvLayer& kv, const Linear<B>& linear, const Norm<B>& norm,
-                           const Rope<B>* rope, Sequence seq, Heads heads, Grid g) {
+concept AddsResiduals = requires(B& be, View v, const Linear<B>& w) {
+  be.residual(v, v, w);
+}
+|| requires(B& be, View v) {
+  be.add(v, v);
+};
+/// A backend has the fused verb, or the product that its composition ends with.
+template <class B>
+concept Gates = requires(B& be, View v, const Linear<B>& w) {
+  be.glu(v, v, w, Activation::silu);
+}
+|| requires(B& be, View v) {
+  be.act_mul(v, v, Activation::silu);
+};
+
+/// The required members. Further verbs (`preprocess`, `sample`, `step`) are optional; ops composes
+/// what a backend does not have.
+template <class B>
+concept Backend = AddsResiduals<B> && Gates<B> &&
+    requires(B& be, View v, Shape s, DType t, Index n, std::span<const HostTensor> parts,
+             const typename B::Weight& w, typename B::KvLayer& kv, const Linear<B>& linear,
+             const Norm<B>& norm, const Rope<B>* rope, Sequence seq, Heads heads, Grid g) {
+  { be.fork() } -> std::same_as<B>;  // over the same device and weights, for another thread
   { be.allocate(n) } -> std::convertible_to<std::shared_ptr<void>>;
   { be.scratch(s, t) } -> std::same_as<View>;
   be.scope();

@@ -5,11 +5,14 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "pllava/config.hpp"
+#include "pllava/error.hpp"
 
 namespace pllava::cpu {
 
@@ -18,20 +21,18 @@ namespace pllava::cpu {
 /// several sessions can share a pool without waiting for each other or oversubscribing the machine.
 class ThreadPool {
  public:
-  /// `threads` 0 means one per hardware thread.
+  /// `threads` 0 means one per hardware thread. Throws Error if the system does not give so many.
   explicit ThreadPool(Index threads = 0) {
     if (threads <= 0) threads = static_cast<Index>(std::thread::hardware_concurrency());
-    for (Index i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    try {
+      for (Index i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error& e) {
+      stop();
+      throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
+    }
   }
 
-  ~ThreadPool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& t : workers_) t.join();
-  }
+  ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -63,6 +64,15 @@ class ThreadPool {
   }
 
  private:
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& t : workers_) t.join();
+  }
+
   struct Job {
     void (*call)(const void*, Index);
     const void* task;

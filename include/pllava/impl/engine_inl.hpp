@@ -37,10 +37,10 @@ std::vector<float> to_floats(B& be, View v) {
 template <Backend B>
 class ModelOn<B>::EngineOn final : public Engine {
  public:
-  explicit EngineOn(std::shared_ptr<const ModelOn> model)
+  EngineOn(std::shared_ptr<const ModelOn> model, Index capacity)
       : model_(std::move(model)),
         be_(model_->backend_.fork()),
-        kv_(model_->language_.make_cache(be_, model_->config().text.context)),
+        kv_(model_->language_.make_cache(be_, capacity)),
         logits_(be_, {1, model_->config().text.vocab}, DType::f32),
         token_(be_, {1}, DType::i32) {}
 
@@ -62,7 +62,7 @@ class ModelOn<B>::EngineOn final : public Engine {
     timings.preprocess_ms = watch.lap();
     const Tensor<B> features = model_->vision_(be_, input, control);  // (T·P, D)
     timings.vision_ms = watch.lap();
-    const Tensor<B> video =  // (t·h·w, H)
+    const Tensor<B> video =  // (t·h·w, D)
         model_->project_(be_, features, model_->pool_, Grid{T, side, side});
     control.at("project", 1, 1);
     timings.project_ms = watch.lap();
@@ -95,8 +95,10 @@ class ModelOn<B>::EngineOn final : public Engine {
 };
 
 template <Backend B>
-std::unique_ptr<Engine> ModelOn<B>::make_engine() const {
-  return std::make_unique<EngineOn>(this->shared_from_this());
+std::unique_ptr<Engine> ModelOn<B>::make_engine(Index capacity) const {
+  if (capacity < 0) throw ArgumentError("a capacity of " + std::to_string(capacity) + " rows");
+  return std::make_unique<EngineOn>(this->shared_from_this(),
+                                    capacity != 0 ? capacity : config().text.context);
 }
 
 }  // namespace pllava

@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
-#include <vector>
 
-#include <Eigen/Core>
-
+#include "pllava/cpu/kernels.hpp"
 #include "pllava/error.hpp"
 #include "pllava/lora.hpp"
 
@@ -47,24 +45,39 @@ PLLAVA_INLINE HostTensor merge_lora(const HostTensor& base, const HostTensor& a,
                                        b.shape.str());
   if (scale == 0.0f) return base;
 
-  using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  using Map = Eigen::Map<Matrix>;
-  constexpr Index kBlock = 256;  // rows at a time, so that only `a` and the result are whole in f32
+  // y = base + (scale·b)·a, tile by tile with the matrix kernels of the CPU backend: columns of `a`
+  // in panels, rows of `b` in tiles.
+  const cpu::Kernels& kernels = cpu::kernels(cpu::detect_isa());
   const Index out = base.shape[0], in = base.shape[1], r = a.shape[0];
-  const auto a_data = detail::float_buffer(r * in, "a LoRA factor");
-  const auto b_data = detail::float_buffer(kBlock * r, "a LoRA factor");
+  const Index panels = (in + cpu::kPanel - 1) / cpu::kPanel, tile_rows = kernels.max_rows;
   const auto merged = detail::float_buffer(out * in, "merged LoRA weights");
-  detail::widen(a_data.get(), a, 0, r * in);
-  try {
-    for (Index row = 0; row < out; row += kBlock) {
-      const Index rows = std::min(kBlock, out - row);
-      float* y = merged.get() + row * in;
-      detail::widen(y, base, row * in, rows * in);
-      detail::widen(b_data.get(), b, row * r, rows * r);
-      Map(y, rows, in).noalias() += scale * (Map(b_data.get(), rows, r) * Map(a_data.get(), r, in));
+  const auto a_rows = detail::float_buffer(r * in, "a LoRA factor");
+  const auto a_panels = detail::float_buffer(panels * r * cpu::kPanel, "a LoRA factor");
+  const auto b_rows = detail::float_buffer(tile_rows * r, "a LoRA factor");
+  const auto b_tile = detail::float_buffer(tile_rows * r, "a LoRA factor");
+  const auto tile = detail::float_buffer(tile_rows * cpu::kPanel, "a LoRA factor");
+  detail::widen(a_rows.get(), a, 0, r * in);
+  for (Index p = 0; p < panels; ++p)
+    for (Index k = 0; k < r; ++k)
+      for (Index n = 0; n < cpu::kPanel; ++n) {
+        const Index column = p * cpu::kPanel + n;
+        a_panels[(p * r + k) * cpu::kPanel + n] = column < in ? a_rows[k * in + column] : 0.0f;
+      }
+  detail::widen(merged.get(), base, 0, out * in);
+  for (Index row = 0; row < out; row += tile_rows) {
+    const Index rows = std::min(tile_rows, out - row);
+    detail::widen(b_rows.get(), b, row * r, rows * r);
+    for (Index k = 0; k < r; ++k)
+      for (Index n = 0; n < tile_rows; ++n)
+        b_tile[k * tile_rows + n] = n < rows ? scale * b_rows[n * r + k] : 0.0f;
+    for (Index p = 0; p < panels; ++p) {
+      kernels.tile_f32(tile_rows, b_tile.get(), a_panels.get() + p * r * cpu::kPanel, r,
+                       tile.get());
+      const Index columns = std::min(cpu::kPanel, in - p * cpu::kPanel);
+      for (Index n = 0; n < rows; ++n)
+        kernels.add(merged.get() + (row + n) * in + p * cpu::kPanel, tile.get() + n * cpu::kPanel,
+                    columns);
     }
-  } catch (const std::bad_alloc&) {  // Eigen's packing buffers
-    throw OutOfMemoryError("merging LoRA weights", 0);
   }
   return {DType::f32, base.shape, reinterpret_cast<const std::byte*>(merged.get()), merged};
 }

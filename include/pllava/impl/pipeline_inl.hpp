@@ -2,6 +2,8 @@
 #pragma once
 
 #include "pllava/pipeline.hpp"
+#include "pllava/random_weights.hpp"
+#include "pllava/tensor_table.hpp"
 
 namespace pllava {
 
@@ -23,13 +25,29 @@ PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer t
 
 PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
                                       const LoadOptions& options,
-                                      const cpu::BackendOptions& backend) {
+                                      const cpu::BackendOptions& backend,
+                                      const RunControl& control) {
+  if (!std::filesystem::is_directory(directory))
+    throw LoadError("no such directory", {directory.string(), {}, {}, {}});
   // Small files first: what is wrong with them should not cost the reading of the weights.
   Tokenizer tokenizer = Tokenizer::from_directory(directory);
   const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
   const Checkpoint checkpoint = Checkpoint::open(directory, options);
-  return Pipeline(cpu::Backend(backend), checkpoint.config(), checkpoint[""], std::move(tokenizer),
-                  pixels);
+  const ModelConfig& config = checkpoint.config();
+  return Pipeline(cpu::Backend(backend), config,
+                  with_progress(checkpoint[""], required_tensors(config), control),
+                  std::move(tokenizer), pixels);
+}
+
+PLLAVA_INLINE Pipeline Pipeline::random(const ModelConfig& config, std::uint64_t seed,
+                                        const cpu::BackendOptions& backend,
+                                        const RunControl& control) {
+  PreprocessConfig pixels;
+  pixels.image_size = config.vision.image_size;
+  return Pipeline(
+      cpu::Backend(backend), config,
+      with_progress(RandomWeights::scope(seed, backend.dtype), required_tensors(config), control),
+      Tokenizer::bytes(config.image_token), pixels);
 }
 
 PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {

@@ -398,7 +398,8 @@ PreprocessConfig::from_directory(const std::filesystem::path& directory) {
     if (value == nullptr) return config.image_size;
     const json* number = value;
     if (value->is_object()) number = value->contains(member) ? &(*value)[member] : nullptr;
-    if (number == nullptr || !number->is_number_integer() || *number < 1 || *number > 4096)
+    if (number == nullptr || !number->is_number_integer() || number->get<double>() < 1 ||
+        number->get<double>() > 4096)
       fail(key, std::string("a number, or an object with \"") + member + "\", from 1 to 4096",
            *value);
     return number->get<Index>();
@@ -421,10 +422,12 @@ PreprocessConfig::from_directory(const std::filesystem::path& directory) {
   for (const char* member : {"height", "width"})
     if (side("crop_size", member) != config.image_size)
       fail("crop_size", "the size, " + std::to_string(config.image_size), *given("crop_size"));
-  if (const json* filter = given("resample"); filter != nullptr && *filter != 3)
+  if (const json* filter = given("resample");
+      filter != nullptr && !(filter->is_number() && filter->get<double>() == 3))
     fail("resample", "3 (bicubic)", *filter);
   for (const char* step : {"do_resize", "do_center_crop", "do_rescale", "do_normalize"})
-    if (const json* on = given(step); on != nullptr && *on != true) fail(step, "true", *on);
+    if (const json* on = given(step); on != nullptr && !(on->is_boolean() && on->get<bool>()))
+      fail(step, "true", *on);
   if (const json* factor = given("rescale_factor"); factor != nullptr) {
     if (!factor->is_number() || !(factor->get<double>() > 0.0) || factor->get<double>() > 1.0)
       fail("rescale_factor", "a number above 0, at most 1", *factor);

@@ -49,7 +49,7 @@ PLLAVA_INLINE std::string_view activation_name(Activation a) {
   throw ArgumentError("a configuration file has no name for the activation \"none\"");
 }
 
-PLLAVA_INLINE nlohmann::ordered_json to_json(const ModelConfig& m) {
+PLLAVA_INLINE nlohmann::json to_json(const ModelConfig& m) {
   const VisionConfig& v = m.vision;
   const TextConfig& t = m.text;
   return {{"architectures", {"LlavaForConditionalGeneration"}},
@@ -89,6 +89,28 @@ PLLAVA_INLINE nlohmann::ordered_json to_json(const ModelConfig& m) {
 }
 
 }  // namespace detail
+
+namespace detail {
+
+// Apart from RandomWeights, so that a program that never asks for random weights compiles no
+// virtual function of theirs.
+class RandomSource final : public WeightSource {
+ public:
+  explicit RandomSource(const RandomWeights& weights) : weights_(weights) {}
+  HostTensor tensor(const std::string& name, const Shape& shape) const override {
+    return weights_.tensor(name, shape);
+  }
+  bool contains(const std::string&) const override { return true; }
+
+ private:
+  RandomWeights weights_;
+};
+
+}  // namespace detail
+
+PLLAVA_INLINE WeightScope RandomWeights::scope(std::uint64_t seed, DType dtype) {
+  return WeightScope(std::make_shared<const detail::RandomSource>(RandomWeights(seed, dtype)));
+}
 
 PLLAVA_INLINE RandomWeights::RandomWeights(std::uint64_t seed, DType dtype)
     : seed_(seed), dtype_(dtype) {
@@ -130,13 +152,13 @@ PLLAVA_INLINE HostTensor RandomWeights::tensor(const std::string& name, const Sh
 PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& directory,
                                            const ModelConfig& config, std::uint64_t seed,
                                            DType dtype) {
-  const auto weights = std::make_shared<const RandomWeights>(seed, dtype);
+  const RandomWeights weights(seed, dtype);
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error)
     throw LoadError("cannot be created: " + error.message(),
                     {.file = directory.string(), .tensor = {}, .expected = {}, .got = {}});
-  const auto write = [&](const char* name, const nlohmann::ordered_json& json) {
+  const auto write = [&](const char* name, const nlohmann::json& json) {
     const std::string text = json.dump(2) + "\n";
     detail::NewFile file(directory / name);
     file.write(text.data(), text.size());
@@ -158,7 +180,7 @@ PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& director
   for (const TensorSpec& spec : model_tensors(config))
     if (spec.presence == Presence::required)
       tensors.push_back({spec.name, dtype, spec.shape,
-                         [weights, spec] { return weights->tensor(spec.name, spec.shape); }});
+                         [weights, spec] { return weights.tensor(spec.name, spec.shape); }});
   detail::write_safetensors(directory / "model.safetensors", std::move(tensors),
                             {{"format", "pt"}});
 }

@@ -227,7 +227,7 @@ PLLAVA_INLINE void write_safetensors(const std::filesystem::path& path,
     return sa != sb ? sa > sb : a.name < b.name;
   });
   std::set<std::string_view> names;
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   Index offset = 0;
   for (const TensorToWrite& t : tensors) {
@@ -240,11 +240,8 @@ PLLAVA_INLINE void write_safetensors(const std::filesystem::path& path,
     dims.reserve(Shape::kMaxRank);
     for (int i = 0; i < t.shape.rank(); ++i) dims.push_back(t.shape[i]);
     const Index end = offset + t.shape.count() * size_of(t.dtype);
-    // push_back past the object's lookup, which is linear in an ordered one
-    header.get_ref<nlohmann::ordered_json::object_t&>().emplace_back(
-        t.name, nlohmann::ordered_json{{"dtype", type->name},
-                                       {"shape", dims},
-                                       {"data_offsets", std::vector<Index>{offset, end}}});
+    header[t.name] = {
+        {"dtype", type->name}, {"shape", dims}, {"data_offsets", std::vector<Index>{offset, end}}};
     offset = end;
   }
   std::string text;

@@ -46,7 +46,7 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
                                const WatchOptions& options)
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
-      engine_(model_->make_engine()),
+      engine_(model_->make_engine(options.capacity)),
       dialogue_(detail::make_dialogue(options)) {
   const ModelConfig& config = model_->config();
   const std::vector<Frame> frames = detail::frames_for_model(clip, config.frames);
@@ -57,7 +57,8 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
                       "\"");
   const Index rows = static_cast<Index>(ids_.size()) - 1 + config.pool.output.count();
   if (rows > engine_->capacity()) throw ContextError(rows, engine_->capacity());
-  if (ids_.size() > 1) engine_->append_tokens({ids_.data(), ids_.size() - 1}, options.control);
+  if (ids_.size() > 1)  // a few words of the system's: no progress worth reporting
+    engine_->append_tokens({ids_.data(), ids_.size() - 1}, {options.control.cancel, {}});
   report_.video = engine_->append_video(frames, pixels, options.control,
                                         options.trace ? &report_.trace : nullptr);
   report_.prefix_rows = engine_->length();

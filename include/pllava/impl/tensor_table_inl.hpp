@@ -77,4 +77,10 @@ PLLAVA_INLINE std::vector<TensorSpec> model_tensors(const ModelConfig& config) {
   return std::move(table.specs);
 }
 
+PLLAVA_INLINE Index required_tensors(const ModelConfig& config) {
+  Index count = 0;
+  for (const TensorSpec& spec : model_tensors(config)) count += spec.presence == Presence::required;
+  return count;
+}
+
 }  // namespace pllava

@@ -477,7 +477,8 @@ class TokenizerFile {
   }
 
   std::int32_t id_from(const Json& value, const std::string& key) const {
-    if (!value.is_number_integer() || value < 0 || value > kMaxTokenId) {
+    if (!value.is_number_integer() || value.get<double>() < 0 ||
+        value.get<double>() > kMaxTokenId) {
       fail(key, "an id from 0 to " + std::to_string(kMaxTokenId), value);
     }
     return value.get<std::int32_t>();
@@ -490,8 +491,10 @@ class TokenizerFile {
     }
     for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json& value = optional(model, key);
-      if (!value.is_null() && value != Json("") && value != 0.0)
-        fail(join("model", key), "null", value);
+      const bool off = value.is_null() ||
+                       (value.is_string() && value.get_ref<const std::string&>().empty()) ||
+                       (value.is_number() && value.get<double>() == 0.0);
+      if (!off) fail(join("model", key), "null", value);
     }
     if (flag_at(model, "model", "ignore_merges")) fail("model.ignore_merges", "false", true);
     parts.byte_fallback = flag_at(model, "model", "byte_fallback");

@@ -1,0 +1,44 @@
+// chat: questions from stdin, each of which sees those before it.
+#include <iostream>
+
+#include <unistd.h>
+
+#include "answer.hpp"
+#include "commands.hpp"
+#include "output.hpp"
+#include "watched.hpp"
+
+namespace cli {
+namespace {
+
+/// The next line of stdin, after a prompt if someone types. False at the end.
+bool read_line(std::string& line) {
+  // Only a signal that ends the program gets it out of a blocking read without a race.
+  const Interrupt::EndsProgram guard;
+  if (::isatty(STDIN_FILENO) != 0) std::cerr << "> " << std::flush;
+  return static_cast<bool>(std::getline(std::cin, line));
+}
+
+}  // namespace
+
+int chat(const Context& context) {
+  const LoadedModel model = load_model(context);
+  Watched watched = watch(context, model, context.options.videos.at(0));
+  context.status.clear();
+  int code = kSuccess;
+  for (std::string line; read_line(line);) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (line.ends_with('\r')) line.pop_back();
+    try {
+      answer(context, watched, line);
+    } catch (const pllava::Error& e) {  // the session is as before the question
+      if (context.interrupt.requested()) throw;
+      context.status.clear();
+      report_error(e.what());
+      code = kFailure;
+    }
+  }
+  return code;
+}
+
+}  // namespace cli

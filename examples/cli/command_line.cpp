@@ -1,0 +1,310 @@
+// The commands, their options and their help. Values without sense are refused here, so that
+// nothing is loaded for a run that cannot succeed.
+#include "command_line.hpp"
+
+#include <cmath>
+#include <map>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+
+#include "output.hpp"
+#include "pllava/model_config.hpp"
+#include "pllava/prompt.hpp"
+#include "pllava/version.hpp"
+
+namespace cli {
+namespace {
+
+constexpr const char* kVideoHelp = "video file, GIF, picture or directory of frames";
+
+/// A number of type T for which `good` holds; `expected` says so in words.
+template <class T>
+CLI::Validator number(const std::string& expected, bool (*good)(T)) {
+  return CLI::Validator(
+      [=](std::string& text) {
+        T value{};
+        const bool ok = CLI::detail::lexical_cast(text, value) && good(value);
+        return ok ? std::string() : "expected " + expected + ", got " + text;
+      },
+      "");
+}
+
+CLI::Validator count() {
+  return number<Index>("1 or more", [](Index n) { return n >= 1; });
+}
+
+CLI::Validator natural() {
+  return number<Index>("0 or more", [](Index n) { return n >= 0; });
+}
+
+CLI::Validator not_negative() {
+  return number<double>("0 or more", [](double x) { return std::isfinite(x) && x >= 0; });
+}
+
+/// A name that `lookup` knows; its error lists those that there are.
+template <class Lookup>
+CLI::Validator known(Lookup lookup) {
+  return CLI::Validator(
+      [lookup](std::string& name) -> std::string {
+        try {
+          lookup(name);
+          return {};
+        } catch (const pllava::Error& e) {
+          return e.what();
+        }
+      },
+      "");
+}
+
+/// A choice between named values.
+template <class T>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, T& value,
+                        const std::map<std::string, T>& choices, const std::string& help) {
+  std::string names;
+  for (const auto& [key, unused] : choices) names += (names.empty() ? "" : "|") + key;
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&value, choices, names, name](const std::string& text) {
+            const auto found = choices.find(text);
+            if (found == choices.end())
+              throw CLI::ValidationError(name, "expected " + names + ", got " + text);
+            value = found->second;
+          },
+          help)
+      ->type_name(names);
+}
+
+pllava::Grid parse_grid(const std::string& text) {
+  constexpr Index kMost = 10000;  // an axis; keeps the product of three far from overflow
+  pllava::Grid g;
+  char x = 0, y = 0, rest = 0;
+  std::istringstream in(text);
+  const auto good = [](Index n) { return n >= 1 && n <= kMost; };
+  if (!(in >> g.t >> x >> g.h >> y >> g.w) || x != 'x' || y != 'x' || in >> rest || !good(g.t) ||
+      !good(g.h) || !good(g.w))
+    throw CLI::ValidationError("--pool", "expected TxHxW, for example 16x12x12, got " + text);
+  return g;
+}
+
+void add_model(CLI::App& app, Options& o) {
+  app.add_option("--model", o.model, "checkpoint directory: config.json, *.safetensors, tokenizer")
+      ->type_name("DIR");
+  app.add_option("--random-weights", o.random_weights,
+                 "instead of --model: random weights of size 7b, 13b, 34b or tiny")
+      ->type_name("PRESET")
+      ->check(known(pllava::ModelConfig::preset));
+  app.add_option("--base", o.base, "llava-hf directory under an adapter-only --model")
+      ->type_name("DIR");
+  app.add_option("--lora-alpha", o.lora_alpha,
+                 "LoRA alpha, merged while loading (default 4, as in the published scripts)")
+      ->check(not_negative());
+  app.add_flag("--lenient", o.lenient, "ignore tensors that the model does not know");
+  add_choice(app, "--dtype", o.dtype, {{"f32", pllava::DType::f32}, {"bf16", pllava::DType::bf16}},
+             "type of the computation (default f32)");
+  app.add_option_function<std::string>(
+         "--device", [](const std::string&) {}, "where to compute (default cpu)")
+      ->check(CLI::IsMember({"cpu"}));
+  app.add_option("--threads", o.threads, "threads, 0 (default) for all of the machine")
+      ->check(number<Index>("0 to 1024", [](Index n) { return n >= 0 && n <= 1024; }));
+  app.add_option("--seed", o.generate.sampling.seed,
+                 "seed of sampling and of random weights (default 0)")
+      ->check(natural());
+}
+
+void add_clip(CLI::App& app, Options& o) {
+  app.add_option("--frames", o.frames, "frames to sample (default: the checkpoint's, mostly 16)")
+      ->check(count());
+  app.add_option_function<std::string>(
+         "--pool", [&o](const std::string& text) { o.pool = parse_grid(text); },
+         "pooled grid (default: the checkpoint's, mostly 16x12x12)")
+      ->type_name("TxHxW");
+  add_choice(app, "--sampling", o.sampling,
+             {{"eval", pllava::SamplingRule::eval}, {"demo", pllava::SamplingRule::demo}},
+             "rule that chooses the frames (default eval)");
+  app.add_option("--start", o.start, "first second of the clip; with --sampling eval")
+      ->check(not_negative());
+  app.add_option("--end", o.end, "last second of the clip; with --sampling eval")
+      ->check(not_negative());
+}
+
+void add_wording(CLI::App& app, Options& o) {
+  app.add_option("--template", o.wording,
+                 "conversation template (default: the task's, else plain), for example demo")
+      ->type_name("NAME")
+      ->check(known(pllava::conversation_template));
+  app.add_option("--task", o.task,
+                 "put a benchmark's words around the question, for example mvbench")
+      ->type_name("NAME")
+      ->check(known(pllava::task_prompt));
+}
+
+void add_prompt(CLI::App& app, Options& o) {
+  app.add_option(
+      "--prompt", o.prompt,
+      "what to ask (default: the task's question, else \"" + std::string(kDefaultPrompt) + "\")");
+}
+
+void add_generation(CLI::App& app, Options& o) {
+  pllava::SamplingOptions& s = o.generate.sampling;
+  app.add_option("--max-new-tokens", o.generate.max_new_tokens, "longest answer (default 200)")
+      ->check(count());
+  app.add_option("--min-new-tokens", s.min_new_tokens, "shortest answer (default 0)")
+      ->check(natural());
+  app.add_option("--temperature", s.temperature, "0 (default) takes the likeliest token")
+      ->check(not_negative());
+  app.add_option("--top-p", s.top_p,
+                 "keep the likeliest tokens that reach this probability (default 1: all)")
+      ->check(number<double>("above 0 and at most 1", [](double p) { return p > 0 && p <= 1; }));
+  app.add_option("--top-k", s.top_k, "keep the k likeliest tokens (default 0: all)")
+      ->check(natural());
+  app.add_option("--repetition-penalty", s.repetition_penalty,
+                 "above 1 discourages repetition (default 1)")
+      ->check(number<double>("above 0", [](double x) { return std::isfinite(x) && x > 0; }));
+  app.add_option("--stop", o.generate.stop, "end the answer before this text; may be repeated")
+      ->expected(1)
+      ->take_all()
+      ->check(CLI::Validator(
+          [](std::string& text) { return std::string(text.empty() ? "expected a text" : ""); },
+          ""));
+}
+
+void add_answering(CLI::App& app, Options& o) {
+  add_model(app, o);
+  add_clip(app, o);
+  add_wording(app, o);
+  add_generation(app, o);
+  app.add_flag("--json", o.json, "write one JSON object per answer");
+  app.add_flag("--quiet", o.quiet, "no progress on stderr");
+}
+
+void add_one_video(CLI::App& app, Options& o) {
+  app.add_option_function<std::string>(
+         "VIDEO", [&o](const std::string& video) { o.videos = {video}; }, kVideoHelp)
+      ->required()
+      ->type_name("");
+}
+
+CLI::App& add_command(CLI::App& app, Options& o, Command command, const char* name,
+                      const char* what, const char* more) {
+  CLI::App* added = app.add_subcommand(name, what);
+  added->final_callback([&o, command] { o.command = command; });
+  added->footer(more);
+  return *added;
+}
+
+void add_commands(CLI::App& app, Options& o) {
+  CLI::App& caption = add_command(
+      app, o, Command::caption, "caption", "Describe each video.",
+      "Examples:\n"
+      "  pllava caption cat.mp4 --model pllava-7b --dtype bf16\n"
+      "  pllava caption *.mp4 --model pllava-7b --json > captions.jsonl\n"
+      "A video that cannot be read is reported, the others are described; the exit code is then "
+      "1.");
+  caption.add_option("VIDEO", o.videos, kVideoHelp)->required()->type_name("");
+  add_prompt(caption, o);
+  add_answering(caption, o);
+
+  CLI::App& ask = add_command(
+      app, o, Command::ask, "ask",
+      "Answer several questions about one video, which is encoded once.",
+      "Examples:\n"
+      "  pllava ask cat.mp4 \"What is the cat doing?\" \"Where is it?\" --model pllava-7b\n"
+      "  pllava ask match.mp4 \"Who scores?\" --start 60 --end 90 --model pllava-7b\n"
+      "Each question is answered by itself; chat remembers the questions before.");
+  add_one_video(ask, o);
+  ask.add_option("QUESTION", o.questions, "questions, each answered by itself")
+      ->required()
+      ->type_name("");
+  add_answering(ask, o);
+
+  CLI::App& chat =
+      add_command(app, o, Command::chat, "chat", "Talk about one video: a line in, an answer out.",
+                  "Examples:\n"
+                  "  pllava chat cat.mp4 --model pllava-7b --template demo\n"
+                  "  pllava chat cat.mp4 --model pllava-7b --json < questions.txt\n"
+                  "Each question sees those before it and their answers. Ctrl-D ends the talk.");
+  add_one_video(chat, o);
+  add_answering(chat, o);
+
+  CLI::App& trace = add_command(
+      app, o, Command::trace, "trace", "Write every intermediate result of one run to a file.",
+      "Example:\n"
+      "  pllava trace cat.mp4 --model pllava-7b --out trace.safetensors\n"
+      "Tensors: frame_indices (T), frames (T,S,S,3), pixel_values (T,3,S,S), vision_features "
+      "(T,P,D),\n"
+      "video_embeddings (N,D), prompt_ids, logits (V) of the first new token.");
+  add_one_video(trace, o);
+  trace.add_option("--out", o.out, "safetensors file to write")->required()->type_name("FILE");
+  add_prompt(trace, o);
+  add_model(trace, o);
+  add_clip(trace, o);
+  add_wording(trace, o);
+  trace.add_flag("--quiet", o.quiet, "no progress on stderr, no file name on stdout");
+
+  CLI::App& inspect = add_command(
+      app, o, Command::inspect, "inspect",
+      "Show what a checkpoint holds and the memory that it needs.",
+      "Examples:\n"
+      "  pllava inspect pllava-7b\n"
+      "  pllava inspect adapter --base llava-1.5-7b-hf --json\n"
+      "Weights are not read. Tensors that do not fit the configuration are listed; the exit code "
+      "is then 1.");
+  inspect.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
+  inspect.add_option("--base", o.base, "llava-hf directory under an adapter-only DIR")
+      ->type_name("DIR");
+  inspect.add_option("--lora-alpha", o.lora_alpha, "LoRA alpha to report (default 4)")
+      ->check(not_negative());
+  inspect.add_flag("--json", o.json, "write one JSON object");
+
+  CLI::App& random =
+      add_command(app, o, Command::write_random, "write-random",
+                  "Write a checkpoint of random weights, to try things without the real ones.",
+                  "Example:\n"
+                  "  pllava write-random --out tiny --tokenizer pllava-7b/tokenizer.json");
+  random.add_option("--out", o.out, "directory to write")->required()->type_name("DIR");
+  random.add_option("--preset", o.preset, "size: tiny (default), 7b, 13b or 34b")
+      ->type_name("PRESET")
+      ->check(known(pllava::ModelConfig::preset));
+  random.add_option("--tokenizer", o.tokenizer, "tokenizer.json to copy")
+      ->required()
+      ->type_name("FILE");
+  random.add_option("--seed", o.generate.sampling.seed, "seed of the weights (default 0)")
+      ->check(natural());
+}
+
+/// What no single option shows.
+void check_together(const Options& o) {
+  if (o.command == Command::inspect || o.command == Command::write_random) return;
+  if (o.model.empty() == o.random_weights.empty())
+    throw CLI::ValidationError("give either --model or --random-weights");
+  if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
+    throw CLI::ValidationError("--start and --end need --sampling eval");
+  if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");
+}
+
+}  // namespace
+
+std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
+  CLI::App app{"Caption videos and ask questions about them with PLLaVA.", "pllava"};
+  app.set_version_flag("--version", "pllava " PLLAVA_VERSION);
+  app.require_subcommand(0, 1);  // none is refused below, after a word that is no command
+  app.footer(
+      "Example: pllava caption cat.mp4 --model pllava-7b --dtype bf16\n"
+      "Every command explains itself: pllava caption --help\n"
+      "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.");
+  add_commands(app, options);
+  try {
+    app.parse(argc, argv);
+    if (app.get_subcommands().empty()) throw CLI::ValidationError("give a command");
+    check_together(options);
+    return std::nullopt;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // help or the version
+    report_error(std::string(e.what()) + " (see pllava --help)");
+    return kWrongUsage;
+  }
+}
+
+}  // namespace cli

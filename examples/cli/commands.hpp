@@ -1,0 +1,15 @@
+// The commands. Each returns the program's exit code, or throws what went wrong.
+#pragma once
+
+#include "context.hpp"
+
+namespace cli {
+
+int caption(const Context& context);
+int ask(const Context& context);
+int chat(const Context& context);
+int trace(const Context& context);
+int inspect(const Context& context);
+int write_random(const Context& context);
+
+}  // namespace cli

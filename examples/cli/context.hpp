@@ -1,0 +1,25 @@
+// What every command is given.
+#pragma once
+
+#include "interrupt.hpp"
+#include "options.hpp"
+#include "pllava/core/control.hpp"
+#include "status.hpp"
+
+namespace cli {
+
+struct Context {
+  const Options& options;
+  const Interrupt& interrupt;
+  Status& status;
+
+  /// Long calls report to the status line and stop when the user interrupts.
+  pllava::RunControl control() const {
+    return {&interrupt.requested(),
+            [line = &status](std::string_view stage, Index done, Index total) {
+              line->show(stage, done, total);
+            }};
+  }
+};
+
+}  // namespace cli

@@ -1,0 +1,126 @@
+// inspect: what a checkpoint holds, and what it takes to run it.
+#include <cstdio>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "commands.hpp"
+#include "memory_need.hpp"
+#include "model.hpp"
+#include "output.hpp"
+
+namespace cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr pllava::DType kDTypes[] = {pllava::DType::f32, pllava::DType::bf16};
+
+Json to_json(const pllava::ModelConfig& m) {
+  return {{"frames", m.frames},
+          {"vision",
+           {{"image_size", m.vision.image_size},
+            {"patch_size", m.vision.patch_size},
+            {"width", m.vision.width},
+            {"ffn", m.vision.ffn},
+            {"layers", m.vision.layers},
+            {"used_layers", m.vision.used_layers()},
+            {"heads", m.vision.heads}}},
+          {"projector", {{"input", m.projector.input}, {"output", m.projector.output}}},
+          {"pool",
+           {{"output", {m.pool.output.t, m.pool.output.h, m.pool.output.w}},
+            {"kind", m.pool.kind == pllava::PoolKind::average ? "average" : "maximum"}}},
+          {"text",
+           {{"vocab", m.text.vocab},
+            {"width", m.text.width},
+            {"ffn", m.text.ffn},
+            {"layers", m.text.layers},
+            {"heads", m.text.heads},
+            {"kv_heads", m.text.kv_heads},
+            {"head_dim", m.text.head_dim},
+            {"context", m.text.context},
+            {"rope_theta", m.text.rope_theta},
+            {"tied_embeddings", m.text.tied_embeddings}}},
+          {"image_token", m.image_token},
+          {"eos_tokens", m.eos_tokens}};
+}
+
+Json to_json(const pllava::LoadReport& r) {
+  return {{"files", r.files},
+          {"tensors", r.tensors},
+          {"ignored", r.ignored},
+          {"parameters", r.parameters},
+          {"bytes", r.bytes},
+          {"dtypes", r.dtypes},
+          {"lora", {{"layers", r.lora_layers}, {"rank", r.lora_rank}, {"alpha", r.lora_alpha}}},
+          {"missing", r.missing},
+          {"misshapen", r.misshapen},
+          {"wrong_dtype", r.wrong_dtype},
+          {"unused", r.unused}};
+}
+
+Json to_json(const MemoryNeed& need) {
+  return {{"weights", need.weights},
+          {"kv_per_clip", need.kv_per_clip},
+          {"kv_per_context", need.kv_per_context},
+          {"scratch", need.scratch},
+          {"total", need.total()}};
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  const char* units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
+  char text[48];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+  return text;
+}
+
+std::string describe(const pllava::ModelConfig& m) {
+  const auto number = [](Index n) { return std::to_string(n); };
+  return "vision:   " + number(m.vision.layers) + " layers (" + number(m.vision.used_layers()) +
+         " used), width " + number(m.vision.width) + ", " + number(m.vision.heads) +
+         " heads, image " + number(m.vision.image_size) + ", patch " +
+         number(m.vision.patch_size) +  //
+         "\npool:     " + number(m.frames) + " frames to " + m.pool.output.str() + ", " +
+         number(m.pool.output.count()) + " rows" +  //
+         "\nlanguage: " + number(m.text.layers) + " layers, width " + number(m.text.width) + ", " +
+         number(m.text.heads) + " heads, " + number(m.text.kv_heads) + " kv, vocabulary " +
+         number(m.text.vocab) + ", context " + number(m.text.context) + '\n';
+}
+
+std::string describe(pllava::DType dtype, const MemoryNeed& need) {
+  return "memory in " + std::string(pllava::name_of(dtype)) + ": " + human_bytes(need.total()) +
+         " = weights " + human_bytes(need.weights) + " + keys and values " +
+         human_bytes(need.kv_per_context) + " (one video " + human_bytes(need.kv_per_clip) +
+         ") + scratch, about " + human_bytes(need.scratch) + '\n';
+}
+
+}  // namespace
+
+int inspect(const Context& context) {
+  const Options& o = context.options;
+  const Interrupt::EndsProgram guard;
+  pllava::LoadOptions load = load_options(o);
+  load.strict = false;  // what does not fit is what one wants to see
+  const pllava::Checkpoint checkpoint = pllava::Checkpoint::open(o.model, load);
+  const pllava::ModelConfig& config = checkpoint.config();
+  const pllava::LoadReport& report = checkpoint.report();
+  if (o.json) {
+    Json json = {{"directory", o.model}, {"config", to_json(config)}, {"report", to_json(report)}};
+    for (const pllava::DType dtype : kDTypes)
+      json["memory_bytes"][std::string(pllava::name_of(dtype))] =
+          to_json(memory_need(config, dtype));
+    write_output(json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+  } else {
+    std::string text = describe(config) + report.str();
+    for (const pllava::DType dtype : kDTypes) text += describe(dtype, memory_need(config, dtype));
+    write_output(text);
+  }
+  if (report.clean()) return kSuccess;
+  report_error(o.model + ": tensors do not match config.json");
+  return kFailure;
+}
+
+}  // namespace cli

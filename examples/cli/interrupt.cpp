@@ -1,0 +1,61 @@
+#include "interrupt.hpp"
+
+#include <csignal>
+#include <string_view>
+
+#include <unistd.h>
+
+#include "output.hpp"
+
+namespace cli {
+namespace {
+
+std::atomic<bool> interrupted{false};
+std::atomic<bool> ends_program{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler uses it");
+
+[[noreturn]] void end_program() {
+  constexpr std::string_view line = "pllava: interrupted\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+  ::_exit(kInterrupted);
+}
+
+extern "C" void on_interrupt(int) {
+  if (ends_program || interrupted.exchange(true)) end_program();
+  interrupted.notify_all();
+}
+
+}  // namespace
+
+Interrupt::Interrupt()
+    : watcher_([this] {
+        interrupted.wait(false);
+        stop_.request_stop();
+      }) {
+  struct sigaction action = {};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = SA_RESTART;  // no read or write fails for it
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+Interrupt::~Interrupt() {
+  std::signal(SIGINT, SIG_DFL);
+  interrupted = true;
+  interrupted.notify_all();
+  watcher_.join();
+}
+
+const std::atomic<bool>& Interrupt::requested() const noexcept {
+  return interrupted;
+}
+
+Interrupt::EndsProgram::EndsProgram() {
+  ends_program = true;
+  if (interrupted) end_program();
+}
+
+Interrupt::EndsProgram::~EndsProgram() {
+  ends_program = false;
+}
+
+}  // namespace cli

@@ -1,0 +1,38 @@
+#include "memory_need.hpp"
+
+#include <algorithm>
+
+#include "pllava/tensor_table.hpp"
+
+namespace cli {
+
+using pllava::Index;
+
+MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype) {
+  const Index element = pllava::size_of(dtype), f32 = pllava::size_of(pllava::DType::f32);
+  const pllava::VisionConfig& vision = config.vision;
+  const pllava::TextConfig& text = config.text;
+
+  Index weights = 0;
+  for (const pllava::TensorSpec& spec : pllava::model_tensors(config))
+    if (spec.presence == pllava::Presence::required)
+      weights += spec.shape.count() * (spec.shape.rank() > 1 ? element : f32);
+  if (text.tied_embeddings) weights += text.vocab * text.width * element;  // as table and as matrix
+
+  const Index kv_per_row = 2 * text.layers * text.kv_heads * text.head_dim * element;
+  const Index T = config.frames, S = vision.image_size, H = config.projector.output;
+  const Index video_rows = config.pool.output.count();
+  const Index pixels = T * 3 * S * S * f32;
+  const Index features = T * vision.patches() * (vision.width + H) * element;
+  const Index embeddings = video_rows * H * f32;
+  const Index chunk = std::min<Index>(1024, text.context);
+  const Index widest = text.width + text.ffn + text.head_dim * (2 * text.heads + 2 * text.kv_heads);
+
+  const auto bytes = [](Index n) { return static_cast<std::uint64_t>(n); };
+  return {.weights = bytes(weights),
+          .kv_per_clip = bytes(kv_per_row * video_rows),
+          .kv_per_context = bytes(kv_per_row * text.context),
+          .scratch = bytes(2 * pixels + features + embeddings + 2 * chunk * widest * element)};
+}
+
+}  // namespace cli

@@ -1,0 +1,78 @@
+#include "model.hpp"
+
+#include <filesystem>
+#include <utility>
+
+#include "pllava/tensor_table.hpp"
+#include "stopwatch.hpp"
+#ifdef PLLAVA_HAS_SENTENCEPIECE
+#include "pllava/tokenizer_sentencepiece.hpp"
+#endif
+
+namespace cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The model over its weights, reporting what it reads.
+pllava::Pipeline compose(const Context& context, const pllava::ModelConfig& config,
+                         pllava::WeightScope weights, pllava::Tokenizer tokenizer,
+                         const pllava::PreprocessConfig& pixels) {
+  const Options& o = context.options;
+  return {pllava::cpu::Backend({.dtype = o.dtype, .threads = o.threads}), config,
+          pllava::with_progress(std::move(weights), pllava::required_tensors(config),
+                                context.control()),
+          std::move(tokenizer), pixels};
+}
+
+/// Reads tokenizer.json, else tokenizer.model in builds with SentencePiece.
+pllava::Tokenizer read_tokenizer(const fs::path& directory) {
+#ifdef PLLAVA_HAS_SENTENCEPIECE
+  const fs::path model = directory / "tokenizer.model";
+  if (!fs::exists(directory / "tokenizer.json") && fs::exists(model))
+    return pllava::tokenizer_from_sentencepiece(model);
+#endif
+  return pllava::Tokenizer::from_directory(directory);
+}
+
+pllava::Pipeline from_checkpoint(const Context& context) {
+  const Options& o = context.options;
+  if (!fs::is_directory(o.model))
+    throw pllava::LoadError("no such directory",
+                            {.file = o.model, .tensor = {}, .expected = {}, .got = {}});
+  // Small files first: what is wrong with them should not cost the reading of the weights.
+  pllava::Tokenizer tokenizer = read_tokenizer(o.model);
+  const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
+  const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
+  return compose(context, checkpoint.config(), checkpoint[""], std::move(tokenizer), pixels);
+}
+
+pllava::Pipeline from_random_weights(const Context& context) {
+  const Options& o = context.options;
+  pllava::ModelConfig config = pllava::ModelConfig::preset(o.random_weights);
+  config.frames = o.frames.value_or(config.frames);
+  config.pool.output = o.pool.value_or(config.pool.output);
+  return pllava::Pipeline::random(config, o.generate.sampling.seed,
+                                  {.dtype = o.dtype, .threads = o.threads}, context.control());
+}
+
+}  // namespace
+
+pllava::LoadOptions load_options(const Options& o) {
+  pllava::LoadOptions load;
+  load.lora_alpha = o.lora_alpha;
+  load.strict = !o.lenient;
+  load.base = o.base;
+  load.frames = o.frames;
+  load.pool = o.pool;
+  return load;
+}
+
+LoadedModel load_model(const Context& context) {
+  Stopwatch watch;
+  pllava::Pipeline pipeline = context.options.random_weights.empty() ? from_checkpoint(context)
+                                                                     : from_random_weights(context);
+  return {std::move(pipeline), watch.lap()};
+}
+
+}  // namespace cli

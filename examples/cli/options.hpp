@@ -1,0 +1,59 @@
+// What the command line says.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pllava/core/dtype.hpp"
+#include "pllava/core/shape.hpp"
+#include "pllava/frame_sampling.hpp"
+#include "pllava/generate.hpp"
+
+namespace cli {
+
+using pllava::Index;
+
+enum class Command : std::uint8_t { caption, ask, chat, trace, inspect, write_random };
+
+struct Options {
+  Command command = Command::caption;
+
+  // model
+  std::string model;           ///< checkpoint directory
+  std::string random_weights;  ///< preset, instead of `model`
+  std::string base;            ///< llava-hf directory under an adapter-only `model`
+  double lora_alpha = 4;
+  bool lenient = false;
+  pllava::DType dtype = pllava::DType::f32;
+  Index threads = 0;
+  std::optional<Index> frames;
+  std::optional<pllava::Grid> pool;
+
+  // clip
+  std::vector<std::string> videos;
+  pllava::SamplingRule sampling = pllava::SamplingRule::eval;
+  std::optional<double> start, end;  ///< seconds
+
+  // prompt and answer
+  std::vector<std::string> questions;
+  std::string prompt;  ///< empty: the task's question, else kDefaultPrompt
+  std::string wording;
+  std::string task;
+  pllava::GenerateOptions generate;
+
+  // output
+  bool json = false;
+  bool quiet = false;
+  std::string out;
+
+  // write-random
+  std::string preset = "tiny";
+  std::string tokenizer;
+};
+
+/// What `caption` and `trace` ask; the reference's own words.
+inline constexpr const char* kDefaultPrompt = "Describe the video in details.";
+
+}  // namespace cli

@@ -1,0 +1,40 @@
+// What the program is doing, for someone who waits.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "pllava/config.hpp"
+
+namespace cli {
+
+/// One line on stderr, rewritten in place. Silent where stderr is no terminal.
+class Status {
+ public:
+  explicit Status(bool enabled);
+  ~Status() { clear(); }
+  Status(const Status&) = delete;
+  Status& operator=(const Status&) = delete;
+
+  /// "vision 3/16"; stages that count tokens add how many a second.
+  void show(std::string_view stage, pllava::Index done, pllava::Index total);
+  /// Takes the line away.
+  void clear();
+  /// A line that stays.
+  void note(const std::string& text);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool enabled_;
+  bool shown_ = false;
+  std::string stage_;
+  Clock::time_point first_time_;  // of the first report of this stage
+  pllava::Index first_ = 0, last_ = 0;
+};
+
+/// "12.3 tokens/s"
+std::string token_rate(double tokens, double seconds);
+
+}  // namespace cli

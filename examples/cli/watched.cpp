@@ -1,0 +1,34 @@
+#include "watched.hpp"
+
+#include "clip.hpp"
+#include "stopwatch.hpp"
+
+namespace cli {
+
+pllava::WatchOptions watch_options(const Context& context) {
+  pllava::WatchOptions how;
+  how.task = context.options.task;
+  how.wording = context.options.wording;
+  how.control = context.control();
+  return how;
+}
+
+Watched watch(const Context& context, const LoadedModel& model, const std::string& video) {
+  Stopwatch stopwatch;
+  const pllava::Clip clip = sample_clip(context, video, model.pipeline.frames());
+  const double decode_ms = stopwatch.lap();
+  Watched watched{.video = video,
+                  .frame_indices = {},
+                  .frame_times = {},
+                  .video_rows = model.pipeline.config().pool.output.count(),
+                  .load_ms = model.load_ms,
+                  .decode_ms = decode_ms,
+                  .session = model.pipeline.watch(clip, watch_options(context))};
+  for (const pllava::Frame& frame : clip.frames) {
+    watched.frame_indices.push_back(frame.index);
+    watched.frame_times.push_back(frame.time);
+  }
+  return watched;
+}
+
+}  // namespace cli

@@ -1,0 +1,26 @@
+// A video that the model has seen.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model.hpp"
+#include "pllava/session.hpp"
+
+namespace cli {
+
+struct Watched {
+  std::string video;
+  std::vector<Index> frame_indices;
+  std::vector<double> frame_times;  ///< seconds
+  Index video_rows = 0;             ///< rows of context that the video takes
+  double load_ms = 0, decode_ms = 0;
+  pllava::Session session;
+};
+
+pllava::WatchOptions watch_options(const Context& context);
+
+/// Samples the video and lets the model watch it.
+Watched watch(const Context& context, const LoadedModel& model, const std::string& video);
+
+}  // namespace cli

@@ -1,0 +1,41 @@
+// write-random: a checkpoint in the published layout, to try things without the real weights.
+#include <algorithm>
+#include <filesystem>
+
+#include "commands.hpp"
+#include "output.hpp"
+#include "pllava/prompt.hpp"
+#include "pllava/random_weights.hpp"
+#include "pllava/tokenizer.hpp"
+
+namespace cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Copies a file so that `to` is complete or as it was.
+void copy_whole(const fs::path& from, const fs::path& to) {
+  const fs::path part = to.string() + ".part";
+  fs::copy_file(from, part, fs::copy_options::overwrite_existing);
+  fs::rename(part, to);
+}
+
+}  // namespace
+
+int write_random(const Context& context) {
+  const Options& o = context.options;
+  const auto tokenizer = pllava::Tokenizer::from_file(o.tokenizer);
+  const auto image = tokenizer.id_of(pllava::kVideoToken);
+  if (!image)
+    throw pllava::PromptError(o.tokenizer + ": no token \"" + std::string(pllava::kVideoToken) +
+                              "\"");
+  pllava::ModelConfig config = pllava::ModelConfig::preset(o.preset);
+  config.image_token = *image;
+  config.text.vocab = std::max(config.text.vocab, tokenizer.size());
+  const Interrupt::EndsProgram guard;  // the library writes each file whole or not at all
+  pllava::write_random_checkpoint(o.out, config, o.generate.sampling.seed, pllava::DType::bf16);
+  copy_whole(o.tokenizer, fs::path(o.out) / "tokenizer.json");
+  return kSuccess;
+}
+
+}  // namespace cli

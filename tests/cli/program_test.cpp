@@ -1,0 +1,383 @@
+// The program pllava: what each command answers, writes and shows.
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/child.hpp"
+#include "cli/fixture.hpp"
+#include "pllava/frame_sampling.hpp"
+#include "pllava/io/safetensors.hpp"
+#include "pllava/model_config.hpp"
+#include "pllava/prompt.hpp"
+#include "pllava/tokenizer.hpp"
+#include "pllava/version.hpp"
+#include "support/catch.hpp"
+#include "support/clip_writer.hpp"
+
+namespace {
+
+using namespace test;
+using nlohmann::json;
+using pllava::Index;
+using Indices = std::vector<Index>;
+using Ids = std::vector<std::int32_t>;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// Runs, expects success and nothing on stderr.
+std::string succeed(const std::vector<std::string>& arguments, const std::string& input = {}) {
+  const Result r = run(arguments, input);
+  INFO(r.err);
+  CHECK(r.code == 0);
+  CHECK(r.err == "");  // no progress where stderr is no terminal
+  return r.out;
+}
+
+std::vector<json> succeed_json(std::vector<std::string> arguments, const std::string& input = {}) {
+  arguments.push_back("--json");
+  return json_lines(succeed(arguments, input));
+}
+
+Indices eval_of_clip(Index n) {
+  return pllava::sample_indices(pllava::SamplingRule::eval, kClipFrames, n, kClipFps);
+}
+
+TEST_CASE("caption describes a video in one line, the same each time", "[program]") {
+  const std::string text = succeed(on_tiny({"caption", clip()}));
+  CHECK(text.size() > 1);
+  CHECK(text.ends_with('\n'));
+  CHECK(succeed(on_tiny({"caption", clip()})) == text);
+  const auto objects = succeed_json(on_tiny({"caption", clip()}));
+  REQUIRE(objects.size() == 1);
+  CHECK(objects[0].at("text").get<std::string>() + '\n' == text);
+  CHECK(contains(objects[0].at("prompt"), "Describe the video in details."));
+}
+
+TEST_CASE("The JSON of an answer has these members, and they agree", "[program]") {
+  const std::string line = succeed(on_tiny({"caption", clip(), "--prompt", "Who?", "--json"}));
+  const auto j = nlohmann::ordered_json::parse(line);
+  CHECK(std::ranges::count(line, '\n') == 1);
+  CHECK(keys(j) == std::vector<std::string>{"video", "prompt", "text", "frame_indices",
+                                            "frame_times", "prompt_ids", "output_ids",
+                                            "finish_reason", "timings_ms", "prefill_tokens_per_s",
+                                            "decode_tokens_per_s", "peak_memory_bytes"});
+  CHECK(keys(j["timings_ms"]) == std::vector<std::string>{"load", "decode", "preprocess", "vision",
+                                                          "project", "prefill", "generate"});
+  CHECK(j["video"] == clip());
+  CHECK(contains(j["prompt"], "Who?"));
+  const Indices indices = j["frame_indices"];
+  CHECK(indices == eval_of_clip(16));
+  const std::vector<double> times = j["frame_times"];
+  REQUIRE(times.size() == indices.size());
+  for (std::size_t i = 0; i < times.size(); ++i)
+    CHECK(times[i] == Approx(static_cast<double>(indices[i]) / kClipFps).margin(1e-6));
+
+  const auto tokenizer = pllava::Tokenizer::from_file(tokenizer_file());
+  const Ids prompt = j["prompt_ids"], output = j["output_ids"];
+  CHECK(prompt == tokenizer.encode(j["prompt"].get<std::string>()));
+  CHECK(std::ranges::count(prompt, *tokenizer.id_of("<image>")) == 1);
+  REQUIRE(!output.empty());
+  CHECK(output.size() <= 6);
+  CHECK(j["finish_reason"] == (output.back() == 2 ? "eos" : "length"));
+  for (const auto& [stage, ms] : j["timings_ms"].items()) {
+    INFO(stage);
+    CHECK(ms.get<double>() > 0);
+  }
+  CHECK(j["prefill_tokens_per_s"].get<double>() > 0);
+  CHECK(j["decode_tokens_per_s"].get<double>() > 0);
+  CHECK(j["peak_memory_bytes"].get<Index>() > 1 << 20);
+}
+
+TEST_CASE("ask encodes the video once and answers each question by itself", "[program]") {
+  const auto both = succeed_json(on_tiny({"ask", clip(), "What happens?", "Where is it?"}));
+  REQUIRE(both.size() == 2);
+  for (const char* stage : {"load", "decode", "preprocess", "vision", "project"}) {
+    INFO(stage);  // to the last digit: measured once
+    CHECK(both[0]["timings_ms"][stage] == both[1]["timings_ms"][stage]);
+  }
+  CHECK(contains(both[1]["prompt"], "Where is it?"));
+  CHECK(!contains(both[1]["prompt"], "What happens?"));
+  const Ids first = both[0]["prompt_ids"], second = both[1]["prompt_ids"];
+  const auto video = pllava::Tokenizer::from_file(tokenizer_file()).id_of("<image>");
+  const auto seen = std::ranges::find(first, *video);
+  REQUIRE(seen != first.end());
+  CHECK(std::equal(first.begin(), seen + 1, second.begin()));
+
+  const auto alone = succeed_json(on_tiny({"ask", clip(), "Where is it?"}));
+  REQUIRE(alone.size() == 1);
+  CHECK(alone[0]["prompt_ids"] == both[1]["prompt_ids"]);
+  CHECK(alone[0]["output_ids"] == both[1]["output_ids"]);
+
+  CHECK(succeed(on_tiny({"ask", clip(), "What happens?", "Where is it?"})) ==
+        "> What happens?\n" + both[0]["text"].get<std::string>() + "\n> Where is it?\n" +
+            both[1]["text"].get<std::string>() + "\n");
+}
+
+TEST_CASE("chat remembers what was said", "[program]") {
+  const std::string input = "What happens?\n\n  \nAnd then?\r\n";  // blank lines are no questions
+  const auto answers = succeed_json(on_tiny({"chat", clip()}), input);
+  REQUIRE(answers.size() == 2);
+  CHECK(contains(answers[1]["prompt"], "What happens?"));
+  CHECK(contains(answers[1]["prompt"], "And then?"));
+  CHECK(!contains(answers[1]["prompt"], "\r"));
+  const Ids first = answers[0]["prompt_ids"], second = answers[1]["prompt_ids"];
+  REQUIRE(second.size() > first.size());
+  CHECK(std::equal(first.begin(), first.end(), second.begin()));
+  CHECK(succeed(on_tiny({"chat", clip()}), input) == answers[0]["text"].get<std::string>() + "\n" +
+                                                         answers[1]["text"].get<std::string>() +
+                                                         "\n");
+  CHECK(succeed(on_tiny({"chat", clip()})) == "");
+}
+
+TEST_CASE("chat reports a question that cannot be asked and goes on", "[program]") {
+  const Result r = run(on_tiny({"chat", clip(), "--json"}), "An <image>?\nWhat happens?\n");
+  CHECK(r.code == 1);
+  CHECK(contains(r.err, "<image>"));
+  CHECK(std::ranges::count(r.err, '\n') == 1);
+  const auto answers = json_lines(r.out);
+  REQUIRE(answers.size() == 1);
+  CHECK(answers[0]["output_ids"] ==
+        succeed_json(on_tiny({"ask", clip(), "What happens?"}))[0]["output_ids"]);
+}
+
+TEST_CASE("trace writes every step of a run", "[program]") {
+  const std::string out = (workspace() / "trace.safetensors").string();
+  const std::vector<std::string> arguments = {"trace",      clip(),  "--model",
+                                              tiny_model(), "--out", out};
+  CHECK(succeed(arguments) == out + '\n');
+  const auto file = pllava::SafetensorsFile::open(out);
+  struct Expected {
+    std::string dtype;
+    std::vector<Index> dims;
+  };
+  const json answer = succeed_json(on_tiny({"caption", clip()}))[0];
+  const Ids prompt = answer["prompt_ids"], output = answer["output_ids"];
+  const pllava::ModelConfig config = pllava::ModelConfig::from_directory(tiny_model());
+  const Index V = config.text.vocab;
+  const std::map<std::string, Expected> expected = {
+      {"frame_indices", {"I32", {16}}},
+      {"frames", {"U8", {16, 56, 56, 3}}},
+      {"pixel_values", {"F32", {16, 3, 56, 56}}},
+      {"vision_features", {"F32", {16, 16, 64}}},
+      {"video_embeddings", {"F32", {64, 64}}},
+      {"prompt_ids", {"I32", {static_cast<Index>(prompt.size())}}},
+      {"logits", {"F32", {V}}}};
+  CHECK(file.entries().size() == expected.size());
+  for (const auto& [name, e] : expected) {
+    INFO(name);
+    const pllava::SafetensorsEntry* entry = file.find(name);
+    REQUIRE(entry != nullptr);
+    CHECK(entry->format_dtype == e.dtype);
+    CHECK(entry->dims == e.dims);
+  }
+  const auto values = [&]<class T>(const std::string& name, T) {
+    const pllava::HostTensor t = file.tensor(name);
+    const auto* data = reinterpret_cast<const T*>(t.data);
+    return std::vector<T>(data, data + t.shape.count());
+  };
+  const auto indices = values("frame_indices", std::int32_t{});
+  CHECK(Indices(indices.begin(), indices.end()) == eval_of_clip(16));
+  CHECK(values("prompt_ids", std::int32_t{}) == prompt);
+  const auto logits = values("logits", float{});
+  CHECK(std::ranges::max_element(logits) - logits.begin() == output.front());  // greedy
+  // pixel_values are the frames, normalised: red of the first pixel.
+  const auto frames = values("frames", std::uint8_t{});
+  const auto pixels = values("pixel_values", float{});
+  CHECK(pixels[0] == Approx((frames[0] / 255.0 - 0.48145466) / 0.26862954).margin(1e-5));
+  CHECK(std::ranges::any_of(frames, [&](std::uint8_t v) { return v != frames[0]; }));
+
+  std::vector<std::string> quietly = arguments;
+  quietly.push_back("--quiet");
+  CHECK(succeed(quietly) == "");
+}
+
+TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
+  const json j = json::parse(succeed({"inspect", tiny_model(), "--json"}));
+  const pllava::ModelConfig config = pllava::ModelConfig::from_directory(tiny_model());
+  CHECK(j["directory"] == tiny_model());
+  CHECK(j["config"]["frames"] == 16);
+  CHECK(j["config"]["vision"]["used_layers"] == 2);
+  CHECK(j["config"]["pool"]["output"] == json({16, 2, 2}));
+  CHECK(j["config"]["text"]["kv_heads"] == 2);
+  CHECK(j["config"]["text"]["vocab"] == config.text.vocab);
+  const json& report = j["report"];
+  const Index parameters = report["parameters"];
+  CHECK(report["dtypes"] == json({{"BF16", report["tensors"]}}));
+  CHECK(report["bytes"] == 2 * parameters);
+  CHECK(report["lora"]["layers"] == 0);
+  for (const char* defects : {"missing", "misshapen", "wrong_dtype", "unused"})
+    CHECK(report[defects] == json::array());
+
+  const json &f32 = j["memory_bytes"]["f32"], &bf16 = j["memory_bytes"]["bf16"];
+  CHECK(f32["weights"] == 4 * parameters);
+  CHECK(bf16["weights"].get<Index>() >= 2 * parameters);  // vectors stay in f32
+  CHECK(bf16["weights"].get<double>() < 2.1 * static_cast<double>(parameters));
+  // keys and values, 2 layers, 2 heads of 16, of 64 rows and of 1,024
+  CHECK(f32["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 4);
+  CHECK(f32["kv_per_context"] == 2 * 2 * 2 * 16 * 1024 * 4);
+  CHECK(bf16["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 2);
+  for (const json& need : {f32, bf16})
+    CHECK(need["total"] == need["weights"].get<Index>() + need["kv_per_context"].get<Index>() +
+                               need["scratch"].get<Index>());
+
+  const std::string text = succeed({"inspect", tiny_model()});
+  for (const std::string part : {"3 layers (2 used)", "16 frames to 16x2x2", "context 1024",
+                                 "memory in f32: ", "memory in bf16: ", "62 BF16"}) {
+    INFO(part << " in " << text);
+    CHECK(contains(text, part));
+  }
+  CHECK(contains(text, std::to_string(parameters) + " parameters"));
+}
+
+TEST_CASE("inspect tells which LoRA is merged, and reads an adapter over its base", "[program]") {
+  const auto models = std::filesystem::path(PLLAVA_TEST_DATA) / "model";
+  const auto report = [](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "inspect");
+    arguments.push_back("--json");
+    return json::parse(succeed(arguments)).at("report");
+  };
+  const json sharded = report({(models / "peft_sharded").string(), "--lora-alpha", "8"});
+  CHECK(sharded["lora"] == json({{"layers", 4}, {"rank", 8}, {"alpha", 8.0}}));
+  CHECK(sharded["files"].size() == 3);
+  const json adapter =
+      report({(models / "adapter").string(), "--base", (models / "adapter_base").string()});
+  CHECK(adapter["lora"]["alpha"] == 4.0);
+  CHECK(adapter["files"].size() == 2);
+}
+
+TEST_CASE("A directory of frames, a picture and a GIF are videos", "[program]") {
+  const auto directory = workspace() / "frames";
+  std::filesystem::create_directory(directory);
+  for (int i = 1; i <= 12; ++i)
+    std::ofstream(directory / ("frame" + std::to_string(i) + ".ppm"), std::ios::binary)
+        << ppm(48, 32, 20 * i);
+  const auto picture = directory / "frame3.ppm";
+  const auto gif = workspace() / "clip.gif";
+  write_clip(gif, {.codec = "gif", .frames = 10, .fps = 10});
+  const auto indices = [](const std::filesystem::path& video) {
+    return succeed_json(on_tiny({"caption", video.string(), "--frames", "4"}))[0]["frame_indices"]
+        .get<Indices>();
+  };
+  Indices numbers = pllava::picture_numbers(12, 4);
+  for (Index& number : numbers) --number;  // pictures are counted from 1, frames from 0
+  CHECK(indices(directory) == numbers);
+  CHECK(indices(picture) == Indices{0, 0, 0, 0});
+  CHECK(indices(gif) == pllava::sample_indices(pllava::SamplingRule::eval, 10, 4, 10));
+}
+
+TEST_CASE("Options choose the frames", "[program]") {
+  const auto indices = [](std::vector<std::string> options) {
+    options.insert(options.begin(), {"caption", clip()});
+    return succeed_json(on_tiny(std::move(options)))[0]["frame_indices"].get<Indices>();
+  };
+  CHECK(indices({"--frames", "5"}) == eval_of_clip(5));
+  CHECK(indices({"--sampling", "demo", "--frames", "7"}) == pllava::demo_indices(kClipFrames, 7));
+  CHECK(indices({"--start", "0.5", "--end", "1", "--frames", "4"}) ==
+        pllava::sample_indices(pllava::SamplingRule::eval, kClipFrames, 4, kClipFps,
+                               pllava::TimeRange{0.5, 1}));
+  const Indices late = indices({"--start", "1.5", "--frames", "4"});
+  CHECK(std::ranges::min(late) >= 30);
+  const Indices early = indices({"--end", "0.5", "--frames", "4"});
+  CHECK(std::ranges::max(early) <= 10);
+}
+
+TEST_CASE("Options choose words and tokens", "[program]") {
+  const auto answer = [](std::vector<std::string> options) {
+    options.insert(options.begin(), {"ask", clip(), "What happens?"});
+    return succeed_json(on_tiny(std::move(options)))[0];
+  };
+  const json greedy = answer({});
+  CHECK(contains(answer({"--task", "mvbench"})["prompt"], "Best option:("));
+  CHECK(answer({"--template", "eval_videoqabench"})["prompt"] != greedy["prompt"]);
+  CHECK(contains(json_lines(succeed(on_tiny({"caption", clip(), "--task", "recaption", "--json"})))
+                     .at(0)["prompt"],
+                 pllava::task_prompt("recaption").query));
+
+  const std::string text = greedy["text"];
+  const json stopped = answer({"--stop", text.substr(0, 1)});
+  CHECK(stopped["finish_reason"] == "stop");
+  CHECK(stopped["text"] == "");
+
+  const std::vector<std::string> hot = {"--temperature", "5", "--top-k", "50", "--top-p", "0.9"};
+  const auto drawn = [&](const std::string& seed) {
+    std::vector<std::string> options = hot;
+    options.insert(options.end(), {"--seed", seed});
+    return answer(options)["output_ids"];
+  };
+  CHECK(drawn("1") == drawn("1"));
+  CHECK(drawn("1") != drawn("2"));
+  CHECK(answer({"--repetition-penalty", "100"})["output_ids"] != greedy["output_ids"]);
+  CHECK(answer({"--min-new-tokens", "6"})["output_ids"].size() == 6);
+  CHECK(answer({"--pool", "4x1x1"})["output_ids"] != greedy["output_ids"]);
+}
+
+TEST_CASE("A broken video does not cost the answers about the others", "[program]") {
+  const std::string broken = (workspace() / "broken.mp4").string();
+  std::ofstream(broken) << "this is no video";
+  const Result r = run(on_tiny({"caption", clip(), broken, clip()}));
+  CHECK(r.code == 1);
+  const std::string answer = clip() + ": " + succeed(on_tiny({"caption", clip()}));
+  CHECK(r.out == answer + answer);
+  CHECK(r.err.starts_with("pllava: " + broken + ": "));
+  CHECK(std::ranges::count(r.err, '\n') == 1);
+}
+
+TEST_CASE("Random weights need no checkpoint", "[program]") {
+  const auto answer = [](const std::string& seed, const std::string& dtype) {
+    return succeed_json({"caption", clip(), "--random-weights", "tiny", "--dtype", dtype, "--seed",
+                         seed, "--max-new-tokens", "12", "--prompt", "Who?"})[0];
+  };
+  const json j = answer("3", "f32");
+  CHECK(j["output_ids"] == answer("3", "f32")["output_ids"]);
+  CHECK(j["output_ids"] != answer("4", "f32")["output_ids"]);
+  // A token a byte, but for the beginning of text and the video.
+  const std::string prompt = j["prompt"];
+  CHECK(j["prompt_ids"].size() == prompt.size() - std::string("<image>").size() + 2);
+  const json half = answer("3", "bf16");
+  CHECK(half["prompt_ids"] == j["prompt_ids"]);
+  CHECK(!half["output_ids"].empty());
+}
+
+#ifdef PLLAVA_HAS_SENTENCEPIECE
+TEST_CASE("A checkpoint may bring tokenizer.model instead of tokenizer.json", "[program]") {
+  const std::filesystem::path model = copy_of_model("sentencepiece");
+  std::filesystem::remove(model / "tokenizer.json");
+  std::filesystem::copy(std::filesystem::path(PLLAVA_TEST_DATA) / "tokenizer" / "sentencepiece",
+                        model);
+  const json added = json::parse(std::ifstream(model / "added_tokens.json"));
+  const std::string key = "\"image_token_index\": ";
+  const Index image = pllava::ModelConfig::from_directory(tiny_model()).image_token;
+  replace_in(model / "config.json", key + std::to_string(image), key + added["<image>"].dump());
+  const json j =
+      succeed_json({"caption", clip(), "--model", model.string(), "--max-new-tokens", "3"})[0];
+  CHECK(std::ranges::count(j["prompt_ids"].get<Ids>(), added["<image>"].get<std::int32_t>()) == 1);
+}
+#endif
+
+TEST_CASE("Help and version", "[program]") {
+  CHECK(succeed({"--version"}) == "pllava " PLLAVA_VERSION "\n");
+  const std::string help = succeed({"--help"});
+  for (const std::string command : {"caption", "ask", "chat", "trace", "inspect", "write-random"}) {
+    INFO(command);
+    CHECK(contains(help, "\n  " + command + ' '));
+    const std::string own = succeed({command, "--help"});
+    CHECK(contains(own, "Example"));
+    CHECK(contains(own, "pllava " + command + ' '));
+  }
+  const std::string caption = succeed({"caption", "--help"});
+  for (const std::string option :
+       {"--prompt",      "--template", "--frames",     "--pool",
+        "--sampling",    "--start",    "--end",        "--dtype",
+        "--device",      "--threads",  "--lora-alpha", "--max-new-tokens",
+        "--temperature", "--top-p",    "--top-k",      "--repetition-penalty",
+        "--seed",        "--json",     "--quiet",      "--random-weights"}) {
+    INFO(option);
+    CHECK(contains(caption, "\n  " + option + ' '));
+  }
+}
+
+}  // namespace

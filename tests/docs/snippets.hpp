@@ -1,0 +1,68 @@
+// What the programs made from the documentation's C++ blocks include.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <iomanip>
+#include <iostream>
+#include <memory>
+#include <span>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
+#include "pllava/video.hpp"
+
+namespace docs {
+
+inline int failures = 0;
+inline std::ostringstream printed;  // by the running block since the last `expect`
+
+inline void show() {
+  std::clog << printed.str() << std::flush;
+  printed.str({});
+}
+
+/// Runs a block and keeps what it prints.
+inline void run(const char* place, void (*block)()) {
+  std::clog << place << '\n';
+  std::streambuf* const console = std::cout.rdbuf(printed.rdbuf());
+  try {
+    block();
+  } catch (const std::exception& e) {
+    std::clog << place << ": failed: " << e.what() << '\n';
+    failures = 1;
+  }
+  std::cout.rdbuf(console);
+  show();
+}
+
+/// Editors take blanks off the ends of lines.
+inline std::string without_trailing_blanks(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == '\n') result.erase(result.find_last_not_of(' ') + 1);
+    result += c;
+  }
+  return result;
+}
+
+/// The output that the page shows under the running block.
+inline void expect(const char* place, const std::string& output) {
+  if (without_trailing_blanks(printed.str()) != without_trailing_blanks(output)) {
+    std::clog << place << ": the page shows\n" << output << "but this was printed:\n";
+    failures = 1;
+  }
+  show();
+}
+
+}  // namespace docs

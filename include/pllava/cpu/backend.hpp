@@ -84,7 +84,11 @@ class Backend {
   void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind);
 
  private:
-  struct Packed;  // the left operand of a product, in tiles
+  struct Packed;   // the left operand of a product, in tiles
+  struct Panels {  // keys and values of one layer, wherever they lie
+    Index capacity;
+    void *keys, *values;
+  };
 
   Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool);
   static void copy(void* dst, const void* src, Index bytes);
@@ -94,10 +98,10 @@ class Backend {
   template <class Epilogue>
   void multiply(View x, const Weight& w, const Epilogue& epilogue);
   template <class T>
-  void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer& kv,
+  void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                  Index past, Index batch_rows, Index batch_index, Mask mask);
   template <class T>
-  void append(View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer& kv, Index past,
+  void append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv, Index past,
               Index first_row, Index rows);
 
   BackendOptions options_;

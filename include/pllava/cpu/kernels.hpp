@@ -11,6 +11,18 @@ namespace pllava::cpu {
 /// f32 [N/32][K][32], bf16 [N/32][K/2][32][2]. One layout serves every instruction set.
 inline constexpr Index kPanel = 32;
 
+/// One block of keys of an online softmax over `rows` rows.
+struct SoftmaxBlock {
+  Index rows;
+  Index stride;         ///< rows of a tile, with its padding
+  Index keys;           ///< a multiple of 32
+  const float* scores;  ///< [keys/32][stride][32]
+  const Index* seen;    ///< how many of the keys row r may look at, from the first
+  float* top;           ///< in and out: the highest score so far
+  float* total;         ///< in and out: the sum of exp(score - top)
+  float* shrink;        ///< out: what sums of earlier blocks must be multiplied with
+};
+
 /// Kernels over raw pointers; no alignment is required, lengths may be anything.
 struct Kernels {
   const char* name;
@@ -28,10 +40,12 @@ struct Kernels {
   void (*activate)(float* x, Index n, Activation act);                     ///< x = act(x)
   void (*act_mul)(float* gate, const float* up, Index n, Activation act);  ///< gate = act(gate)·up
   void (*add)(float* x, const float* y, Index n);                          ///< x += y
-  void (*scale)(float* x, float factor, Index n);                          ///< x *= factor
-  float (*maximum)(const float* x, Index n);
-  /// x = exp(x - shift); returns the sum.
-  float (*exp_sum)(float* x, float shift, Index n);
+  /// weights = exp(score - top), zero for keys that are not seen, as the left operand of a tile:
+  /// f32 [keys][stride], bf16 [keys/2][stride][2].
+  void (*softmax_f32)(const SoftmaxBlock& block, float* weights);
+  void (*softmax_bf16)(const SoftmaxBlock& block, bf16* weights);
+  /// x = x · factor + y
+  void (*scale_add)(float* x, float factor, const float* y, Index n);
   /// y = (x - mean)/σ · gain + bias; without bias the RMS norm x/rms · gain.
   void (*norm)(float* y, const float* x, const float* gain, const float* bias, float eps, Index n,
                bool rms);

@@ -26,13 +26,51 @@ struct KvShape {
     dim = (head_dim + group - 1) / group * group;
     width = (head_dim + kPanel - 1) / kPanel * kPanel;
   }
-  Index key(Index p, Index d) const {
-    return (p / kPanel * dim + d / group * group) * kPanel + p % kPanel * group + d % group;
-  }
+  /// Where position p begins; its groups lie 32 groups apart.
+  Index key(Index p) const { return p / kPanel * kPanel * dim + p % kPanel * group; }
+  /// Where the group of position p begins, for 32 columns from d on.
   Index value(Index p, Index d, Index capacity) const {
-    return (d / kPanel * capacity + p / group * group) * kPanel + d % kPanel * group + p % group;
+    return d * capacity + p / group * group * kPanel;
   }
+  Index keys_size(Index capacity) const { return capacity * dim; }
+  Index values_size(Index capacity) const { return capacity * width; }
 };
+
+/// Rotary positions, in place; `angles` holds cos, then sin, of dim/2 frequencies.
+inline void rotate(float* x, const float* angles, Index dim) {
+  const Index half = dim / 2;
+  for (Index i = 0; i < half; ++i) {
+    const float a = x[i], b = x[i + half], cosine = angles[i], sine = angles[i + half];
+    x[i] = a * cosine - b * sine;
+    x[i + half] = b * cosine + a * sine;
+  }
+}
+
+template <class T>
+void to_floats(const Kernels& kernels, float* dst, const T* src, Index n) {
+  if constexpr (std::is_same_v<T, bf16>)
+    kernels.bf16_to_float(dst, src, n);
+  else
+    std::memcpy(dst, src, static_cast<std::size_t>(n) * sizeof(float));
+}
+
+template <class T>
+void from_floats(const Kernels& kernels, T* dst, const float* src, Index n) {
+  if constexpr (std::is_same_v<T, bf16>)
+    kernels.float_to_bf16(dst, src, n);
+  else
+    std::memcpy(dst, src, static_cast<std::size_t>(n) * sizeof(float));
+}
+
+/// One tile product; `depth` is a multiple of the group.
+template <class T>
+void tile_product(const Kernels& kernels, Index rows, const T* a, const T* b, Index depth,
+                  float* c) {
+  if constexpr (std::is_same_v<T, bf16>)
+    kernels.tile_bf16(rows, a, b, depth / 2, c);
+  else
+    kernels.tile_f32(rows, a, b, depth, c);
+}
 
 }  // namespace detail
 
@@ -48,16 +86,17 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
     if (p == nullptr) throw OutOfMemoryError("the key-value cache", bytes);
     return {p, [](void* q) { std::free(q); }};
   };
-  kv.keys = zeroed(heads.kv * kv.capacity * shape.dim);
-  kv.values = zeroed(heads.kv * kv.capacity * shape.width);
+  kv.keys = zeroed(heads.kv * shape.keys_size(kv.capacity));
+  kv.values = zeroed(heads.kv * shape.values_size(kv.capacity));
   return kv;
 }
 
 template <class T>
-void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer& kv,
+void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                      Index past, Index first_row, Index rows) {
-  const Index dh = heads.dim, half = dh / 2, width = heads.qkv_width();
+  const Index dh = heads.dim, width = heads.qkv_width();
   const detail::KvShape shape(dh, options_.dtype);
+  const Index group = shape.group;
   constexpr Index kRows = 64;
   const Index blocks = (rows + kRows - 1) / kRows;
   // A block of rows begins on an even position, so that no two tasks share a pair of values.
@@ -66,23 +105,29 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, Kv
     const Index head = task / (blocks + 1), block = task % (blocks + 1);
     const Index begin = std::max<Index>(0, block * kRows - odd);
     const Index end = std::min(rows, (block + 1) * kRows - odd);
-    T* keys = static_cast<T*>(kv.keys.get()) + head * kv.capacity * shape.dim;
-    T* values = static_cast<T*>(kv.values.get()) + head * kv.capacity * shape.width;
+    T* keys = static_cast<T*>(kv.keys) + head * shape.keys_size(kv.capacity);
+    T* values = static_cast<T*>(kv.values) + head * shape.values_size(kv.capacity);
+    std::vector<float> floats(static_cast<std::size_t>(dh));
+    std::vector<T> line(static_cast<std::size_t>(shape.dim));  // zero: padding to a group
     for (Index r = begin; r < end; ++r) {
       const Index p = past + r;
       const T* k = qkv.as<T>() + (first_row + r) * width + (heads.query + head) * dh;
+      if (rope == nullptr) {
+        copy(line.data(), k, dh * static_cast<Index>(sizeof(T)));
+      } else {
+        detail::to_floats(*kernels_, floats.data(), k, dh);
+        detail::rotate(floats.data(), rope->table.floats() + p * dh, dh);
+        detail::from_floats(*kernels_, line.data(), floats.data(), dh);
+      }
+      T* key = keys + shape.key(p);
+      for (Index d = 0; d < shape.dim; d += group)
+        copy(key + d * kPanel, &line[static_cast<std::size_t>(d)],
+             group * static_cast<Index>(sizeof(T)));
+
       const T* v = k + heads.kv * dh;
-      const float* angles = rope != nullptr ? rope->table.floats() + p * dh : nullptr;
-      for (Index d = 0; d < dh; ++d) {
-        float key = to_float(k[d]);
-        if (angles != nullptr) {
-          const float other = d < half ? -to_float(k[d + half]) : to_float(k[d - half]);
-          key = key * angles[d % half] + other * angles[half + d % half];
-        }
-        keys[shape.key(p, d)] = from_float<T>(key);
-        values[shape.value(p, d, kv.capacity)] = v[d];
-        // the partner of an even position is read with weight zero: it must be finite
-        if (shape.group == 2 && p % 2 == 0) values[shape.value(p + 1, d, kv.capacity)] = T{};
+      for (Index d = 0; d < dh; d += kPanel) {
+        T* value = values + shape.value(p, d, kv.capacity) + p % group;
+        for (Index i = 0; i < std::min(kPanel, dh - d); ++i) value[i * group] = v[d + i];
       }
     }
   });
@@ -90,12 +135,14 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, Kv
 
 template <class T>
 void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                        KvLayer& kv, Index past, Index batch_rows, Index batch_index, Mask mask) {
-  const Index dh = heads.dim, half = dh / 2, width = heads.qkv_width();
+                        const Panels& kv, Index past, Index batch_rows, Index batch_index,
+                        Mask mask) {
+  const Index dh = heads.dim, width = heads.qkv_width();
   const Index share = heads.query / heads.kv;  // query heads that read one kv head
   const Index wanted = std::min(batch_rows, o.rows());
   const Index skipped = batch_rows - wanted;
   const detail::KvShape shape(dh, options_.dtype);
+  const Index group = shape.group;
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // rows of a head's product: (position, query head)
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(queries));
@@ -111,11 +158,13 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
     std::vector<T> q(size(shape.dim * mr));          // [dim/group][row][group]
     std::vector<T> weights(size(kBlock * mr));       // [key/group][row][group]
-    std::vector<float> scores(size(mr * kBlock));    // (row, key)
-    std::vector<float> out(size(mr * shape.width));  // (row, dim)
-    std::vector<float> row(size(dh));
+    std::vector<float> scores(size(kBlock * mr));    // [key/32][row][32]
+    std::vector<float> out(size(shape.width * mr));  // [dim/32][row][32]
+    std::vector<float> floats(size(dh));
+    std::vector<T> line(size(shape.dim));
     alignas(64) float tile[16 * kPanel];
-    float top[16], total[16];
+    float top[16], total[16], shrink[16];
+    Index seen[16];
     std::fill(top, top + 16, -std::numeric_limits<float>::infinity());
     std::fill(total, total + 16, 0.0f);
 
@@ -123,68 +172,48 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
     for (Index r = 0; r < rows; ++r) {
       const Index n = position(r), h = head * share + (first + r) % share;
       const T* src = qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh;
-      for (Index d = 0; d < dh; ++d) row[size(d)] = to_float(src[d]);
-      const float* angles = rope != nullptr ? rope->table.floats() + (past + n) * dh : nullptr;
-      for (Index d = 0; d < dh; ++d) {
-        float v = row[size(d)];
-        if (angles != nullptr) {
-          const float other = d < half ? -row[size(d + half)] : row[size(d - half)];
-          v = v * angles[d % half] + other * angles[half + d % half];
-        }
-        q[size((d / shape.group * mr + r) * shape.group + d % shape.group)] =
-            from_float<T>(v * scale);
-      }
+      detail::to_floats(*kernels_, floats.data(), src, dh);
+      if (rope != nullptr)
+        detail::rotate(floats.data(), rope->table.floats() + (past + n) * dh, dh);
+      for (float& x : floats) x *= scale;
+      detail::from_floats(*kernels_, line.data(), floats.data(), dh);
+      for (Index d = 0; d < shape.dim; d += group)
+        copy(&q[size(d * mr + r * group)], &line[size(d)], group * static_cast<Index>(sizeof(T)));
     }
 
-    const T* keys = static_cast<const T*>(kv.keys.get()) + head * kv.capacity * shape.dim;
-    const T* values = static_cast<const T*>(kv.values.get()) + head * kv.capacity * shape.width;
+    const T* keys = static_cast<const T*>(kv.keys) + head * shape.keys_size(kv.capacity);
+    const T* values = static_cast<const T*>(kv.values) + head * shape.values_size(kv.capacity);
     const Index reach = mask == Mask::causal ? past + position(rows - 1) + 1 : length;
     for (Index begin = 0; begin < reach; begin += kBlock) {
-      const Index n = std::min(kBlock, reach - begin);
-      // scores of the block
-      for (Index p = 0; p < n; p += kPanel) {
-        const T* panel = keys + (begin + p) * shape.dim;
-        if constexpr (std::is_same_v<T, bf16>)
-          kernels_->tile_bf16(mr, q.data(), panel, shape.dim / 2, tile);
-        else
-          kernels_->tile_f32(mr, q.data(), panel, shape.dim, tile);
-        for (Index r = 0; r < rows; ++r)
-          copy(&scores[size(r * kBlock + p)], tile + r * kPanel, kPanel * 4);
-      }
-      // softmax weights, relative to the highest score so far
-      const Index padded = (n + shape.group - 1) / shape.group * shape.group;
-      std::fill(weights.begin(), weights.end(), T{});
+      const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
+      for (Index p = 0; p < n; p += kPanel)
+        detail::tile_product(*kernels_, mr, q.data(), keys + (begin + p) * shape.dim, shape.dim,
+                             &scores[size(p * mr)]);
       for (Index r = 0; r < rows; ++r) {
-        float* s = &scores[size(r * kBlock)];
-        const Index seen =
-            mask == Mask::causal ? std::clamp<Index>(past + position(r) + 1 - begin, 0, n) : n;
-        if (seen == 0) continue;
-        const float high = std::max(top[r], kernels_->maximum(s, seen));
-        const float shrink = std::exp(top[r] - high);
-        top[r] = high;
-        total[r] = total[r] * shrink + kernels_->exp_sum(s, high, seen);
-        kernels_->scale(&out[size(r * shape.width)], shrink, shape.width);
-        for (Index p = 0; p < seen; ++p)
-          weights[size((p / shape.group * mr + r) * shape.group + p % shape.group)] =
-              from_float<T>(s[p]);
+        const Index visible = mask == Mask::causal ? past + position(r) + 1 : length;
+        seen[r] = std::clamp<Index>(visible - begin, 0, n);
       }
-      // mixture of the block's values
+      const SoftmaxBlock block{rows, mr, n, scores.data(), seen, top, total, shrink};
+      if constexpr (std::is_same_v<T, bf16>)
+        kernels_->softmax_bf16(block, weights.data());
+      else
+        kernels_->softmax_f32(block, weights.data());
       for (Index d = 0; d < shape.width; d += kPanel) {
-        const T* panel = values + d * kv.capacity + begin * kPanel;
-        if constexpr (std::is_same_v<T, bf16>)
-          kernels_->tile_bf16(mr, weights.data(), panel, padded / 2, tile);
-        else
-          kernels_->tile_f32(mr, weights.data(), panel, padded, tile);
+        detail::tile_product(*kernels_, mr, weights.data(),
+                             values + shape.value(begin, d, kv.capacity), n, tile);
         for (Index r = 0; r < rows; ++r)
-          kernels_->add(&out[size(r * shape.width + d)], tile + r * kPanel, kPanel);
+          kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + r * kPanel,
+                              kPanel);
       }
     }
     for (Index r = 0; r < rows; ++r) {
       const Index n = position(r) - skipped, h = head * share + (first + r) % share;
-      float* result = &out[size(r * shape.width)];
-      kernels_->scale(result, 1.0f / total[r], dh);
       T* dst = o.as<T>() + ((batch_index * wanted + n) * heads.query + h) * dh;
-      for (Index d = 0; d < dh; ++d) dst[d] = from_float<T>(result[d]);
+      for (Index d = 0; d < dh; d += kPanel) {
+        float* result = &out[size(d * mr + r * kPanel)];
+        for (Index i = 0; i < kPanel; ++i) result[i] /= total[r];
+        detail::from_floats(*kernels_, dst + d, result, std::min(kPanel, dh - d));
+      }
     }
   });
 }
@@ -194,15 +223,25 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
   const Index rows = qkv.rows() / seq.batch;
   const auto run = [&]<class T>(T) {
     if (kv != nullptr) {
+      const Panels panels{kv->capacity, kv->keys.get(), kv->values.get()};
       const Index past = *seq.past.as<std::int32_t>();
-      append<T>(qkv, heads, rope, *kv, past, 0, rows);
-      if (o.rows() > 0) attend_as<T>(o, qkv, heads, rope, *kv, past, rows, 0, mask);
+      append<T>(qkv, heads, rope, panels, past, 0, rows);
+      if (o.rows() > 0) attend_as<T>(o, qkv, heads, rope, panels, past, rows, 0, mask);
       return;
     }
-    KvLayer temporary = make_kv(heads, rows);  // one sequence at a time, in panels
+    // One sequence at a time, in panels of scratch. What lies behind its rows is read with weight
+    // zero, so it must be finite.
+    auto scope = this->scope();
+    const detail::KvShape shape(heads.dim, options_.dtype);
+    const Index capacity = (rows + kPanel - 1) / kPanel * kPanel;
+    const View keys = scratch({heads.kv * shape.keys_size(capacity)}, options_.dtype);
+    const View values = scratch({heads.kv * shape.values_size(capacity)}, options_.dtype);
+    std::memset(keys.data, 0, static_cast<std::size_t>(keys.bytes()));
+    std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
+    const Panels panels{capacity, keys.data, values.data};
     for (Index b = 0; b < seq.batch; ++b) {
-      append<T>(qkv, heads, rope, temporary, 0, b * rows, rows);
-      attend_as<T>(o, qkv, heads, rope, temporary, 0, rows, b, mask);
+      append<T>(qkv, heads, rope, panels, 0, b * rows, rows);
+      attend_as<T>(o, qkv, heads, rope, panels, 0, rows, b, mask);
     }
   };
   if (options_.dtype == DType::bf16)

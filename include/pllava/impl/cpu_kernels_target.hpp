@@ -277,41 +277,57 @@ void add(float* x, const float* y, Index n) {
   for (; i < n; ++i) x[i] += y[i];
 }
 
-void scale(float* x, float factor, Index n) {
+void scale_add(float* x, float factor, const float* y, Index n) {
   Index i = 0;
-  for (; i + W <= n; i += W) store(x + i, load(x + i) * factor);
-  for (; i < n; ++i) x[i] *= factor;
+  for (; i + W <= n; i += W) store(x + i, load(x + i) * factor + load(y + i));
+  for (; i < n; ++i) x[i] = x[i] * factor + y[i];
 }
 
-float maximum(const float* x, Index n) {
-  float best = -__builtin_inff();
-  Index i = 0;
-  if (n >= W) {
-    vf m = load(x);
-    for (i = W; i + W <= n; i += W) {
-      const vf v = load(x + i);
-      m = select(v > m, v, m);
+/// Puts 32 weights of row r into the left operand of a tile.
+PLLAVA_VECTOR void scatter(float* weights, Index stride, Index r, Index key, const float* row) {
+  for (Index k = 0; k < kPanel; ++k) weights[(key + k) * stride + r] = row[k];
+}
+PLLAVA_VECTOR void scatter(bf16* weights, Index stride, Index r, Index key, const bf16* row) {
+  for (Index k = 0; k < kPanel; k += 2)  // a pair at a time
+    __builtin_memcpy(static_cast<void*>(weights + ((key + k) / 2 * stride + r) * 2), row + k, 4);
+}
+
+template <class T>
+void softmax(const SoftmaxBlock& b, T* weights) {
+  const float minus_infinity = -__builtin_inff();
+  vi lane{};
+  for (Index i = 0; i < W; ++i) lane[i] = static_cast<std::int32_t>(i);
+  for (Index r = 0; r < b.rows; ++r) {
+    const Index seen = b.seen[r];
+    const auto score = [&](Index key) __attribute__((always_inline)) {  // of W keys
+      const vf s = load(b.scores + key / kPanel * b.stride * kPanel + r * kPanel + key % kPanel);
+      if (key + W <= seen) return s;
+      return select(lane < static_cast<std::int32_t>(seen - key), s, splat(minus_infinity));
+    };
+    vf highest = splat(minus_infinity);
+    for (Index key = 0; key < seen; key += W) {
+      const vf s = score(key);
+      highest = select(s > highest, s, highest);
     }
-    for (Index j = 0; j < W; ++j) best = m[j] > best ? m[j] : best;
+    float top = b.top[r];
+    for (Index i = 0; i < W; ++i) top = highest[i] > top ? highest[i] : top;
+    vf sum_of_lanes{};
+    T line[kPanel] = {};
+    Index key = 0;
+    for (; key < seen; key += kPanel) {
+      for (Index i = 0; i < kPanel; i += W) {
+        const vf e = key + i < seen ? exp(score(key + i) - top) : vf{};
+        sum_of_lanes += e;
+        store(line + i, e);
+      }
+      scatter(weights, b.stride, r, key, line);
+    }
+    for (T& x : line) x = T{};
+    for (; key < b.keys; key += kPanel) scatter(weights, b.stride, r, key, line);
+    b.shrink[r] = seen > 0 ? exp(splat(b.top[r] - top))[0] : 1.0f;
+    b.total[r] = b.total[r] * b.shrink[r] + sum(sum_of_lanes);
+    b.top[r] = top;
   }
-  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
-  return best;
-}
-
-float exp_sum(float* x, float shift, Index n) {
-  vf total{};
-  Index i = 0;
-  for (; i + W <= n; i += W) {
-    const vf e = exp(load(x + i) - shift);
-    store(x + i, e);
-    total += e;
-  }
-  float s = sum(total);
-  if (i < n) {
-    store_part(x + i, exp(load_part(x + i, n - i) - shift), n - i);
-    for (; i < n; ++i) s += x[i];
-  }
-  return s;
 }
 
 void norm(float* y, const float* x, const float* gain, const float* bias, float eps, Index n,
@@ -345,5 +361,6 @@ void norm(float* y, const float* x, const float* gain, const float* bias, float 
 }
 
 inline constexpr Kernels kTable = {
-    PLLAVA_TARGET_NAME, kMaxRows, packed_rows, tile_f32, tile_bf16, bf16_to_float, float_to_bf16,
-    activate,           act_mul,  add,         scale,    maximum,   exp_sum,       norm};
+    PLLAVA_TARGET_NAME, kMaxRows,      packed_rows, tile_f32, tile_bf16,
+    bf16_to_float,      float_to_bf16, activate,    act_mul,  add,
+    softmax<float>,     softmax<bf16>, scale_add,   norm};

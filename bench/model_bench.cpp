@@ -57,8 +57,9 @@ void prefill(benchmark::State& state) {
   const double last = 3 * static_cast<double>(m.width * m.width);
   const double products = 2 * n * ((kLayers - 1) * m.layer + last);
   const double attention = 2 * n * n * static_cast<double>(m.width * (kLayers - 1));
+  const double whole = n * 32 * (2 * m.layer + 2 * n * static_cast<double>(m.width));  // all layers
   bench::measure(
-      state, m.be, {.flops = products + attention, .tokens = n * kLayers / 32},
+      state, m.be, {.flops = products + attention, .tokens = n * (products + attention) / whole},
       [&] {
         std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
         kv.truncate(m.be, 0);

@@ -37,7 +37,7 @@ if [[ $install == no ]]; then set -- --check; else set --; fi
 bash "$source_dir/cmake/install_packages.sh" "$@" \
   build-essential cmake ninja-build pkg-config git \
   libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 libbenchmark-dev \
-  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libstb-dev libsentencepiece-dev \
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavdevice-dev libstb-dev libsentencepiece-dev \
   clang clang-format clang-tidy
 
 if command -v ccache >/dev/null; then

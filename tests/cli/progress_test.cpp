@@ -63,8 +63,8 @@ void check_stages(const std::string& text, const std::vector<std::string>& stage
 }
 
 TEST_CASE("Every command shows how far it is", "[program]") {
-  const std::vector<std::string> watching = {"load 0/62", "load 62/62", "frames 0/16",
-                                             "frames 16/16", "preprocess ",   "vision 16/16",
+  const std::vector<std::string> watching = {"load 0/62",    "load 62/62",  "frames 0/16",
+                                             "frames 16/16", "preprocess ", "vision 16/16",
                                              "prefill 64/64"};
   std::vector<std::string> answering = watching;
   answering.insert(answering.end(), {"generate 1/6", "generate 2/6, ", " tokens/s"});
@@ -118,8 +118,7 @@ void check_interrupted_at(const std::string& sign, const std::vector<std::string
 
 TEST_CASE("Ctrl-C stops the work at its next step", "[program]") {
   // Loading 7B takes minutes.
-  check_interrupted_at("load 2/",
-                       {"caption", clip(), "--random-weights", "7b", "--dtype", "bf16"},
+  check_interrupted_at("load 2/", {"caption", clip(), "--random-weights", "7b", "--dtype", "bf16"},
                        "pllava: cancelled during load\n");
   // So many frames report more than a terminal holds: until it is read on, the program waits.
   check_interrupted_at("vision 2/", on_tiny({"caption", clip(), "--frames", "3000"}),

@@ -129,6 +129,23 @@ TEST_CASE("A clip shorter than the model's is seen like a file of that length", 
   for (const Index i : sample_indices(SamplingRule::eval, 5, 16))
     repeated.frames.push_back(five.frames[static_cast<std::size_t>(i)]);
   CHECK(answer(model, five) == answer(model, repeated));
+  // Frames that share their pixels are encoded once, with the same result as copies of them.
+  Clip copies = repeated;
+  for (Frame& f : copies.frames)
+    f = Frame::own({f.data, f.data + f.height * f.stride}, f.width, f.height);
+  WatchOptions traced;
+  traced.trace = true;
+  Index encoded = 0;
+  traced.control.progress = [&](std::string_view stage, Index, Index total) {
+    if (stage == "vision") encoded = total;
+  };
+  const Session once = model.watch(repeated, traced);
+  CHECK(encoded == 5);
+  const Session all = model.watch(copies, traced);
+  CHECK(encoded == 16);
+  CHECK(once.report().trace.pixel_values == all.report().trace.pixel_values);
+  CHECK(once.report().trace.vision_features == all.report().trace.vision_features);
+  CHECK(once.report().trace.video_embeddings == all.report().trace.video_embeddings);
   CHECK(answer(model, clip(1)).size() == 8);
 }
 

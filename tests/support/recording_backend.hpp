@@ -68,6 +68,10 @@ class RecordingBackend {
     note("download", src);
     inner_.download(dst, src);
   }
+  void copy(View dst, View src) {
+    note("copy", dst, src);
+    inner_.copy(dst, src);
+  }
 
   void linear(View y, View x, const Linear& w, pllava::Activation act) {
     note("linear", y, x);

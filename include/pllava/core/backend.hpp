@@ -97,6 +97,7 @@ concept Backend = AddsResiduals<B> && Gates<B> &&
   { be.make_kv(heads, n) } -> std::same_as<typename B::KvLayer>;
   be.upload(v, static_cast<const void*>(nullptr));
   be.download(static_cast<void*>(nullptr), v);
+  be.copy(v, v);
   be.linear(v, v, linear, Activation::none);
   be.norm(v, v, norm);
   be.attend(v, v, heads, rope, &kv, seq, Mask::causal);

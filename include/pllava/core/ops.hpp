@@ -38,6 +38,14 @@ void linear(B& be, View y, View x, const Linear<B>& w, Activation act = Activati
   if (x.rows() > 0) be.linear(y, x, w, act);
 }
 
+/// y = x, rows of the same width and type.
+template <Backend B>
+void copy(B& be, View y, View x) {
+  detail::require_rows("copy", y, x.rows(), x.cols());
+  detail::require(y.dtype == x.dtype, "copy", std::string(name_of(x.dtype)) + " into the same", y);
+  be.copy(y, x);
+}
+
 /// y = norm(x) row by row;  x (N, D) f32, y (N, D).
 template <Backend B>
 void norm(B& be, View y, View x, const Norm<B>& n) {

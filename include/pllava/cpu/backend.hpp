@@ -65,6 +65,7 @@ class Backend {
   }
   void upload(View dst, const void* src) { copy(dst.data, src, dst.bytes()); }
   void download(void* dst, View src) { copy(dst, src.data, src.bytes()); }
+  void copy(View dst, View src) { copy(dst.data, src.data, src.bytes()); }
 
   Weight prepare(std::span<const HostTensor> parts, WeightRole role);
   KvLayer make_kv(const Heads& heads, Index capacity);

@@ -21,6 +21,45 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// A clip's frames without those that repeat their neighbour's picture, as pictures and short
+/// videos do: each is encoded once.
+struct DistinctFrames {
+  explicit DistinctFrames(std::span<const Frame> all) {
+    for (const Frame& frame : all) {
+      if (frames.empty() || !same_picture(frames.back(), frame)) frames.push_back(frame);
+      of.push_back(static_cast<Index>(frames.size()) - 1);
+    }
+  }
+  /// Values of the distinct frames as those of the clip.
+  std::vector<float> spread(const std::vector<float>& values) const {
+    const std::size_t each = values.size() / frames.size();
+    std::vector<float> all;
+    all.reserve(of.size() * each);
+    for (const Index i : of) {
+      const auto begin = values.begin() + i * static_cast<Index>(each);
+      all.insert(all.end(), begin, begin + static_cast<Index>(each));
+    }
+    return all;
+  }
+
+  std::vector<Frame> frames;
+  std::vector<Index> of;  // frame t of the clip is frames[of[t]]
+};
+
+/// The rows of distinct frames (U·P, D) as those of the clip (T·P, D).
+template <Backend B>
+Tensor<B> repeated(B& be, Tensor<B> rows, const DistinctFrames& distinct) {
+  const auto U = static_cast<Index>(distinct.frames.size()),
+             T = static_cast<Index>(distinct.of.size());
+  if (U == T) return rows;
+  const Index P = rows.view().rows() / U;
+  Tensor<B> all(be, {T * P, rows.view().cols()}, rows.view().dtype);
+  for (Index t = 0; t < T; ++t)
+    ops::copy(be, all.view().slice(t * P, P),
+              rows.view().slice(distinct.of[static_cast<std::size_t>(t)] * P, P));
+  return all;
+}
+
 /// A tensor's contents as floats.
 template <Backend B>
 std::vector<float> to_floats(B& be, View v) {
@@ -56,18 +95,21 @@ class ModelOn<B>::EngineOn final : public Engine {
     kv_.extend_by(c.pool.output.count());
     VideoTimings timings;
     detail::Stopwatch watch;
-    const Tensor<B> input(be_, {T, 3, S, S}, DType::f32);
-    ops::preprocess(be_, input.view(), frames, pixels);
+    const detail::DistinctFrames distinct(frames);
+    const auto U = static_cast<Index>(distinct.frames.size());
+    const Tensor<B> input(be_, {U, 3, S, S}, DType::f32);
+    ops::preprocess(be_, input.view(), distinct.frames, pixels);
     control.at("preprocess", 1, 1);
     timings.preprocess_ms = watch.lap();
-    const Tensor<B> features = model_->vision_(be_, input, control);  // (T·P, D)
+    const Tensor<B> features =  // (T·P, D)
+        detail::repeated(be_, model_->vision_(be_, input, control), distinct);
     timings.vision_ms = watch.lap();
     const Tensor<B> video =  // (t·h·w, D)
         model_->project_(be_, features, model_->pool_, Grid{T, side, side});
     control.at("project", 1, 1);
     timings.project_ms = watch.lap();
     if (trace != nullptr)
-      *trace = {detail::to_floats(be_, input), detail::to_floats(be_, features),
+      *trace = {distinct.spread(detail::to_floats(be_, input)), detail::to_floats(be_, features),
                 detail::to_floats(be_, video)};
     model_->language_.forward(be_, video, kv_, View{}, control);
     timings.prefill_ms = watch.lap();

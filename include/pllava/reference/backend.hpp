@@ -32,6 +32,7 @@ class Backend {
   }
   void upload(View dst, const void* src) { copy(dst.data, src, dst.bytes()); }
   void download(void* dst, View src) { copy(dst, src.data, src.bytes()); }
+  void copy(View dst, View src) { copy(dst.data, src.data, src.bytes()); }
 
   /// Scratch lives until the outermost scope ends.
   class Scope {

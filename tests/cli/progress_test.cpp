@@ -9,6 +9,7 @@
 #include "cli/child.hpp"
 #include "cli/fixture.hpp"
 #include "support/catch.hpp"
+#include "support/clip_writer.hpp"
 
 namespace {
 
@@ -121,7 +122,9 @@ TEST_CASE("Ctrl-C stops the work at its next step", "[program]") {
   check_interrupted_at("load 2/", {"caption", clip(), "--random-weights", "7b", "--dtype", "bf16"},
                        "pllava: cancelled during load\n");
   // So many frames report more than a terminal holds: until it is read on, the program waits.
-  check_interrupted_at("vision 2/", on_tiny({"caption", clip(), "--frames", "3000"}),
+  const std::string longer = (workspace() / "longer.mp4").string();
+  write_clip(longer, {.frames = 3000});
+  check_interrupted_at("vision 2/", on_tiny({"caption", longer, "--frames", "3000"}),
                        "pllava: cancelled during vision\n");
 }
 

@@ -26,7 +26,7 @@ inline double seconds(const std::function<void()>& work) {
 inline double peak_flops(pllava::cpu::Backend& be) {
   using pllava::bf16;
   const pllava::cpu::Kernels& k = pllava::cpu::kernels(be.options().isa);
-  const bool pairs = be.options().dtype == pllava::DType::bf16;
+  const bool pairs = be.activation_dtype() == pllava::DType::bf16;
   const Index depth = 256, repeats = 10'000, columns = pllava::cpu::kPanel;
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
   const std::vector<float> a(size(depth * k.max_rows)), b(size(depth * columns));

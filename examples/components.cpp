@@ -7,8 +7,8 @@
 int main(int argc, char** argv) try {
   if (argc != 3) return std::cerr << "usage: components MODEL_DIRECTORY VIDEO\n", 2;
   using B = pllava::cpu::Backend;
-  B be;
   const auto checkpoint = pllava::Checkpoint::open(argv[1], {.lora_alpha = 4});
+  B be({.dtype = checkpoint.report().dtype()});
   const auto& c = checkpoint.config();
   const pllava::VisionEncoder<B> vision(be, c.vision, checkpoint["vision_tower"]);
   const pllava::Projector<B> project(be, c.projector, checkpoint["multi_modal_projector"]);

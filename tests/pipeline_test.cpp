@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "pllava/pllava.hpp"
@@ -57,6 +58,20 @@ TEST_CASE("A directory loads, and copies share its weights", "[pipeline]") {
   CHECK(answer(copy, clip(16)) == answer(model, clip(16)));
 }
 
+TEST_CASE("A checkpoint of 16 bits is computed in bf16 unless told otherwise", "[pipeline]") {
+  const Directory dir;  // bf16
+  const auto logits = [&](std::optional<DType> dtype) {
+    Session session = Pipeline::load(dir.path(), {}, {.dtype = dtype}).watch(clip(16));
+    session.ask("What?", {.max_new_tokens = 1});
+    return session.first_logits();
+  };
+  const std::vector<float> unasked = logits({});
+  CHECK(unasked == logits(DType::bf16));
+  CHECK(unasked != logits(DType::f32));
+  write_random_checkpoint(dir.path(), Checkpoint::open(dir.path()).config(), 2, DType::f32);
+  CHECK(logits({}) == logits(DType::f32));
+}
+
 TEST_CASE("Loading reports every tensor and can be cancelled there", "[pipeline]") {
   const Directory dir;
   Index last = -1, total = 0;
@@ -108,7 +123,8 @@ TEST_CASE("The same model on the reference backend gives the same answer", "[pip
   const Pipeline model(reference::Backend(), checkpoint.config(), checkpoint[""],
                        Tokenizer::from_directory(dir.path()),
                        PreprocessConfig::from_directory(dir.path()));
-  CHECK(answer(model, clip(16)) == answer(Pipeline::load(dir.path()), clip(16)));
+  CHECK(answer(model, clip(16)) ==
+        answer(Pipeline::load(dir.path(), {}, {.dtype = DType::f32}), clip(16)));
 }
 
 TEST_CASE("Frames and pool of the load options replace the checkpoint's", "[pipeline]") {

@@ -102,7 +102,7 @@ void add_model(CLI::App& app, Options& o) {
       ->check(not_negative());
   app.add_flag("--lenient", o.lenient, "ignore tensors that the model does not know");
   add_choice(app, "--dtype", o.dtype, {{"f32", pllava::DType::f32}, {"bf16", pllava::DType::bf16}},
-             "type of the computation (default f32)");
+             "type of the computation (default: bf16 for checkpoints of 16 bits, else f32)");
   app.add_option_function<std::string>(
          "--device", [](const std::string&) {}, "where to compute (default cpu)")
       ->check(CLI::IsMember({"cpu"}));
@@ -198,7 +198,7 @@ void add_commands(CLI::App& app, Options& o) {
   CLI::App& caption = add_command(
       app, o, Command::caption, "caption", "Describe each video.",
       "Examples:\n"
-      "  pllava caption cat.mp4 --model pllava-7b --dtype bf16\n"
+      "  pllava caption cat.mp4 --model pllava-7b\n"
       "  pllava caption *.mp4 --model pllava-7b --json > captions.jsonl\n"
       "A video that cannot be read is reported, the others are described; the exit code is then "
       "1.");
@@ -291,7 +291,7 @@ std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
   app.set_version_flag("--version", "pllava " PLLAVA_VERSION);
   app.require_subcommand(0, 1);  // none is refused below, after a word that is no command
   app.footer(
-      "Example: pllava caption cat.mp4 --model pllava-7b --dtype bf16\n"
+      "Example: pllava caption cat.mp4 --model pllava-7b\n"
       "Every command explains itself: pllava caption --help\n"
       "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.");
   add_commands(app, options);

@@ -14,17 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The model over its weights, reporting what it reads.
-pllava::Pipeline compose(const Context& context, const pllava::ModelConfig& config,
-                         pllava::WeightScope weights, pllava::Tokenizer tokenizer,
-                         const pllava::PreprocessConfig& pixels) {
-  const Options& o = context.options;
-  return {pllava::cpu::Backend({.dtype = o.dtype, .threads = o.threads}), config,
-          pllava::with_progress(std::move(weights), pllava::required_tensors(config),
-                                context.control()),
-          std::move(tokenizer), pixels};
-}
-
 /// Reads tokenizer.json, else tokenizer.model in builds with SentencePiece.
 pllava::Tokenizer read_tokenizer(const fs::path& directory) {
 #ifdef PLLAVA_HAS_SENTENCEPIECE
@@ -44,7 +33,13 @@ pllava::Pipeline from_checkpoint(const Context& context) {
   pllava::Tokenizer tokenizer = read_tokenizer(o.model);
   const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
   const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
-  return compose(context, checkpoint.config(), checkpoint[""], std::move(tokenizer), pixels);
+  const pllava::ModelConfig& config = checkpoint.config();
+  return {
+      pllava::cpu::Backend(
+          {.dtype = o.dtype.value_or(checkpoint.report().dtype()), .threads = o.threads}),
+      config,
+      pllava::with_progress(checkpoint[""], pllava::required_tensors(config), context.control()),
+      std::move(tokenizer), pixels};
 }
 
 pllava::Pipeline from_random_weights(const Context& context) {

@@ -26,7 +26,7 @@ struct Options {
   std::string base;            ///< llava-hf directory under an adapter-only `model`
   double lora_alpha = 4;
   bool lenient = false;
-  pllava::DType dtype = pllava::DType::f32;
+  std::optional<pllava::DType> dtype;
   Index threads = 0;
   std::optional<Index> frames;
   std::optional<pllava::Grid> pool;

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pllava/core/dtype.hpp"
 #include "pllava/model_config.hpp"
 #include "pllava/weights.hpp"
 
@@ -44,6 +45,9 @@ struct LoadReport {
   bool clean() const noexcept {
     return missing.empty() && misshapen.empty() && wrong_dtype.empty() && unused.empty();
   }
+  /// The type to compute in unless the user has another wish: bf16 for weights of 16 bits, as the
+  /// reference does; f32 where most tensors are.
+  DType dtype() const noexcept;
   /// Several lines for a log.
   std::string str() const;
 };

@@ -17,7 +17,8 @@ namespace pllava {
 /// Threads: const after construction and safe to share; copies share the weights.
 class Pipeline {
  public:
-  /// Loads a checkpoint directory for the CPU. Throws LoadError, OutOfMemoryError, CancelledError.
+  /// Loads a checkpoint directory for the CPU. Computes in bf16 where the checkpoint is of 16 bits,
+  /// unless `backend` names a type. Throws LoadError, OutOfMemoryError, CancelledError.
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
                        const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "pllava/core/backend.hpp"
@@ -18,9 +19,10 @@
 namespace pllava::cpu {
 
 struct BackendOptions {
-  DType dtype = DType::f32;  ///< f32 or bf16
-  Index threads = 0;         ///< 0: one per hardware thread
-  Isa isa = detect_isa();    ///< may be forced down
+  /// f32 or bf16. Empty: what Pipeline::load finds in the checkpoint; f32 everywhere else.
+  std::optional<DType> dtype = {};
+  Index threads = 0;       ///< 0: one per hardware thread
+  Isa isa = detect_isa();  ///< may be forced down
 };
 
 /// A prepared weight; copies share the memory.
@@ -56,7 +58,7 @@ class Backend {
   const BackendOptions& options() const noexcept { return options_; }
   const char* isa_name() const noexcept { return kernels_->name; }
   ThreadPool& pool() noexcept { return *pool_; }
-  DType activation_dtype() const noexcept { return options_.dtype; }
+  DType activation_dtype() const noexcept { return dtype_; }
 
   std::shared_ptr<void> allocate(Index bytes) { return aligned_memory(bytes, "a tensor"); }
   Arena::Scope scope() { return Arena::Scope(*arena_); }
@@ -106,6 +108,7 @@ class Backend {
               Index first_row, Index rows);
 
   BackendOptions options_;
+  DType dtype_;
   const Kernels* kernels_;
   std::shared_ptr<ThreadPool> pool_;
   std::unique_ptr<Arena> arena_ = std::make_unique<Arena>();

@@ -232,6 +232,11 @@ class CheckpointSource final : public WeightSource {
 
 }  // namespace detail
 
+PLLAVA_INLINE DType LoadReport::dtype() const noexcept {
+  const auto f32 = dtypes.find("F32");
+  return f32 != dtypes.end() && 2 * f32->second > tensors ? DType::f32 : DType::bf16;
+}
+
 PLLAVA_INLINE std::string LoadReport::str() const {
   std::string text = std::to_string(tensors) + " tensors from " + std::to_string(files.size()) +
                      " file(s), " + std::to_string(ignored) + " ignored\n" +

@@ -77,8 +77,8 @@ void tile_product(const Kernels& kernels, Index rows, const T* a, const T* b, In
 PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   KvLayer kv;
   kv.capacity = (capacity + kPanel - 1) / kPanel * kPanel;
-  const detail::KvShape shape(heads.dim, options_.dtype);
-  const Index element = size_of(options_.dtype);
+  const detail::KvShape shape(heads.dim, dtype_);
+  const Index element = size_of(dtype_);
   // calloc: zero padding, and pages that are never written are never resident
   const auto zeroed = [&](Index count) -> std::shared_ptr<void> {
     const auto bytes = static_cast<std::size_t>(count * element);
@@ -95,7 +95,7 @@ template <class T>
 void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                      Index past, Index first_row, Index rows) {
   const Index dh = heads.dim, width = heads.qkv_width();
-  const detail::KvShape shape(dh, options_.dtype);
+  const detail::KvShape shape(dh, dtype_);
   const Index group = shape.group;
   constexpr Index kRows = 64;
   const Index blocks = (rows + kRows - 1) / kRows;
@@ -141,7 +141,7 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
   const Index share = heads.query / heads.kv;  // query heads that read one kv head
   const Index wanted = std::min(batch_rows, o.rows());
   const Index skipped = batch_rows - wanted;
-  const detail::KvShape shape(dh, options_.dtype);
+  const detail::KvShape shape(dh, dtype_);
   const Index group = shape.group;
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // rows of a head's product: (position, query head)
@@ -232,10 +232,10 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
     // One sequence at a time, in panels of scratch. What lies behind its rows is read with weight
     // zero, so it must be finite.
     auto scope = this->scope();
-    const detail::KvShape shape(heads.dim, options_.dtype);
+    const detail::KvShape shape(heads.dim, dtype_);
     const Index capacity = (rows + kPanel - 1) / kPanel * kPanel;
-    const View keys = scratch({heads.kv * shape.keys_size(capacity)}, options_.dtype);
-    const View values = scratch({heads.kv * shape.values_size(capacity)}, options_.dtype);
+    const View keys = scratch({heads.kv * shape.keys_size(capacity)}, dtype_);
+    const View values = scratch({heads.kv * shape.values_size(capacity)}, dtype_);
     std::memset(keys.data, 0, static_cast<std::size_t>(keys.bytes()));
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
     const Panels panels{capacity, keys.data, values.data};
@@ -244,7 +244,7 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
       attend_as<T>(o, qkv, heads, rope, panels, 0, rows, b, mask);
     }
   };
-  if (options_.dtype == DType::bf16)
+  if (dtype_ == DType::bf16)
     run(bf16{});
   else
     run(float{});

@@ -17,11 +17,12 @@ PLLAVA_INLINE Backend::Backend(const BackendOptions& options)
 
 PLLAVA_INLINE Backend::Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool)
     : options_(options),
+      dtype_(options.dtype.value_or(DType::f32)),
       kernels_(&kernels(std::min(options.isa, detect_isa()))),
       pool_(std::move(pool)) {
-  if (options.dtype != DType::f32 && options.dtype != DType::bf16)
+  if (dtype_ != DType::f32 && dtype_ != DType::bf16)
     throw ArgumentError("the CPU backend computes in f32 or bf16, not in " +
-                        std::string(name_of(options.dtype)));
+                        std::string(name_of(dtype_)));
 }
 
 PLLAVA_INLINE Backend Backend::fork() const {
@@ -86,7 +87,7 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
     w.data = std::move(memory);
     return w;
   }
-  w.dtype = options_.dtype;
+  w.dtype = dtype_;
   w.cols = parts[0].shape[1];
   for (const HostTensor& p : parts) w.rows += p.shape[0];
   const Index K = w.cols;

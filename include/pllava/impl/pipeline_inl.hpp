@@ -34,7 +34,9 @@ PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
   const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
   const Checkpoint checkpoint = Checkpoint::open(directory, options);
   const ModelConfig& config = checkpoint.config();
-  return Pipeline(cpu::Backend(backend), config,
+  cpu::BackendOptions chosen = backend;
+  if (!chosen.dtype) chosen.dtype = checkpoint.report().dtype();
+  return Pipeline(cpu::Backend(chosen), config,
                   with_progress(checkpoint[""], required_tensors(config), control),
                   std::move(tokenizer), pixels);
 }
@@ -44,10 +46,10 @@ PLLAVA_INLINE Pipeline Pipeline::random(const ModelConfig& config, std::uint64_t
                                         const RunControl& control) {
   PreprocessConfig pixels;
   pixels.image_size = config.vision.image_size;
-  return Pipeline(
-      cpu::Backend(backend), config,
-      with_progress(RandomWeights::scope(seed, backend.dtype), required_tensors(config), control),
-      Tokenizer::bytes(config.image_token), pixels);
+  return Pipeline(cpu::Backend(backend), config,
+                  with_progress(RandomWeights::scope(seed, backend.dtype.value_or(DType::f32)),
+                                required_tensors(config), control),
+                  Tokenizer::bytes(config.image_token), pixels);
 }
 
 PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {

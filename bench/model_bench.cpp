@@ -12,6 +12,27 @@ using B = cpu::Backend;
 
 constexpr Index kLayers = 4;
 
+double vision_flops(const VisionConfig& c, Index frames) {
+  const auto rows = static_cast<double>(frames * (c.patches() + 1));
+  const auto d = static_cast<double>(c.width), f = static_cast<double>(c.ffn);
+  const double products = 2 * rows * (4 * d * d + 2 * d * f);
+  const double attention = 4 * rows * static_cast<double>(c.patches() + 1) * d;
+  return static_cast<double>(c.used_layers()) * (products + attention);
+}
+
+/// Weights of one decoder layer.
+double layer_weights(const TextConfig& c) {
+  return static_cast<double>(4 * c.width * c.width + 3 * c.width * c.ffn);
+}
+
+/// Of a prefill whose last layer computes keys, values and queries of all rows, and the rest of
+/// one.
+double prefill_flops(const TextConfig& c, Index rows) {
+  const auto n = static_cast<double>(rows), d = static_cast<double>(c.width);
+  const auto whole = static_cast<double>(c.layers - 1);
+  return 2 * n * (whole * layer_weights(c) + 3 * d * d) + 2 * n * n * d * whole;
+}
+
 template <DType T>
 void vision(benchmark::State& state) {
   B be({.dtype = T});
@@ -20,12 +41,8 @@ void vision(benchmark::State& state) {
   const VisionEncoder<B> encode(be, c, RandomWeights::scope(1, T)["vision_tower"]);
   Tensor<B> pixels(be, {frames, 3, c.image_size, c.image_size}, DType::f32);
   std::fill_n(pixels.view().as<float>(), pixels.shape().count(), 0.1f);
-  const auto rows = static_cast<double>(frames * (c.patches() + 1));
-  const auto d = static_cast<double>(c.width), f = static_cast<double>(c.ffn);
-  const double products = 2 * rows * (4 * d * d + 2 * d * f);
-  const double attention = 4 * rows * static_cast<double>(c.patches() + 1) * d;
   bench::measure(
-      state, be, {.flops = static_cast<double>(c.used_layers()) * (products + attention)}, [] {},
+      state, be, {.flops = vision_flops(c, frames)}, [] {},
       [&] { benchmark::DoNotOptimize(encode(be, pixels).view().data); });
 }
 
@@ -40,8 +57,6 @@ struct SevenB {
   }();
   B be{{.dtype = T}};
   LanguageModel<B> model{be, config, RandomWeights::scope(1, T)["language_model"]};
-  double layer = static_cast<double>(4 * config.width * config.width +  // weights of one
-                                     3 * config.width * config.ffn);
   double head = static_cast<double>(config.vocab * config.width);
   Index width = config.width;
 };
@@ -52,14 +67,12 @@ void prefill(benchmark::State& state) {
   const Index N = state.range(0);
   KvCache<B> kv = m.model.make_cache(m.be, N);
   Tensor<B> x(m.be, {N, m.width}, DType::f32), y(m.be, {1, m.config.vocab}, DType::f32);
-  // The last layer computes keys, values and queries of all rows, and the rest of one.
-  const auto n = static_cast<double>(N);
-  const double last = 3 * static_cast<double>(m.width * m.width);
-  const double products = 2 * n * ((kLayers - 1) * m.layer + last);
-  const double attention = 2 * n * n * static_cast<double>(m.width * (kLayers - 1));
-  const double whole = n * 32 * (2 * m.layer + 2 * n * static_cast<double>(m.width));  // all layers
+  TextConfig whole = m.config;
+  whole.layers = 32;
+  const double flops = prefill_flops(m.config, N);
+  const double tokens = static_cast<double>(N) * flops / prefill_flops(whole, N);  // of 32 layers
   bench::measure(
-      state, m.be, {.flops = products + attention, .tokens = n * (products + attention) / whole},
+      state, m.be, {.flops = flops, .tokens = tokens},
       [&] {
         std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
         kv.truncate(m.be, 0);
@@ -77,14 +90,14 @@ void decode(benchmark::State& state) {
   *id.view().template as<std::int32_t>() = 1;
   std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
   m.model.forward(m.be, x, kv, View{});
-  const double weights = kLayers * m.layer + m.head;
+  const double weights = kLayers * layer_weights(m.config) + m.head;
   const auto cache = static_cast<double>(2 * N * m.width * kLayers);
   bench::measure(
       state, m.be, {.bytes = static_cast<double>(size_of(T)) * (weights + cache), .tokens = 1},
       [&] { kv.truncate(m.be, N); }, [&] { m.model.step(m.be, id, kv, y); });
 }
 
-/// From frames in memory to the first token: the ViT-L and kLayers of the 32 layers.
+/// From 16 frames in memory to the first token: the ViT-L and kLayers of the 32 layers.
 template <DType T>
 void clip_to_first_token(benchmark::State& state) {
   ModelConfig config = ModelConfig::preset("7b");
@@ -92,15 +105,21 @@ void clip_to_first_token(benchmark::State& state) {
   config.image_token = 259;
   config.text.vocab = 260;
   const Pipeline model = Pipeline::random(config, 1, {.dtype = T});
-  const std::vector<std::uint8_t> pixels(640 * 360 * 3, 100);
+  std::vector<std::vector<std::uint8_t>> pixels;
   Clip clip;
-  clip.frames.assign(16, Frame::borrow(pixels.data(), 640, 360));
-  for (auto _ : state) {
-    GenerateOptions one;
-    one.max_new_tokens = 1;
-    const double s = bench::seconds([&] { model.watch(clip).ask("What happens?", one); });
-    state.SetIterationTime(s);
+  for (Index t = 0; t < config.frames; ++t) {
+    pixels.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
+    clip.frames.push_back(Frame::borrow(pixels.back().data(), 640, 360));
   }
+  const ProjectorConfig& p = config.projector;
+  const Index patches = config.frames * config.vision.patches(), rows = config.pool.output.count();
+  const auto projector = static_cast<double>(2 * p.output * (patches * p.input + rows * p.output));
+  B be({.dtype = T});
+  bench::measure(
+      state, be,
+      {.flops = vision_flops(config.vision, config.frames) + projector +
+                prefill_flops(config.text, rows)},
+      [] {}, [&] { model.watch(clip).ask("What happens?", {.max_new_tokens = 1}); });
 }
 
 void options(benchmark::internal::Benchmark* b) {

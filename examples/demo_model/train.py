@@ -1,0 +1,427 @@
+"""Trains the demo model on rendered clips, from nothing to the published layout.
+
+    python train.py --output runs --minutes 150        # two CPU cores: one process each
+    python train.py --output runs --resume runs/state.pt
+    python train.py --output runs --resume weights --stages events stories lora
+
+First the eyes alone, on pictures whose cells are known; then questions and answers without any video; then
+pictures through the language model; then clips, one moving thing before several; last a LoRA on q_proj and
+v_proj, as PLLaVA tunes an image model for video. The stages share --minutes as the table STAGES says. The
+directory gets tokenizer.json, state.pt (every two minutes; --resume continues from it), log.txt, and at the
+end the model in the published layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import tokenizer
+import world
+from data import EVENTS, IGNORE, LOOK_VALUES, MOTION_VALUES, Clips, Mix, augmented, block_mask
+from export import read_directory, write_directory
+from model import Config, Pllava, normalised
+
+SAVE_SECONDS = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One leg of the training."""
+
+    name: str
+    share: float  # of the minutes
+    mix: Mix
+    batch: int  # rows of a step, over all processes
+    rate: float  # of the language model and the projector
+    vision: float = 0.0  # rate of the vision tower, relative
+    lora: bool = False  # train only the LoRA and the projector
+    last_rate: float = 0.3  # at the end, relative
+
+
+STAGES = (
+    Stage("eyes", 12, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0),
+    Stage("words", 10, Mix({0: 2, 1: 2, 2: 2, 3: 1, 4: 1}, text=1.0, benchmark=0.2), 16, 1.5e-3),
+    Stage("pictures", 4, Mix({0: 1}, frames=1, text=0.25), 16, 1e-3, vision=0.5),
+    Stage("moves", 20, Mix({0: 1, 1: 5}, text=0.1, silent=0.4), 16, 1e-3),
+    Stage("events", 30, Mix({0: 1, 1: 2, 2: 5, 3: 1}, text=0.2, silent=0.2, benchmark=0.3), 16, 1e-3),
+    Stage("stories", 60, Mix({0: 1, 1: 1, 2: 2, 3: 3, 4: 3}, text=0.1, silent=0.2, benchmark=0.3), 16, 7e-4),
+    Stage("lora", 14, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.3), 16, 1e-3, lora=True, last_rate=0.05),
+)
+
+
+# ---- losses
+
+
+class Heads(nn.Module):
+    """Auxiliary heads: what a cell shows (from its pooled row), what happened (from its hidden state)."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        kinds, colours = len(world.KINDS), len(world.COLOURS)
+        self.look_sizes = [1, kinds, colours, len(world.BACKGROUNDS), len(LOOK_VALUES)]
+        self.motion_sizes = [colours, len(MOTION_VALUES)]
+        self.look = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, sum(self.look_sizes)))
+        self.motion = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, sum(self.motion_sizes)))
+        self.events = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, len(EVENTS)))
+
+    def look_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
+        """rows: (B, T, cells, H)."""
+        present, kind, colour, background, values = self.look(rows).float().split(self.look_sizes, -1)
+        there = batch["kind"] != IGNORE
+        where = batch["background"][..., None].expand(there.shape)
+        return {
+            "present": F.binary_cross_entropy_with_logits(present[..., 0], there.float()),
+            "kind": F.cross_entropy(kind.flatten(0, -2), batch["kind"].flatten(), ignore_index=IGNORE),
+            "colour": F.cross_entropy(colour.flatten(0, -2), batch["colour"].flatten(), ignore_index=IGNORE),
+            "background": F.cross_entropy(background.flatten(0, -2), where.flatten()),
+            "place": F.smooth_l1_loss(values[there], batch["look"][there], beta=0.1),
+        }
+
+    def motion_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
+        """rows: (B, T, cells, H), hidden states of the language model."""
+        first_colour, values = self.motion(rows).float().split(self.motion_sizes, -1)
+        events = self.events(rows[:, :, -1]).float()
+        there = batch["kind"] != IGNORE
+        return {
+            "motion": 3 * F.smooth_l1_loss(values[there], batch["motion"][there], beta=0.1),
+            "was": F.cross_entropy(first_colour.flatten(0, -2), batch["first_colour"].flatten(),
+                                   ignore_index=IGNORE),
+            "events": 2 * F.binary_cross_entropy_with_logits(events, batch["events"]),
+        }
+
+
+def answer_loss(model: Pllava, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of the labelled ids, their logits, and which rows of the batch (B, N-1) they are."""
+    wanted = labels[:, 1:]
+    at = wanted != IGNORE
+    logits = model.lm_head(hidden[:, :-1][at]).float()
+    return F.cross_entropy(logits, wanted[at]), logits, at
+
+
+def embedded(model: Pllava, ids: Tensor, video: Tensor | None) -> Tensor:
+    """Ids to embeddings, the image tokens replaced by the rows of the video."""
+    words = model.llama.embed_tokens(ids)
+    if video is None:
+        return words
+    first = int((ids[0] == model.config.image_token).nonzero()[0])
+    return torch.cat([words[:, :first], video.to(words.dtype), words[:, first + video.shape[1]:]], 1)
+
+
+def losses(model: Pllava, heads: Heads, batch: dict, pixels: Tensor | None,
+           vision_grad: bool) -> tuple[dict[str, Tensor], Tensor | None, Tensor | None]:
+    """Everything that this batch teaches; and logits and places of the labelled ids."""
+    parts: dict[str, Tensor] = {}
+    video = None
+    if pixels is not None:
+        with torch.set_grad_enabled(vision_grad and torch.is_grad_enabled()):
+            features = model.features(pixels)
+        video = model.pooled(features)
+        shape = (pixels.shape[1], -1)
+        parts |= heads.look_losses(video.unflatten(1, shape), batch)
+    if "ids" not in batch:
+        return parts, None, None
+    x = embedded(model, batch["ids"], video)
+    hidden = model.llama(x, batch["positions"], block_mask(batch["segments"]))
+    logits, at = None, None
+    if any(batch["tasks"]):
+        parts["answers"], logits, at = answer_loss(model, hidden, batch["labels"])
+    if video is not None and shape[0] > 1:
+        first = int((batch["ids"][0] == model.config.image_token).nonzero()[0])
+        rows = hidden[:, first:first + video.shape[1]].unflatten(1, shape)
+        parts |= heads.motion_losses(rows, batch)
+    return parts, logits, at
+
+
+# ---- processes
+
+
+@dataclasses.dataclass
+class Team:
+    """The processes that train together, and what this one knows of the clock."""
+
+    rank: int
+    size: int
+
+    def mean(self, parameters: list[nn.Parameter], progress: float) -> float:
+        """Averages the gradients over the team; returns the team's progress."""
+        if self.size == 1:
+            return progress
+        for p in parameters:  # a batch of text gives the vision tower none
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        flat = torch.cat([*(p.grad.flatten() for p in parameters), torch.tensor([progress])])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for p, part in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
+            p.grad.copy_(part.view_as(p))
+        return float(flat[-1])
+
+
+class Trainer:
+    """A model in training and what continues it: optimiser, stage, minutes spent."""
+
+    def __init__(self, options: argparse.Namespace, team: Team) -> None:
+        self.options, self.team = options, team
+        self.device = torch.device(options.device)
+        self.prompts = tokenizer.Prompts(options.output / "tokenizer.json")
+        torch.manual_seed(options.seed)
+        exported = options.resume is not None and options.resume.is_dir()
+        self.model = (read_directory(options.resume) if exported else Pllava()).to(self.device)
+        self.heads = Heads(self.model.config).to(self.device)
+        groups: dict[str, list[nn.Parameter]] = collections.defaultdict(list)
+        for name, p in self.model.named_parameters():
+            part = ("vision" if name.startswith("vision_tower") else "lora" if "lora_" in name
+                    else "projector" if "projector" in name else "language")
+            groups[part].append(p)
+        groups["heads"] = list(self.heads.parameters())
+        self.optimiser = torch.optim.AdamW([{"params": ps, "name": name} for name, ps in groups.items()],
+                                           lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        self.done: dict[str, float] = {}  # stage: seconds
+        self.steps = 0
+        if options.resume is not None and not exported:
+            self.load(options.resume)
+        self.generator = torch.Generator().manual_seed(options.seed * 1000 + team.rank + self.steps)
+        self.saved = time.monotonic()
+
+    def load(self, path: pathlib.Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.done, self.steps = state["done"], state["steps"]
+
+    def save(self) -> None:
+        """Writes state.pt, so that an interruption leaves the old one or the new one."""
+        self.saved = time.monotonic()
+        if self.team.rank:
+            return
+        path = self.options.output / "state.pt"
+        torch.save({"model": self.model.state_dict(), "heads": self.heads.state_dict(),
+                    "optimiser": self.optimiser.state_dict(), "done": self.done, "steps": self.steps},
+                   path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+
+    def log(self, text: str) -> None:
+        if self.team.rank == 0:
+            with open(self.options.output / "log.txt", "a") as file:
+                print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def loader(self, stage: Stage, seed: int) -> DataLoader:
+        clips = Clips(self.model.config, self.prompts, stage.mix, stage.batch // self.team.size, seed)
+        return DataLoader(clips, batch_size=None, num_workers=self.options.workers)
+
+    def on_device(self, batch: dict) -> dict:
+        return {name: v.to(self.device) if isinstance(v, Tensor) else v for name, v in batch.items()}
+
+    def set_rates(self, stage: Stage, progress: float) -> list[nn.Parameter]:
+        """Learning rates for this moment of the stage: warm-up, then a cosine. Returns what trains."""
+        rate = stage.rate * min(1.0, progress / 0.03 + 0.02)
+        rate *= stage.last_rate + (1 - stage.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+        factors = {"vision": stage.vision, "projector": 1.0, "heads": 1.0,
+                   "language": float(stage.mix.questions > 0 and not stage.lora), "lora": float(stage.lora)}
+        trained = []
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * factors[group["name"]]
+            for p in group["params"]:
+                p.requires_grad_(group["lr"] > 0)
+            if group["lr"] > 0:
+                trained += group["params"]
+        return trained
+
+    def run(self, stage: Stage, seconds: float) -> None:
+        """Trains until the stage has had its seconds, those before an interruption included."""
+        start = time.monotonic() - self.done.get(stage.name, 0.0)
+        progress = (time.monotonic() - start) / seconds
+        if progress >= 1:
+            return
+        exam = Exam(self, stage)
+        sums: collections.Counter[str] = collections.Counter()
+        rows = 0
+        told = time.monotonic()
+        for batch in self.loader(stage, self.options.seed + 7919 * self.steps + 104729 * self.team.rank):
+            trained = self.set_rates(stage, progress)
+            batch = self.on_device(batch)
+            pixels = None
+            if "frames" in batch:
+                pixels = normalised(augmented(batch["frames"], self.generator))
+            with self.autocast():
+                parts, _, _ = losses(self.model, self.heads, batch, pixels, stage.vision > 0)
+            sum(parts.values()).backward()
+            progress = self.team.mean(trained, (time.monotonic() - start) / seconds)
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            self.steps += 1
+            rows += stage.batch
+            for name, value in parts.items():
+                sums[name] += value.item()
+                sums[f"n {name}"] += 1
+            due = self.steps % 20 == 0 and progress * seconds - self.done.get(stage.name, 0) > self.options.every
+            if due or progress >= 1:
+                self.done[stage.name] = progress * seconds
+                speed = rows / (time.monotonic() - told)
+                means = " ".join(f"{n} {sums[n] / sums['n ' + n]:.3f}" for n in sums if not n.startswith("n "))
+                self.log(f"{stage.name} {100 * progress:.0f}% step {self.steps} {speed:.1f}/s | {means}")
+                exam.take()
+                self.save()
+                sums.clear()
+                rows, told = 0, time.monotonic()
+            if progress >= 1:
+                return
+
+
+class Exam:
+    """Clips that training never sees, asked with the right answer's beginning given: a part counts as right
+    if every one of its ids is the likeliest, which is what greedy decoding needs to say it."""
+
+    def __init__(self, trainer: Trainer, stage: Stage, batches: int = 2, rows: int = 8) -> None:
+        self.trainer = trainer
+        self.batches: dict[int, list[dict]] = {}
+        for level in stage.mix.levels:
+            mix = dataclasses.replace(stage.mix, levels={level: 1.0}, text=float(stage.mix.text == 1), silent=0,
+                                      benchmark=0)
+            clips = Clips(trainer.model.config, trainer.prompts, mix, rows, 0, "any")
+            rng = np.random.default_rng([10**6, level, trainer.team.rank])
+            self.batches[level] = [clips.make(number, rng) for number in range(batches)]
+        encode = trainer.prompts.tokenizer.encode
+        self.words = {ids[0]: name for name, words in (
+            ("kind", world.KINDS), ("colour", world.COLOURS), ("way", world.DIRECTIONS[:4])) for word in words
+            if len(ids := encode(word, add_special_tokens=False).ids) == 1}
+
+    @torch.no_grad()
+    def take(self) -> None:
+        for level, batches in self.batches.items():
+            right: collections.Counter[str] = collections.Counter()
+            total: collections.Counter[str] = collections.Counter()
+            for batch in batches:
+                self._mark(self.trainer.on_device(batch), right, total)
+            names = sorted(total)
+            if self.trainer.team.size > 1:
+                names = sorted(set().union(*self._gather(names)))
+                counts = torch.tensor([[right[n], total[n]] for n in names], dtype=torch.float64)
+                dist.all_reduce(counts)
+                right = collections.Counter(dict(zip(names, counts[:, 0].tolist())))
+                total = collections.Counter(dict(zip(names, counts[:, 1].tolist())))
+            marks = " ".join(f"{n}={right[n] / total[n]:.2f}" for n in names if total[n])
+            self.trainer.log(f"  level {level}: {marks}")
+
+    def _gather(self, names: list[str]) -> list[list[str]]:
+        everyone: list = [None] * self.trainer.team.size
+        dist.all_gather_object(everyone, names)
+        return everyone
+
+    def _mark(self, batch: dict, right: collections.Counter, total: collections.Counter) -> None:
+        trainer = self.trainer
+        pixels = normalised(batch["frames"]) if "frames" in batch else None
+        with trainer.autocast():
+            if "ids" not in batch:
+                rows = trainer.model.pooled(trainer.model.features(pixels)).unflatten(1, (pixels.shape[1], -1))
+                guesses = trainer.heads.look(rows).float().split(trainer.heads.look_sizes, -1)
+                there = batch["kind"] != IGNORE
+                right["present"] += int(((guesses[0][..., 0] > 0) == there).all(-1).sum())
+                total["present"] += there[..., 0].numel()
+                for name, guess in (("kind", guesses[1]), ("colour", guesses[2])):
+                    right[name] += int((guess.argmax(-1) == batch[name])[there].sum())
+                    total[name] += int(there.sum())
+                return
+            _, logits, at = losses(trainer.model, trainer.heads, batch, pixels, False)
+        guess = torch.full(at.shape, IGNORE, device=at.device)
+        guess[at] = logits.argmax(-1)
+        wanted, segments = batch["labels"][:, 1:], batch["segments"][:, 1:]
+        good = guess == wanted
+        for row, tasks in enumerate(batch["tasks"]):
+            for number, task in enumerate(tasks, 1):
+                mine = at[row] & (segments[row] == number)
+                if task != "caption":
+                    kind, name = ("choice", task[7:]) if task.startswith("choice ") else ("open", task)
+                    for name in (kind, name):
+                        right[name] += bool(good[row][mine].all())
+                        total[name] += 1
+                    continue
+                for word, hit in zip(wanted[row][mine].tolist(), good[row][mine].tolist()):
+                    if word in self.words:
+                        right["caption " + self.words[word]] += hit
+                        total["caption " + self.words[word]] += 1
+
+
+def work(rank: int, options: argparse.Namespace) -> None:
+    """One process of the team."""
+    if options.device == "cpu":
+        torch.set_num_threads(options.threads)
+    if options.processes > 1:
+        dist.init_process_group("gloo", init_method=f"file://{(options.output / 'meeting').resolve()}",
+                                rank=rank, world_size=options.processes)
+    trainer = Trainer(options, Team(rank, options.processes))
+    stages = [s for s in STAGES if options.stages is None or s.name in options.stages]
+    whole = sum(stage.share for stage in stages)
+    for stage in stages:
+        trainer.run(stage, 60 * options.minutes * stage.share / whole)
+    if rank == 0:
+        write_directory(options.output / "model", trainer.model, options.output / "tokenizer.json")
+    if options.processes > 1:
+        dist.destroy_process_group()
+        (options.output / "meeting").unlink(missing_ok=True)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="directory of this run")
+    parser.add_argument("--minutes", type=float, default=150, help="of all stages together (default 150)")
+    parser.add_argument("--stages", nargs="+", choices=[s.name for s in STAGES], help="only these (default all)")
+    parser.add_argument("--resume", type=pathlib.Path, help="state.pt to continue, or an exported directory")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--processes", type=int, help="on a CPU (default: one for each core)")
+    parser.add_argument("--threads", type=int, default=1, help="of a process on a CPU (default 1)")
+    parser.add_argument("--workers", type=int, help="rendering processes (default: 0 on a CPU, else cores - 2)")
+    parser.add_argument("--every", type=float, default=SAVE_SECONDS, help="seconds between exams and saves")
+    options = parser.parse_args()
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    cores = len(os.sched_getaffinity(0))
+    on_cpu = options.device == "cpu"
+    options.processes = (options.processes or cores) if on_cpu else 1
+    if options.workers is None:
+        options.workers = 0 if on_cpu else max(cores - 2, 1)
+    return options
+
+
+def main() -> None:
+    options = parse()
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "meeting").unlink(missing_ok=True)
+    path = options.output / "tokenizer.json"
+    if not path.exists():
+        if options.resume is not None:
+            path.write_bytes((options.resume if options.resume.is_dir() else options.resume.parent)
+                             .joinpath("tokenizer.json").read_bytes())
+        else:
+            path.write_text(json.dumps(tokenizer.learn(tokenizer.corpus(4000)), ensure_ascii=False) + "\n",
+                            encoding="utf-8")
+    if options.processes == 1:
+        work(0, options)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # takes the others along
+        torch.multiprocessing.spawn(work, (options,), options.processes, daemon=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -111,11 +111,12 @@ void check_answers(DType dtype, double at_least) {
   CHECK(answers.rate() >= at_least);
 }
 
-// The limits lie one or two answers below what this model reaches (things 0.63, motions 0.92,
-// answers 0.51 of 358, where guessing gives 0.34): they are to be raised with every better one.
+// The limits lie a little below what this model reaches (things 0.63, motions 0.92, answers 0.51 of
+// 358, where guessing gives 0.34), the same in every instruction set and either type; they are to
+// be raised with every better model.
 TEST_CASE("The bundled model names what it sees and where it moves", "[meaning]") {
-  check_captions(DType::f32, 0.6, 0.84);
-  check_captions(DType::bf16, 0.6, 0.84);
+  check_captions(DType::f32, 0.6, 0.9);
+  check_captions(DType::bf16, 0.6, 0.9);
 }
 
 TEST_CASE("The bundled model answers multiple choice", "[meaning]") {

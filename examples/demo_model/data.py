@@ -27,10 +27,14 @@ ONLY_BEST = "\nOnly give the best option."
 IGNORE = -100
 PREFIX, PAD = 0, -1  # segments; questions count from 1
 
-# What a cell of the pooled grid shows (LOOK) and what happened there (MOTION), and what happened so far.
-LOOK_VALUES = ("x", "y", "offset x", "offset y", "radius")
+# What a cell of the pooled grid shows (LOOK), how that thing has moved (MOTION) and what it has done (DEEDS)
+# so far, and what has happened in the whole picture so far (EVENTS).
+LOOK_VALUES = ("x", "y", "offset x", "offset y", "radius", "striped")
 MOTION_VALUES = ("step x", "step y", "way x", "way y", "growth")
-EVENTS = (*world.ACTIONS, *world.DIRECTIONS, "cut", "shown", "hidden")
+DEEDS = (*world.ACTIONS, *world.DIRECTIONS, "blinked once", "blinked twice", "blinked three times",
+         "first event", "second event", "third event")
+EVENTS = (*world.ACTIONS, *world.DIRECTIONS, "cut", "shown", "hidden", "two things", "three things",
+          "one mover", "two movers", "three movers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Mix:
     questions: int = 6  # behind one prefix; 0: pictures only
     text: float = 0.0  # share of batches with a text in the place of the video
     silent: float = 0.0  # share of batches with a video and no question, for what its own rows teach
+    silent_batch: int = 3  # times the rows of other batches
     benchmark: float = 0.1  # share of batches in the wording of MVBench
 
 
@@ -49,14 +54,17 @@ class Mix:
 class Row:
     """One prefix and its questions as ids. The video stands where ids are the image token."""
 
-    ids: list[int]
-    labels: list[int]
-    segments: list[int]
-    positions: list[int]
-    tasks: list[str]
+    ids: list[int] = dataclasses.field(default_factory=list)
+    labels: list[int] = dataclasses.field(default_factory=list)
+    segments: list[int] = dataclasses.field(default_factory=list)
+    positions: list[int] = dataclasses.field(default_factory=list)
+    tasks: list[str] = dataclasses.field(default_factory=list)
+    prefix: int = 0
 
     def add(self, segment: int, start: int, prompt: list[int], answer: list[int]) -> None:
         ids = prompt + answer
+        if segment == PREFIX:
+            self.prefix = len(ids)
         self.ids += ids
         self.labels += [*[IGNORE] * len(prompt), *answer]
         self.segments += [segment] * len(ids)
@@ -69,28 +77,38 @@ class Row:
 def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, np.ndarray]:
     """What each cell of a side x side grid holds at each time; IGNORE where it holds no thing's centre."""
     shape = (len(times), side * side)
-    kind, colour, first_colour = (np.full(shape, IGNORE) for _ in range(3))
+    kind, colour, first_colour, rank = (np.full(shape, IGNORE) for _ in range(4))
     look = np.zeros((*shape, len(LOOK_VALUES)), np.float32)
     motion = np.zeros((*shape, len(MOTION_VALUES)), np.float32)
-    shown = np.zeros(len(times), bool)
-    hidden = np.zeros(len(times), bool)
-    for index, thing in enumerate(scene.things):
-        course = world.track(scene, index, times)
-        x, y = course.x, course.y
+    deeds = np.zeros((*shape, len(DEEDS)), np.float32)
+    events = np.zeros((len(times), len(EVENTS)), np.float32)
+    seen_things = np.zeros(len(times), int)
+    movers = np.zeros(len(times), int)
+    told = language.told_events(scene)
+    for place, index in enumerate(language.telling_order(scene)):
+        thing, course = scene.things[index], world.track(scene, index, times)
+        x, y, shown = course.x, course.y, course.opacity > 0.5
         column, row = (np.clip(((v + 1) / 2 * side).astype(int), 0, side - 1) for v in (x, y))
-        t = np.flatnonzero(course.opacity > 0.5)
+        t = np.flatnonzero(shown)
         cell = row[t] * side + column[t]
         kind[t, cell] = world.KINDS.index(thing.kind)
         colour[t, cell] = course.mix[t].argmax(1)
         first_colour[t, cell] = world.COLOURS.index(thing.colour)
+        rank[t, cell] = place
         offsets = [(v + 1) / 2 * side - at - 0.5 for v, at in ((x, column), (y, row))]
-        look[t, cell] = np.stack([x, y, *offsets, course.radius * 4], 1)[t]
+        striped = np.full(len(times), thing.texture == "striped")
+        look[t, cell] = np.stack([x, y, *offsets, course.radius * 4, striped], 1)[t]
         steps = [np.diff(v, prepend=v[0]) for v in (x, y)]
         motion[t, cell] = np.stack([*(4 * s for s in steps), x - x[0], y - y[0],
                                     (course.radius - course.radius[0]) * 4], 1)[t]
-        shown |= np.append(False, (course.opacity[1:] > 0.5) & (course.opacity[:-1] <= 0.5))
-        hidden |= course.opacity <= 0.5
-    events = np.zeros((len(times), len(EVENTS)), np.float32)
+        seen = np.maximum.accumulate(shown)
+        t = np.flatnonzero(seen)
+        deeds[t, (row * side + column)[t]] = _deeds(scene, index, told, times)[t]
+        rank[t, (row * side + column)[t]] = place
+        seen_things += seen
+        events[:, EVENTS.index("shown")] += np.append(False, shown[1:] & ~shown[:-1])
+        events[:, EVENTS.index("hidden")] += ~shown
+        movers += _has_moved(scene, index, times)
     at = np.asarray(times)
     for event in scene.events:
         over = at >= (event.start + event.end) / 2
@@ -99,12 +117,50 @@ def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, n
             events[over, EVENTS.index(event.direction)] = 1
     if scene.cut:
         events[at >= scene.cut[0], EVENTS.index("cut")] = 1
-    events[shown, EVENTS.index("shown")] = 1
-    events[hidden, EVENTS.index("hidden")] = 1
+    events[:, EVENTS.index("two things")] = seen_things >= 2
+    events[:, EVENTS.index("three things")] = seen_things >= 3
+    for count, name in enumerate(("one mover", "two movers", "three movers"), 1):
+        events[:, EVENTS.index(name)] = movers >= count
+    events = np.minimum(events, 1)
+    for name in ("shown", "hidden"):
+        column = EVENTS.index(name)
+        events[:, column] = np.maximum.accumulate(events[:, column])
     background = [world.BACKGROUNDS.index(scene.cut[1] if scene.cut and s >= scene.cut[0] else scene.background)
                   for s in times]
-    return {"kind": kind, "colour": colour, "first_colour": first_colour, "look": look, "motion": motion,
-            "events": events, "background": np.array(background)}
+    return {"kind": kind, "colour": colour, "first_colour": first_colour, "rank": rank, "look": look,
+            "motion": motion, "deeds": deeds, "events": events, "background": np.array(background)}
+
+
+def _deeds(scene: world.Scene, index: int, told: list[world.Event], times: list[float]) -> np.ndarray:
+    """(T, DEEDS): 1 from the middle of each event on that the thing takes part in."""
+    at = np.asarray(times)
+    done = np.zeros((len(times), len(DEEDS)), np.float32)
+    for number, event in enumerate(told):
+        if index not in (event.thing, event.other):
+            continue
+        over = at >= (event.start + event.end) / 2
+        if index == event.thing:
+            done[over, DEEDS.index(("first event", "second event", "third event")[number])] = 1
+        if index == event.thing or event.action == "collides":
+            done[over, DEEDS.index(event.action)] = 1
+            if event.direction:
+                done[over, DEEDS.index(event.direction)] = 1
+        if event.action == "blinks":
+            span = (event.end - event.start) / (2 * event.count - 1)
+            for count in range(event.count):
+                name = ("blinked once", "blinked twice", "blinked three times")[count]
+                done[at >= event.start + (2 * count + 0.5) * span, DEEDS.index(name)] = 1
+    return done
+
+
+def _has_moved(scene: world.Scene, index: int, times: list[float]) -> np.ndarray:
+    """(T,): whether the thing has gone a part of a way."""
+    at = np.asarray(times)
+    moved = np.zeros(len(times), bool)
+    for event in scene.events:
+        if event.direction and (index == event.thing or (index == event.other and event.action == "collides")):
+            moved |= at >= (event.start + event.end) / 2
+    return moved
 
 
 # ---- rows of text
@@ -121,7 +177,7 @@ class Packer:
         """video_rows: how many rows the video takes; 0 puts a text in its place."""
         pairs = self._pairs(scene, count, benchmark, rng) if count else []
         before = self.prompts.before_benchmark if benchmark else self.prompts.before
-        row = Row([], [], [], [], [])
+        row = Row()
         if video_rows:
             row.add(PREFIX, 0, before + [self.config.image_token] * video_rows, [])
         else:
@@ -161,6 +217,22 @@ class Packer:
         return f"choice {qa.task}", self.prompts.question(question + ONLY_BEST), self.prompts.answer(answer)
 
 
+def token_weights(prompts: Prompts, config: Config) -> Tensor:
+    """(vocabulary): how much a token of an answer counts. What tells one answer from another counts most: an
+    option's letter, then a word that names a thing or what it does, then all that only goes with it."""
+    told = (*world.KINDS, *world.COLOURS, *world.SIZES, *world.BACKGROUNDS, "left", "right", "up", "down",
+            *language.NUMBERS, *language.TIMES.values(), "never", "yes", "no", "moves", "goes", "turns", "appears",
+            "disappears", "vanishes", "grows", "shrinks", "becomes", "changes", "spins", "rotates", "blinks",
+            "hits", "behind", "passes", "pushes", "stands", "stays", "nothing", "top", "bottom", "and", "comes",
+            "back", "it", "then", "after", "while", "at")
+    weights = torch.full((config.vocab,), 0.5)
+    for word in told:
+        weights[prompts.tokenizer.encode(word, add_special_tokens=False).ids[:1]] = 2.0
+    for letter in "ABCDE":
+        weights[prompts.tokenizer.token_to_id(letter)] = 6.0
+    return weights
+
+
 # ---- batches
 
 
@@ -171,6 +243,7 @@ class Clips(IterableDataset):
                  split: str = "train") -> None:
         self.config, self.prompts, self.mix, self.batch = config, prompts, mix, batch
         self.seed, self.split = seed, split
+        self.weights = token_weights(prompts, config)
 
     def __iter__(self) -> Iterator[dict]:
         worker = torch.utils.data.get_worker_info()
@@ -190,7 +263,7 @@ class Clips(IterableDataset):
         video_rows = 0 if with_text else config.rows * mix.frames // config.frames
         packer = Packer(self.prompts, config)
         rows, frames, truth = [], [], []
-        for _ in range(self.batch):
+        for _ in range(self.batch * (mix.silent_batch if silent else 1)):
             scene = world.sample_scene(rng, int(rng.choice(levels, p=weights / weights.sum())), self.split)
             times = render.sample_times(scene, config.frames)
             if mix.frames < config.frames:
@@ -201,6 +274,8 @@ class Clips(IterableDataset):
             if mix.questions:
                 rows.append(packer.row(scene, 0 if silent else mix.questions, benchmark, video_rows, rng))
         batch: dict = pack(rows) if rows else {}
+        if rows:
+            batch["weights"] = self.weights[batch["labels"].clamp(min=0)]
         if frames:
             batch["frames"] = torch.from_numpy(np.stack(frames))
             for name in truth[0]:
@@ -211,19 +286,26 @@ class Clips(IterableDataset):
 def pack(rows: list[Row]) -> dict:
     """Pads the rows to one length, a multiple of 16."""
     length = -(-max(len(row.ids) for row in rows) // 16) * 16
+    prefix = min(row.prefix for row in rows)
 
     def padded(name: str, value: int) -> Tensor:
         return torch.tensor([[*getattr(row, name), *[value] * (length - len(row.ids))] for row in rows])
 
     return {"ids": padded("ids", 0), "labels": padded("labels", IGNORE), "segments": padded("segments", PAD),
-            "positions": padded("positions", 0), "tasks": [row.tasks for row in rows]}
+            "positions": padded("positions", 0),
+            "prefix": prefix, "tasks": [row.tasks for row in rows]}
 
 
-def block_mask(segments: Tensor) -> Tensor:
-    """(B, N) segments: (B, 1, N, N), True where a row may look: back, at the prefix and its own segment."""
+def block_mask(segments: Tensor, prefix: int) -> Tensor | None:
+    """(B, N) segments: (B, 1, N - prefix, N), True where a row may look: back, at the prefix and its own segment.
+
+    None where there is nothing behind the first `prefix` rows, which need no mask.
+    """
     n = segments.shape[1]
-    back = torch.ones(n, n, dtype=torch.bool, device=segments.device).tril()
-    own = segments[:, None, :] == segments[:, :, None]
+    if n == prefix:
+        return None
+    back = torch.ones(n, n, dtype=torch.bool, device=segments.device).tril()[prefix:]
+    own = segments[:, None, :] == segments[:, prefix:, None]
     return (back & (own | (segments == PREFIX)[:, None, :]))[:, None]
 
 

@@ -34,7 +34,7 @@ class Config:
     vocab: int = 768
     image_token: int = 767
     width: int = 256
-    layers: int = 4
+    layers: int = 6
     heads: int = 4
     kv_heads: int = 2
     ffn: int = 640
@@ -181,12 +181,19 @@ class LlamaAttention(nn.Module):
         self.v_proj = LoraLinear(c.width, keys, c.lora_rank, c.lora_alpha)
         self.o_proj = nn.Linear(c.width, c.width, bias=False)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, prefix: int) -> Tensor:
+        """The first `prefix` rows look at all rows before them; the others as mask (B, 1, N - prefix, N) says."""
         q, k, v = (layer(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
                    for layer in (self.q_proj, self.k_proj, self.v_proj))
         q, k = rotated(q, *rope), rotated(k, *rope)
         k, v = (t.repeat_interleave(self.groups, 1) for t in (k, v))
-        return self.o_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        parts = []
+        if prefix:
+            first = (t[:, :, :prefix] for t in (q, k, v))
+            parts.append(F.scaled_dot_product_attention(*first, is_causal=True))
+        if mask is not None:
+            parts.append(F.scaled_dot_product_attention(q[:, :, prefix:], k, v, attn_mask=mask))
+        return self.o_proj(torch.cat(parts, 2).transpose(1, 2).flatten(2))
 
 
 class LlamaMlp(nn.Module):
@@ -206,8 +213,8 @@ class LlamaLayer(nn.Module):
         self.self_attn = LlamaAttention(c)
         self.mlp = LlamaMlp(c)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rope, mask)
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, prefix: int) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rope, mask, prefix)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -219,14 +226,20 @@ class LlamaModel(nn.Module):
         self.norm = RmsNorm(c.width, c.rms_eps)
         self.head_dim, self.theta = c.head_dim, c.rope_theta
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """Embeddings (B, N, H), positions (B, N), mask (B, 1, N, N): normalised hidden states (B, N, H)."""
+    def states(self, x: Tensor, positions: Tensor, mask: Tensor | None = None, prefix: int = 0,
+               depth: int | None = None) -> list[Tensor]:
+        """Embeddings (B, N, H) at positions (B, N): what the first `depth` layers make of them, each (B, N, H).
+
+        The first `prefix` rows look at all rows before them, the others as mask (B, 1, N - prefix, N) says.
+        """
         rates = self.theta ** (-torch.arange(0, self.head_dim, 2, device=x.device) / self.head_dim)
         angles = positions[:, None, :, None] * rates.repeat(2)
         rope = (angles.cos(), angles.sin())
-        for layer in self.layers:
-            x = layer(x, rope, mask)
-        return self.norm(x)
+        states = []
+        for layer in self.layers[:depth]:
+            x = layer(x, rope, mask, prefix)
+            states.append(x)
+        return states
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -295,9 +308,8 @@ class Pllava(nn.Module):
             text = words(torch.tensor([after + ids], device=device))
             x = torch.cat([words(torch.tensor([before], device=device)), video, text], 1)
             n = x.shape[1]
-            mask = torch.ones(n, n, dtype=torch.bool, device=device).tril()[None, None]
-            hidden = self.llama(x, torch.arange(n, device=device)[None], mask)
-            ids.append(int(self.lm_head(hidden[0, -1]).argmax()))
+            state = self.llama.states(x, torch.arange(n, device=device)[None], prefix=n)[-1][0, -1]
+            ids.append(int(self.lm_head(self.llama.norm(state)).argmax()))
             if ids[-1] == end:
                 break
         return ids

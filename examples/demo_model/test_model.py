@@ -68,13 +68,13 @@ class TokenizerTest(unittest.TestCase):
         with torch.no_grad():
             video = model.pooled(model.features(normalised(batch["frames"])))
             x = embedded(model, batch["ids"], video)
-            packed = model.llama(x, batch["positions"], block_mask(batch["segments"]))[0]
+            mask = block_mask(batch["segments"], batch["prefix"])
+            packed = model.llama.states(x, batch["positions"], mask, batch["prefix"])[-1][0]
             for segment in range(1, int(batch["segments"][0].max()) + 1):
                 mine = batch["segments"][0] == segment
                 kept = (batch["segments"][0] == PREFIX) | mine
                 n = int(kept.sum())
-                mask = torch.ones(n, n, dtype=torch.bool).tril()[None, None]
-                alone = model.llama(x[:1, kept], torch.arange(n)[None], mask)[0]
+                alone = model.llama.states(x[:1, kept], torch.arange(n)[None], prefix=n)[-1][0]
                 torch.testing.assert_close(alone[-int(mine.sum()):], packed[mine], rtol=1e-3, atol=1e-3)
 
 

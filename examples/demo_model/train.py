@@ -4,9 +4,9 @@
     python train.py --output runs --resume runs/state.pt
     python train.py --output runs --resume weights --stages events stories lora
 
-First the eyes alone, on pictures whose cells are known; then questions and answers without any video; then
-pictures through the language model; then clips, one moving thing before several; last a LoRA on q_proj and
-v_proj, as PLLaVA tunes an image model for video. The stages share --minutes as the table STAGES says. The
+First the eyes alone, on pictures whose cells are known; then the basics, what happens in a clip without a word
+and questions about texts without a clip; then questions about clips, more and more of them with several things
+and events; last a LoRA on q_proj and v_proj, as PLLaVA tunes an image model for video. The stages share --minutes as the table STAGES says. The
 directory gets tokenizer.json, state.pt (every two minutes; --resume continues from it), log.txt, and at the
 end the model in the published layout.
 """
@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 
 import tokenizer
 import world
-from data import EVENTS, IGNORE, LOOK_VALUES, MOTION_VALUES, Clips, Mix, augmented, block_mask
+from data import DEEDS, EVENTS, IGNORE, LOOK_VALUES, MOTION_VALUES, Clips, Mix, augmented, block_mask
 from export import read_directory, write_directory
 from model import Config, Pllava, normalised
 
@@ -55,13 +55,12 @@ class Stage:
 
 
 STAGES = (
-    Stage("eyes", 12, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0),
-    Stage("words", 10, Mix({0: 2, 1: 2, 2: 2, 3: 1, 4: 1}, text=1.0, benchmark=0.2), 16, 1.5e-3),
-    Stage("pictures", 4, Mix({0: 1}, frames=1, text=0.25), 16, 1e-3, vision=0.5),
-    Stage("moves", 20, Mix({0: 1, 1: 5}, text=0.1, silent=0.4), 16, 1e-3),
-    Stage("events", 30, Mix({0: 1, 1: 2, 2: 5, 3: 1}, text=0.2, silent=0.2, benchmark=0.3), 16, 1e-3),
-    Stage("stories", 60, Mix({0: 1, 1: 1, 2: 2, 3: 3, 4: 3}, text=0.1, silent=0.2, benchmark=0.3), 16, 7e-4),
-    Stage("lora", 14, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.3), 16, 1e-3, lora=True, last_rate=0.05),
+    Stage("eyes", 20, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
+    Stage("basics", 30, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.5, silent=0.5, benchmark=0.4), 16, 2e-3),
+    Stage("clips", 30, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
+    Stage("stories", 60, Mix({0: 1, 1: 1, 2: 3, 3: 4, 4: 4}, text=0.1, silent=0.1, benchmark=0.4), 16, 1.2e-3,
+          last_rate=0.1),
+    Stage("lora", 10, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.4), 16, 1e-3, lora=True, last_rate=0.05),
 )
 
 
@@ -69,16 +68,29 @@ STAGES = (
 
 
 class Heads(nn.Module):
-    """Auxiliary heads: what a cell shows (from its pooled row), what happened (from its hidden state)."""
+    """Auxiliary heads, which read facts where the layers behind need them and are dropped at the export.
+
+    What a cell shows is read from its pooled row; how its thing has moved, behind MOTION_DEPTH layers of the
+    language model; what it and the others have done, behind DEEDS_DEPTH layers. What follows the video can
+    look such facts up in the layers that remain.
+    """
+
+    MOTION_DEPTH, DEEDS_DEPTH = 2, 3
 
     def __init__(self, c: Config) -> None:
         super().__init__()
         kinds, colours = len(world.KINDS), len(world.COLOURS)
         self.look_sizes = [1, kinds, colours, len(world.BACKGROUNDS), len(LOOK_VALUES)]
         self.motion_sizes = [colours, len(MOTION_VALUES)]
-        self.look = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, sum(self.look_sizes)))
-        self.motion = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, sum(self.motion_sizes)))
-        self.events = nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, len(EVENTS)))
+        self.deeds_sizes = [3, len(DEEDS)]
+        self.look = self._reader(c, self.look_sizes)
+        self.motion = self._reader(c, self.motion_sizes)
+        self.deeds = self._reader(c, self.deeds_sizes)
+        self.events = self._reader(c, [len(EVENTS)])
+
+    @staticmethod
+    def _reader(c: Config, sizes: list[int]) -> nn.Module:
+        return nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, sum(sizes)))
 
     def look_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
         """rows: (B, T, cells, H)."""
@@ -87,31 +99,46 @@ class Heads(nn.Module):
         where = batch["background"][..., None].expand(there.shape)
         return {
             "present": F.binary_cross_entropy_with_logits(present[..., 0], there.float()),
-            "kind": F.cross_entropy(kind.flatten(0, -2), batch["kind"].flatten(), ignore_index=IGNORE),
-            "colour": F.cross_entropy(colour.flatten(0, -2), batch["colour"].flatten(), ignore_index=IGNORE),
-            "background": F.cross_entropy(background.flatten(0, -2), where.flatten()),
+            "kind": choice_loss(kind, batch["kind"]),
+            "colour": choice_loss(colour, batch["colour"]),
+            "background": choice_loss(background, where),
             "place": F.smooth_l1_loss(values[there], batch["look"][there], beta=0.1),
         }
 
     def motion_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
-        """rows: (B, T, cells, H), hidden states of the language model."""
+        """rows: (B, T, cells, H), states behind MOTION_DEPTH layers."""
         first_colour, values = self.motion(rows).float().split(self.motion_sizes, -1)
-        events = self.events(rows[:, :, -1]).float()
         there = batch["kind"] != IGNORE
         return {
             "motion": 3 * F.smooth_l1_loss(values[there], batch["motion"][there], beta=0.1),
-            "was": F.cross_entropy(first_colour.flatten(0, -2), batch["first_colour"].flatten(),
-                                   ignore_index=IGNORE),
+            "was": choice_loss(first_colour, batch["first_colour"]),
+        }
+
+    def deeds_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
+        """rows: (B, T, cells, H), states behind DEEDS_DEPTH layers."""
+        rank, deeds = self.deeds(rows).float().split(self.deeds_sizes, -1)
+        events = self.events(rows[:, :, -1]).float()
+        seen = batch["rank"] != IGNORE
+        return {
+            "rank": choice_loss(rank[:, 1:], batch["rank"][:, 1:]),  # a first frame has not been seen whole
+            "deeds": 4 * F.binary_cross_entropy_with_logits(deeds[seen], batch["deeds"][seen]),
             "events": 2 * F.binary_cross_entropy_with_logits(events, batch["events"]),
         }
 
 
-def answer_loss(model: Pllava, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of the labelled ids, their logits, and which rows of the batch (B, N-1) they are."""
-    wanted = labels[:, 1:]
+def choice_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """(..., C) logits and (...) classes, IGNORE where there is none."""
+    return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORE)
+
+
+def answer_loss(model: Pllava, state: Tensor, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of the labelled ids by their weights, their logits, and which rows of the batch (B, N-1) they are."""
+    wanted = batch["labels"][:, 1:]
     at = wanted != IGNORE
-    logits = model.lm_head(hidden[:, :-1][at]).float()
-    return F.cross_entropy(logits, wanted[at]), logits, at
+    logits = model.lm_head(model.llama.norm(state[:, :-1][at])).float()
+    loss = F.cross_entropy(logits, wanted[at], reduction="none")
+    weights = batch["weights"][:, 1:][at]
+    return (loss * weights).sum() / weights.sum(), logits, at
 
 
 def embedded(model: Pllava, ids: Tensor, video: Tensor | None) -> Tensor:
@@ -132,19 +159,24 @@ def losses(model: Pllava, heads: Heads, batch: dict, pixels: Tensor | None,
         with torch.set_grad_enabled(vision_grad and torch.is_grad_enabled()):
             features = model.features(pixels)
         video = model.pooled(features)
-        shape = (pixels.shape[1], -1)
-        parts |= heads.look_losses(video.unflatten(1, shape), batch)
+        parts |= heads.look_losses(video.unflatten(1, (pixels.shape[1], -1)), batch)
     if "ids" not in batch:
         return parts, None, None
-    x = embedded(model, batch["ids"], video)
-    hidden = model.llama(x, batch["positions"], block_mask(batch["segments"]))
+    talks = any(batch["tasks"])
+    states = model.llama.states(embedded(model, batch["ids"], video), batch["positions"],
+                                block_mask(batch["segments"], batch["prefix"]), batch["prefix"],
+                                None if talks else Heads.DEEDS_DEPTH)
     logits, at = None, None
-    if any(batch["tasks"]):
-        parts["answers"], logits, at = answer_loss(model, hidden, batch["labels"])
-    if video is not None and shape[0] > 1:
+    if talks:
+        parts["answers"], logits, at = answer_loss(model, states[-1], batch)
+    if pixels is not None and pixels.shape[1] > 1:
         first = int((batch["ids"][0] == model.config.image_token).nonzero()[0])
-        rows = hidden[:, first:first + video.shape[1]].unflatten(1, shape)
-        parts |= heads.motion_losses(rows, batch)
+
+        def rows(depth: int) -> Tensor:
+            return states[depth - 1][:, first:first + video.shape[1]].unflatten(1, (pixels.shape[1], -1))
+
+        parts |= heads.motion_losses(rows(Heads.MOTION_DEPTH), batch)
+        parts |= heads.deeds_losses(rows(Heads.DEEDS_DEPTH), batch)
     return parts, logits, at
 
 
@@ -172,6 +204,10 @@ class Team:
         return float(flat[-1])
 
 
+def named_groups(parts: dict[str, list[nn.Parameter]]) -> list[dict]:
+    return [{"params": parameters, "name": name} for name, parameters in parts.items()]
+
+
 class Trainer:
     """A model in training and what continues it: optimiser, stage, minutes spent."""
 
@@ -183,14 +219,17 @@ class Trainer:
         exported = options.resume is not None and options.resume.is_dir()
         self.model = (read_directory(options.resume) if exported else Pllava()).to(self.device)
         self.heads = Heads(self.model.config).to(self.device)
-        groups: dict[str, list[nn.Parameter]] = collections.defaultdict(list)
+        # Muon for the matrices between hidden states, AdamW for all else.
+        matrices, others = (collections.defaultdict(list) for _ in range(2))
         for name, p in self.model.named_parameters():
             part = ("vision" if name.startswith("vision_tower") else "lora" if "lora_" in name
                     else "projector" if "projector" in name else "language")
-            groups[part].append(p)
-        groups["heads"] = list(self.heads.parameters())
-        self.optimiser = torch.optim.AdamW([{"params": ps, "name": name} for name, ps in groups.items()],
-                                           lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+            matrix = p.dim() == 2 and not any(word in name for word in ("embed", "lm_head", "lora_"))
+            (matrices if matrix else others)[part].append(p)
+        others["heads"] = list(self.heads.parameters())
+        self.optimisers = (
+            torch.optim.Muon(named_groups(matrices), lr=1e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(named_groups(others), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True))
         self.done: dict[str, float] = {}  # stage: seconds
         self.steps = 0
         if options.resume is not None and not exported:
@@ -202,7 +241,8 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"]):
+            optimiser.load_state_dict(saved)
         self.done, self.steps = state["done"], state["steps"]
 
     def save(self) -> None:
@@ -212,7 +252,7 @@ class Trainer:
             return
         path = self.options.output / "state.pt"
         torch.save({"model": self.model.state_dict(), "heads": self.heads.state_dict(),
-                    "optimiser": self.optimiser.state_dict(), "done": self.done, "steps": self.steps},
+                    "optimisers": [o.state_dict() for o in self.optimisers], "done": self.done, "steps": self.steps},
                    path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
 
@@ -238,7 +278,7 @@ class Trainer:
         factors = {"vision": stage.vision, "projector": 1.0, "heads": 1.0,
                    "language": float(stage.mix.questions > 0 and not stage.lora), "lora": float(stage.lora)}
         trained = []
-        for group in self.optimiser.param_groups:
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             group["lr"] = rate * factors[group["name"]]
             for p in group["params"]:
                 p.requires_grad_(group["lr"] > 0)
@@ -267,10 +307,11 @@ class Trainer:
             sum(parts.values()).backward()
             progress = self.team.mean(trained, (time.monotonic() - start) / seconds)
             nn.utils.clip_grad_norm_(trained, 1.0)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+            for optimiser in self.optimisers:
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
             self.steps += 1
-            rows += stage.batch
+            rows += self.team.size * len(batch["ids"] if "ids" in batch else pixels)
             for name, value in parts.items():
                 sums[name] += value.item()
                 sums[f"n {name}"] += 1

@@ -46,6 +46,12 @@ class Sampler {
   /// the logits are empty, contain NaN or +infinity, or exclude every token.
   std::int32_t sample(std::span<float> logits);
 
+  /// Whether the next token is the one with the largest logit, whatever came before: then a backend
+  /// may choose it where the logits are, and say so with `accept`.
+  bool takes_largest() const noexcept;
+  /// Counts a token that was chosen elsewhere as sampled and observed.
+  void accept(std::int32_t id);
+
  private:
   void penalise_repetition(std::span<float> logits) const;
   std::int32_t draw(std::span<const float> logits);

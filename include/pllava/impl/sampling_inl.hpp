@@ -62,9 +62,18 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
   const std::int32_t id = options_.temperature == 0.0f
                               ? static_cast<std::int32_t>(best - logits.begin())
                               : draw(logits);
+  accept(id);
+  return id;
+}
+
+PLLAVA_INLINE bool Sampler::takes_largest() const noexcept {
+  return options_.temperature == 0.0f && options_.repetition_penalty == 1.0f &&
+         sampled_ >= options_.min_new_tokens;
+}
+
+PLLAVA_INLINE void Sampler::accept(std::int32_t id) {
   observe({&id, 1});
   ++sampled_;
-  return id;
 }
 
 PLLAVA_INLINE void Sampler::penalise_repetition(std::span<float> logits) const {

@@ -3,10 +3,15 @@
 # them.
 add_library(pllava_warnings INTERFACE)
 if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
-  target_compile_options(pllava_warnings INTERFACE
-    -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${PLLAVA_WERROR}>:-Werror>
+  set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+  if(PLLAVA_WERROR)
+    list(APPEND warnings -Werror)
+  endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 sees overlapping copies in `"text" + std::string` where there are none.
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+    list(APPEND warnings -Wno-restrict)
+  endif()
+  target_compile_options(pllava_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
 elseif(MSVC)
   target_compile_options(pllava_warnings INTERFACE
     /W4 /permissive- $<$<BOOL:${PLLAVA_WERROR}>:/WX>)

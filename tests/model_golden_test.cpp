@@ -9,6 +9,7 @@
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
+#include "support/subjects.hpp"
 
 namespace {
 
@@ -112,16 +113,17 @@ Distances run(B be, const Case& c) {
 
 TEST_CASE("The f32 components equal transformers within 1e-4 and pick the same 64 tokens",
           "[model]") {
-  for (const Case& c : cases()) {
-    INFO(c.directory << " " << c.golden);
-    const Distances d = run(cpu::Backend({.threads = 2}), c);
-    CHECK(d.features < 1e-4);
-    CHECK(d.projected < 1e-4);
-    CHECK(d.video < 1e-4);
-    CHECK(d.logits < 1e-4);
-    CHECK(d.greedy == ids(SafetensorsFile::open(data(c.directory) / (c.golden + ".safetensors")),
-                          "greedy_ids"));
-  }
+  for (const Case& c : cases())
+    test::each_backend({DType::f32}, [&](const auto& s) {
+      INFO(c.directory << " " << c.golden << " on " << s.name());
+      const Distances d = run(s.backend(), c);
+      CHECK(d.features < 1e-4);
+      CHECK(d.projected < 1e-4);
+      CHECK(d.video < 1e-4);
+      CHECK(d.logits < 1e-4);
+      CHECK(d.greedy == ids(SafetensorsFile::open(data(c.directory) / (c.golden + ".safetensors")),
+                            "greedy_ids"));
+    });
 }
 
 TEST_CASE("The reference backend equals transformers within 1e-5", "[model]") {
@@ -131,15 +133,16 @@ TEST_CASE("The reference backend equals transformers within 1e-5", "[model]") {
   CHECK(d.logits < 1e-5);
 }
 
-TEST_CASE("The bf16 components equal transformers within 2e-2", "[model]") {
-  for (const Case& c : cases()) {
-    INFO(c.directory << " " << c.golden);
-    const Distances d = run(cpu::Backend({.dtype = DType::bf16, .threads = 2}), c);
-    CHECK(d.features < 2e-2);
-    CHECK(d.projected < 2e-2);
-    CHECK(d.video < 2e-2);
-    CHECK(d.logits < 2e-2);
-  }
+TEST_CASE("The 16-bit components equal transformers within 2e-2", "[model]") {
+  for (const Case& c : cases())
+    test::each_backend({DType::bf16, DType::f16}, [&](const auto& s) {
+      INFO(c.directory << " " << c.golden << " on " << s.name());
+      const Distances d = run(s.backend(), c);
+      CHECK(d.features < 2e-2);
+      CHECK(d.projected < 2e-2);
+      CHECK(d.video < 2e-2);
+      CHECK(d.logits < 2e-2);
+    });
 }
 
 TEST_CASE("Every instruction set of this machine gives the same answer", "[model]") {

@@ -9,7 +9,9 @@
 #include "pllava/cpu/backend.hpp"
 #include "pllava/engine.hpp"
 #include "pllava/preprocess.hpp"
+#include "pllava/random_weights.hpp"
 #include "pllava/session.hpp"
+#include "pllava/tensor_table.hpp"
 #include "pllava/tokenizer.hpp"
 
 namespace pllava {
@@ -22,10 +24,30 @@ class Pipeline {
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
                        const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 
+  /// The same on a backend of the caller's making, in its type: `load(dir, cuda::Backend{})`.
+  template <Backend B>
+  static Pipeline load(const std::filesystem::path& directory, B backend,
+                       const LoadOptions& options = {}, const RunControl& control = {}) {
+    Directory d = Directory::open(directory, options);
+    return Pipeline(std::move(backend), d, control);
+  }
+
   /// A model of random weights whose tokens are bytes, for the CPU: to try sizes and speeds without
   /// a checkpoint. Throws OutOfMemoryError, CancelledError.
   static Pipeline random(const ModelConfig& config, std::uint64_t seed = 0,
                          const cpu::BackendOptions& backend = {}, const RunControl& control = {});
+
+  template <Backend B>
+  static Pipeline random(const ModelConfig& config, B backend, std::uint64_t seed = 0,
+                         const RunControl& control = {}) {
+    PreprocessConfig pixels;
+    pixels.image_size = config.vision.image_size;
+    const DType dtype = backend.activation_dtype();
+    return Pipeline(
+        std::move(backend), config,
+        with_progress(RandomWeights::scope(seed, dtype), required_tensors(config), control),
+        Tokenizer::bytes(config.image_token), pixels);
+  }
 
   /// From parts, on any backend: `weights` is the root scope of a checkpoint's names.
   template <Backend B>
@@ -45,6 +67,19 @@ class Pipeline {
   Session watch(const Clip& clip, const WatchOptions& options = {}) const;
 
  private:
+  /// What lies in a checkpoint's directory.
+  struct Directory {
+    Tokenizer tokenizer;
+    PreprocessConfig pixels;
+    Checkpoint checkpoint;
+    static Directory open(const std::filesystem::path& directory, const LoadOptions& options);
+  };
+
+  template <Backend B>
+  Pipeline(B backend, Directory& d, const RunControl& control)
+      : Pipeline(std::move(backend), d.checkpoint.config(),
+                 with_progress(d.checkpoint[""], required_tensors(d.checkpoint.config()), control),
+                 std::move(d.tokenizer), d.pixels) {}
   Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer, const PreprocessConfig& pixels);
 
   std::shared_ptr<const Model> model_;
@@ -56,4 +91,6 @@ class Pipeline {
 
 #ifndef PLLAVA_COMPILED
 #include "pllava/impl/pipeline_inl.hpp"
+#include "pllava/random_weights.hpp"
+#include "pllava/tensor_table.hpp"
 #endif

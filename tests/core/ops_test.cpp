@@ -9,32 +9,13 @@
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
+#include "support/subjects.hpp"
 #include "support/tensors.hpp"
 
 namespace {
 
 using namespace pllava;
 using Values = std::vector<float>;
-
-/// A CPU backend and the distance from the reference that its type allows.
-struct Subject {
-  DType dtype;
-  cpu::Isa isa;
-  double tolerance;
-  std::string name() const { return std::string(name_of(dtype)) + " " + cpu::kernels(isa).name; }
-  cpu::Backend backend() const { return cpu::Backend({.dtype = dtype, .threads = 2, .isa = isa}); }
-};
-
-std::vector<Subject> subjects() {
-  std::vector<Subject> all;
-  for (const cpu::Isa isa :
-       {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16})
-    if (isa <= cpu::detect_isa()) {
-      all.push_back({DType::f32, isa, 2e-6});
-      all.push_back({DType::bf16, isa, 4e-3});  // one rounding of the output
-    }
-  return all;
-}
 
 template <Backend B>
 Linear<B> make_linear(B& be, Index out, Index in, bool bias) {
@@ -55,7 +36,7 @@ Values linear(B be, Index rows, Index out, Index in, bool bias, Activation act) 
 
 TEST_CASE("linear is act(x Wt + b) on every backend", "[ops]") {
   using Size = std::tuple<Index, Index, Index>;
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const auto& [rows, out, in] :
          {Size{1, 1, 1}, Size{1, 33, 65}, Size{2, 31, 2}, Size{3, 64, 7}, Size{5, 70, 64},
           Size{9, 32, 129}, Size{14, 96, 33}, Size{15, 5, 300}, Size{29, 40, 31}}) {
@@ -64,10 +45,11 @@ TEST_CASE("linear is act(x Wt + b) on every backend", "[ops]") {
       CHECK(test::distance(linear(s.backend(), rows, out, in, true, Activation::none), expected) <
             s.tolerance);
     }
+  });
 }
 
 TEST_CASE("linear applies every activation, with and without a bias", "[ops]") {
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const Activation act :
          {Activation::none, Activation::quick_gelu, Activation::gelu, Activation::silu})
       for (const bool bias : {false, true}) {
@@ -75,6 +57,7 @@ TEST_CASE("linear applies every activation, with and without a bias", "[ops]") {
         CHECK(test::distance(linear(s.backend(), 3, 50, 20, bias, act),
                              linear(reference::Backend(), 3, 50, 20, bias, act)) < s.tolerance);
       }
+  });
 }
 
 template <Backend B>
@@ -94,12 +77,13 @@ Values residual_then_norm(B be, Index rows, Index out, Index in) {
 }
 
 TEST_CASE("residual adds the branch and leaves the next norm", "[ops]") {
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const Index rows : {1, 2, 6, 17}) {
       INFO(s.name() << " rows " << rows);
       CHECK(test::distance(residual_then_norm(s.backend(), rows, 45, 37),
                            residual_then_norm(reference::Backend(), rows, 45, 37)) < s.tolerance);
     }
+  });
 }
 
 template <Backend B>
@@ -117,13 +101,14 @@ Values glu(B be, Index rows, Index ffn, Index in) {
 }
 
 TEST_CASE("glu is the gated product on every backend", "[ops]") {
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const Index ffn : {1, 15, 16, 17, 50})
       for (const Index rows : {1, 4, 16}) {
         INFO(s.name() << " ffn " << ffn << " rows " << rows);
         CHECK(test::distance(glu(s.backend(), rows, ffn, 23),
                              glu(reference::Backend(), rows, ffn, 23)) < s.tolerance);
       }
+  });
 }
 
 template <Backend B>
@@ -139,13 +124,14 @@ Values norm(B be, NormKind kind, Index width) {
 }
 
 TEST_CASE("norm is LayerNorm or RMSNorm at any width", "[ops]") {
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const NormKind kind : {NormKind::layer, NormKind::rms})
       for (const Index width : {2, 15, 16, 31, 100}) {
         INFO(s.name() << " width " << width);
         CHECK(test::distance(norm(s.backend(), kind, width),
                              norm(reference::Backend(), kind, width)) < s.tolerance);
       }
+  });
 }
 
 struct AttentionCase {
@@ -201,14 +187,15 @@ TEST_CASE("attend is softmax attention over the cache and its own rows", "[ops]"
       {{3, 3, 12}, 0, 33, 1, true, false},          // no rope
       {{2, 2, 16}, 0, 37, 3, false, false, false},  // the ViT: three frames at once
       {{5, 5, 6}, 0, 1, 2, false, false, false}};   // frames of one row
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const AttentionCase& c : cases) {
       INFO(s.name() << " heads " << c.heads.query << ":" << c.heads.kv << " dim " << c.heads.dim
                     << " past " << c.past << " rows " << c.rows);
-      // bf16 also rounds rotated keys, queries and the softmax weights
-      const double tolerance = s.dtype == DType::bf16 ? 8e-3 : 5e-6;
+      // 16-bit types also round rotated keys, queries and the softmax weights
+      const double tolerance = s.dtype == DType::f32 ? 5e-6 : 2 * s.tolerance;
       CHECK(test::distance(attend(s.backend(), c), attend(reference::Backend(), c)) < tolerance);
     }
+  });
 }
 
 template <Backend B>
@@ -222,7 +209,7 @@ Values pool(B be, const Grid& in, const Grid& out, PoolKind kind) {
 }
 
 TEST_CASE("pool3d reduces any grid to any other", "[ops]") {
-  for (const Subject& s : subjects())
+  test::each_subject([&](const auto& s) {
     for (const PoolKind kind : {PoolKind::average, PoolKind::maximum})
       for (const Grid& out : {Grid{4, 2, 2}, Grid{1, 1, 1}, Grid{3, 5, 2}, Grid{4, 6, 6},
                               Grid{7, 7, 9}}) {  // the last is finer than its input
@@ -230,6 +217,7 @@ TEST_CASE("pool3d reduces any grid to any other", "[ops]") {
         CHECK(test::distance(pool(s.backend(), {4, 6, 6}, out, kind),
                              pool(reference::Backend(), {4, 6, 6}, out, kind)) < 2e-6);
       }
+  });
 }
 
 template <Backend B>
@@ -252,18 +240,18 @@ Values vision_entrance(B be) {
 }
 
 TEST_CASE("patchify, add_positions and select_patches move rows exactly", "[ops]") {
-  for (const Subject& s : subjects()) {
+  test::each_subject([&](const auto& s) {
     INFO(s.name());
     CHECK(vision_entrance(s.backend()) == vision_entrance(reference::Backend()));
-  }
+  });
 }
 
 TEST_CASE("embed looks rows up by ids in backend memory", "[ops]") {
-  for (const Subject& s : subjects()) {
+  test::each_subject([&](const auto& s) {
     auto be = s.backend();
     const Values values = test::numbers(7 * 10, 61);
     const auto table = test::weight(be, values, {7, 10}, WeightRole::table);
-    const Tensor<cpu::Backend> x(be, {3, 10}, DType::f32);
+    const Tensor<decltype(be)> x(be, {3, 10}, DType::f32);
     ops::embed(be, x.view(), test::ids(be, {6, 0, 6}).view(), table);
     const Values got = detail::to_floats(be, x);
     for (std::size_t d = 0; d < 10; ++d) {
@@ -271,7 +259,7 @@ TEST_CASE("embed looks rows up by ids in backend memory", "[ops]") {
       CHECK(got[10 + d] == values[d]);
       CHECK(got[20 + d] == values[60 + d]);
     }
-  }
+  });
 }
 
 TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
@@ -290,6 +278,7 @@ TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
                     ShapeError);
     return detail::to_floats(be, pixels);
   };
+  test::each_subject([&](const auto& s) { CHECK(on(s.backend()) == expected); });
   CHECK(on(cpu::Backend({.threads = 3})) == expected);
   CHECK(on(reference::Backend()) == expected);
 }
@@ -307,7 +296,7 @@ TEST_CASE("sample leaves the id where the next step reads it", "[ops]") {
     const auto wrong = test::ids(be, {1, 2});
     CHECK_THROWS_AS(ops::sample(be, wrong.view(), logits.view(), greedy), ShapeError);
   };
-  on(cpu::Backend({.threads = 1}));
+  test::each_subject([&](const auto& s) { on(s.backend()); });
   on(reference::Backend());
 }
 

@@ -23,33 +23,30 @@ PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer t
          image ? std::to_string(*image) : "no such token"});
 }
 
-PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
-                                      const LoadOptions& options,
-                                      const cpu::BackendOptions& backend,
-                                      const RunControl& control) {
+PLLAVA_INLINE Pipeline::Directory Pipeline::Directory::open(const std::filesystem::path& directory,
+                                                            const LoadOptions& options) {
   if (!std::filesystem::is_directory(directory))
     throw LoadError("no such directory", {directory.string(), {}, {}, {}});
   // Small files first: what is wrong with them should not cost the reading of the weights.
   Tokenizer tokenizer = Tokenizer::from_directory(directory);
   const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
-  const Checkpoint checkpoint = Checkpoint::open(directory, options);
-  const ModelConfig& config = checkpoint.config();
+  return {std::move(tokenizer), pixels, Checkpoint::open(directory, options)};
+}
+
+PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
+                                      const LoadOptions& options,
+                                      const cpu::BackendOptions& backend,
+                                      const RunControl& control) {
+  Directory d = Directory::open(directory, options);
   cpu::BackendOptions chosen = backend;
-  if (!chosen.dtype) chosen.dtype = checkpoint.report().dtype();
-  return Pipeline(cpu::Backend(chosen), config,
-                  with_progress(checkpoint[""], required_tensors(config), control),
-                  std::move(tokenizer), pixels);
+  if (!chosen.dtype) chosen.dtype = d.checkpoint.report().dtype();
+  return Pipeline(cpu::Backend(chosen), d, control);
 }
 
 PLLAVA_INLINE Pipeline Pipeline::random(const ModelConfig& config, std::uint64_t seed,
                                         const cpu::BackendOptions& backend,
                                         const RunControl& control) {
-  PreprocessConfig pixels;
-  pixels.image_size = config.vision.image_size;
-  return Pipeline(cpu::Backend(backend), config,
-                  with_progress(RandomWeights::scope(seed, backend.dtype.value_or(DType::f32)),
-                                required_tensors(config), control),
-                  Tokenizer::bytes(config.image_token), pixels);
+  return random(config, cpu::Backend(backend), seed, control);
 }
 
 PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {

@@ -1,0 +1,25 @@
+# Component cuda: kernels compiled by nvcc, and the backend that launches them. Nothing here needs a
+# GPU or its driver.
+
+pllava_find_for(cuda PLLAVA_CUDA "CUDAToolkit 12.0")
+if(PLLAVA_HAS_cuda)
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}")
+  endif()
+  # Ampere and Hopper servers, and PTX that newer GPUs compile when they first load it. Others by
+  # option, such as 87-real for Jetson Orin.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+  endif()
+  enable_language(CUDA)
+
+  file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/kernels/*.cu)
+  add_library(pllava_cuda cuda/backend.cpp cuda/device.cpp ${cuda_kernels})
+  target_include_directories(pllava_cuda PRIVATE ${PROJECT_SOURCE_DIR}/cuda)
+  target_link_libraries(pllava_cuda
+    PUBLIC pllava_compiled PRIVATE CUDA::cudart_static CUDA::cublasLt)
+  set_target_properties(pllava_cuda PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON)
+  target_compile_options(pllava_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
+  pllava_component(pllava_cuda NAME cuda EXPORT_NAME cuda OUTPUT_NAME pllava_cuda)
+  pllava_headers(pllava_cuda PUBLIC FILES ${cuda_headers})
+endif()

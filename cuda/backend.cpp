@@ -1,0 +1,460 @@
+// The verbs as launches of kernels and products of cuBLASLt.
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <list>
+#include <utility>
+#include <vector>
+
+#include "device.hpp"
+#include "kernels/launch.hpp"
+#include "pllava/cuda.hpp"
+
+namespace pllava::cuda {
+
+namespace {
+
+constexpr Index kAlignment = 256;
+constexpr Index kBlock = Index{32} << 20;        // scratch grows by blocks of at least this size
+constexpr Index kSharedBytes = Index{96} << 10;  // of x that a product of few rows keeps at hand
+constexpr Index kBucket = 256;  // positions: a recorded step serves all lengths of a bucket
+constexpr std::size_t kMostGraphs = 16;
+
+kernels::Type type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f16: return kernels::Type::f16;
+    case DType::bf16: return kernels::Type::bf16;
+    default: return kernels::Type::f32;
+  }
+}
+kernels::Operand operand(const View& v) {
+  return {v.data, type_of(v.dtype)};
+}
+kernels::Operand operand(const Weight& w) {
+  return {w.data.get(), type_of(w.dtype)};
+}
+float* floats(const View& v) {
+  return v.as<float>();
+}
+const float* floats(const Weight& w) {
+  return static_cast<const float*>(w.data.get());
+}
+kernels::Act act_of(Activation act) {
+  switch (act) {
+    case Activation::none: return kernels::Act::none;
+    case Activation::quick_gelu: return kernels::Act::quick_gelu;
+    case Activation::gelu: return kernels::Act::gelu;
+    case Activation::silu: return kernels::Act::silu;
+  }
+  return kernels::Act::none;
+}
+
+std::shared_ptr<void> device_memory(const std::shared_ptr<Device>& device, Index bytes,
+                                    const char* what_for) {
+  return {device->allocate(std::max<Index>(bytes, 1), what_for),
+          [device](void* memory) { device->release(memory); }};
+}
+
+}  // namespace
+
+// ---- memory -------------------------------------------------------------------------------------
+
+/// A stack in blocks of device memory: equal requests get equal addresses.
+class Scratch {
+ public:
+  explicit Scratch(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
+  void* allocate(Index bytes) {
+    bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].bytes) ++block_, used_ = 0;
+    if (block_ == blocks_.size()) {
+      const Index size = std::max(bytes, kBlock);
+      blocks_.push_back({device_memory(device_, size, "scratch"), size});
+      used_ = 0;
+    }
+    void* const memory = static_cast<std::byte*>(blocks_[block_].memory.get()) + used_;
+    used_ += bytes;
+    return memory;
+  }
+
+  std::size_t block() const noexcept { return block_; }
+  Index used() const noexcept { return used_; }
+  void rewind(std::size_t block, Index used) noexcept { block_ = block, used_ = used; }
+
+ private:
+  struct Block {
+    std::shared_ptr<void> memory;
+    Index bytes;
+  };
+  std::shared_ptr<Device> device_;
+  std::vector<Block> blocks_;
+  std::size_t block_ = 0;
+  Index used_ = 0;
+};
+
+Backend::Scope::Scope(Scratch& scratch)
+    : scratch_(scratch), block_(scratch.block()), used_(scratch.used()) {}
+Backend::Scope::~Scope() {
+  scratch_.rewind(block_, used_);
+}
+
+View Backend::scratch(const Shape& shape, DType dtype) {
+  return {scratch_->allocate(shape.count() * size_of(dtype)), dtype, shape};
+}
+
+std::shared_ptr<void> Backend::allocate(Index bytes) {
+  return device_memory(device_, bytes, "a tensor");
+}
+void Backend::upload(View dst, const void* src) {
+  if (dst.bytes() > 0) device_->to_device(dst.data, src, dst.bytes());
+}
+void Backend::download(void* dst, View src) {
+  if (src.bytes() > 0) device_->to_host(dst, src.data, src.bytes());
+}
+void Backend::copy(View dst, View src) {
+  note("copy", dst, src);
+  enqueue("copy", [&] {
+    if (dst.bytes() > 0) device_->copy(dst.data, src.data, dst.bytes());
+    return 0;
+  });
+}
+void Backend::synchronize() {
+  device_->synchronize();
+}
+
+// ---- construction -------------------------------------------------------------------------------
+
+/// Recorded steps by what they do, the latest used first.
+struct Backend::Graphs {
+  std::list<std::pair<std::uint64_t, Graph>> recent;
+
+  Graph find(std::uint64_t key) {
+    for (auto entry = recent.begin(); entry != recent.end(); ++entry)
+      if (entry->first == key) {
+        recent.splice(recent.begin(), recent, entry);
+        return entry->second;
+      }
+    return nullptr;
+  }
+  void keep(std::uint64_t key, Graph graph) {
+    recent.emplace_front(key, std::move(graph));
+    if (recent.size() > kMostGraphs) recent.pop_back();
+  }
+};
+
+Backend::Backend(const BackendOptions& options)
+    : Backend(options, std::make_shared<Device>(options.device)) {}
+
+Backend::Backend(const BackendOptions& options, std::shared_ptr<Device> device)
+    : options_(options),
+      device_(std::move(device)),
+      scratch_(std::make_unique<Scratch>(device_)),
+      graphs_(std::make_unique<Graphs>()) {
+  if (options.dtype != DType::f32 && options.dtype != DType::f16 && options.dtype != DType::bf16)
+    throw ArgumentError("the CUDA backend computes in f32, f16 or bf16, not in " +
+                        std::string(name_of(options.dtype)));
+}
+
+Backend::Backend(Backend&&) noexcept = default;
+Backend& Backend::operator=(Backend&&) noexcept = default;
+Backend::~Backend() = default;
+
+Backend Backend::fork() const {
+  return Backend(options_, std::make_shared<Device>(device_->ordinal()));
+}
+
+// ---- weights ------------------------------------------------------------------------------------
+
+Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
+  Weight w;
+  const bool vector = role == WeightRole::vector;
+  w.dtype = vector ? DType::f32 : options_.dtype;
+  Index count = 0;
+  for (const HostTensor& p : parts) count += p.shape.count();
+  w.cols = vector ? count : parts[0].shape[1];
+  w.rows = w.cols == 0 ? 0 : count / w.cols;
+  const auto upload_as = [&](DType dtype) {
+    auto memory = device_memory(device_, count * size_of(dtype), "a weight");
+    auto* out = static_cast<std::byte*>(memory.get());
+    std::vector<std::byte> chunk;
+    for (const HostTensor& p : parts) {
+      const Index n = p.shape.count(), bytes = n * size_of(dtype);
+      if (p.dtype == dtype) {
+        device_->to_device(out, p.data, bytes);
+      } else {
+        constexpr Index kChunk = Index{4} << 20;  // elements: the host never holds a whole weight
+        for (Index begin = 0; begin < n; begin += kChunk) {
+          const Index size = std::min(kChunk, n - begin);
+          chunk.resize(static_cast<std::size_t>(size * size_of(dtype)));
+          for (Index i = 0; i < size; ++i)
+            store_float(chunk.data(), dtype, i, load_float(p.data, p.dtype, begin + i));
+          device_->to_device(out + begin * size_of(dtype), chunk.data(), size * size_of(dtype));
+        }
+      }
+      out += bytes;
+    }
+    return memory;
+  };
+  w.data = upload_as(w.dtype);
+  if (vector && options_.dtype != DType::f32) w.narrow = upload_as(options_.dtype);
+  device_->synchronize();  // other streams may read it from now on
+  return w;
+}
+
+KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
+  const Index bytes = heads.kv * capacity * heads.dim * size_of(options_.dtype);
+  return {capacity, device_memory(device_, bytes, "the keys of a layer"),
+          device_memory(device_, bytes, "the values of a layer")};
+}
+
+// ---- steps --------------------------------------------------------------------------------------
+
+namespace {
+
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  hash ^= value + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
+  return hash * 0xff51afd7ed558ccdu;
+}
+std::uint64_t bits_of(void* p) {
+  return reinterpret_cast<std::uintptr_t>(p);
+}
+std::uint64_t bits_of(const View& v) {
+  return mixed(mixed(bits_of(v.data), static_cast<std::uint64_t>(v.rows())),
+               mixed(static_cast<std::uint64_t>(v.cols()), static_cast<std::uint64_t>(v.dtype)));
+}
+std::uint64_t bits_of(const Weight& w) {
+  return bits_of(w.data.get());
+}
+template <class Number>
+std::uint64_t bits_of(Number number) {
+  return static_cast<std::uint64_t>(number);
+}
+
+}  // namespace
+
+/// In a rehearsal, adds the verb and what it works on to the fingerprint of the step.
+template <class... Values>
+void Backend::note(const char* verb, const Values&... values) {
+  if (!rehearsing_) return;
+  for (const char* letter = verb; *letter != '\0'; ++letter)
+    noted_ = mixed(noted_, static_cast<unsigned char>(*letter));
+  ((noted_ = mixed(noted_, bits_of(values))), ...);
+}
+
+template <class Launch>
+void Backend::enqueue(const char* kernel, const Launch& launch) {
+  if (!rehearsing_) Device::check(launch(), kernel);
+}
+
+/// Rehearses the body: which verbs on which memory? If just that was recorded before, it is
+/// replayed.
+void Backend::run_step(const std::function<void()>& body) {
+  if (!options_.graphs) return body();
+  noted_ = 0;
+  rehearsing_ = true;
+  try {
+    auto scope = this->scope();
+    body();
+  } catch (...) {
+    rehearsing_ = false;
+    throw;
+  }
+  rehearsing_ = false;
+  Graph graph = graphs_->find(noted_);
+  if (graph == nullptr) {
+    graph = device_->record(body);
+    if (graph == nullptr) return body();
+    graphs_->keep(noted_, graph);
+    ++recorded_;
+  } else {
+    ++replayed_;
+  }
+  device_->replay(graph);
+}
+
+// ---- products -----------------------------------------------------------------------------------
+
+/// x, converted into scratch where it is of another type.
+View Backend::converted(View x, DType dtype) {
+  if (x.dtype == dtype) return x;
+  const View y = scratch(x.shape, dtype);
+  enqueue("convert", [&] {
+    return kernels::convert(operand(y), operand(x), x.shape.count(), device_->stream());
+  });
+  return y;
+}
+
+void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act) {
+  if (x.rows() <= kernels::kFewRows && x.rows() * w.in * 4 <= kSharedBytes) {
+    kernels::FewRows call;
+    call.y = operand(y), call.x = operand(x), call.w = operand(w.weight);
+    call.bias = w.bias ? floats(w.bias) : nullptr;
+    call.rows = static_cast<int>(x.rows());
+    call.out = static_cast<int>(w.out), call.in = static_cast<int>(w.in);
+    call.act = act_of(act), call.add = add;
+    enqueue("gemv", [&] { return kernels::gemv(call, device_->stream()); });
+    return;
+  }
+  x = converted(x, w.weight.dtype);
+  Product product;
+  product.y = operand(y), product.x = operand(x), product.w = operand(w.weight);
+  if (w.bias) product.bias = y.dtype == DType::f32 ? w.bias.data.get() : w.bias.narrow.get();
+  product.rows = x.rows(), product.out = w.out, product.in = w.in, product.add = add;
+  enqueue("multiply", [&] {
+    device_->multiply(product);
+    return 0;
+  });
+  if (act != Activation::none)
+    enqueue("activate", [&] {
+      return kernels::activate(operand(y), y.shape.count(), act_of(act), device_->stream());
+    });
+}
+
+void Backend::linear(View y, View x, const Linear& w, Activation act) {
+  note("linear", y, x, w.weight, w.bias, w.out, act);
+  auto scope = this->scope();
+  multiply(y, x, w, false, act);
+}
+
+void Backend::residual(View x, View y, const Linear& w) {
+  note("residual", x, y, w.weight, w.bias);
+  auto scope = this->scope();
+  multiply(x, y, w, true, Activation::none);
+}
+
+void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
+  note("glu", g, h, gate_up.weight, act);
+  auto scope = this->scope();
+  if (h.rows() <= kernels::kFewRows && h.rows() * gate_up.in * 4 <= kSharedBytes) {
+    kernels::FewRows call;
+    call.y = operand(g), call.x = operand(h), call.w = operand(gate_up.weight);
+    call.rows = static_cast<int>(h.rows());
+    call.out = static_cast<int>(gate_up.out), call.in = static_cast<int>(gate_up.in);
+    call.act = act_of(act);
+    enqueue("gemv_glu", [&] { return kernels::gemv_glu(call, device_->stream()); });
+    return;
+  }
+  const View both = scratch({g.rows(), 2 * g.cols()}, g.dtype);
+  Linear stacked = gate_up;
+  stacked.out = 2 * gate_up.out;
+  multiply(both, h, stacked, false, Activation::none);
+  enqueue("act_mul", [&] {
+    return kernels::act_mul(operand(g), operand(both), g.rows(), static_cast<int>(g.cols()),
+                            act_of(act), device_->stream());
+  });
+}
+
+// ---- row by row ---------------------------------------------------------------------------------
+
+void Backend::norm(View y, View x, const Norm<Backend>& n) {
+  note("norm", y, x, n.gain, n.bias);
+  const kernels::Norm norm{floats(n.gain), n.bias ? floats(n.bias) : nullptr, n.eps};
+  enqueue("norm", [&] {
+    return kernels::norm(operand(y), floats(x), x.rows(), static_cast<int>(x.cols()), norm,
+                         device_->stream());
+  });
+}
+
+void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
+                     const Sequence& seq, Mask mask) {
+  const Index bound = (seq.bound + kBucket - 1) / kBucket * kBucket;
+  note("attend", o, qkv, kv != nullptr ? kv->keys.get() : nullptr,
+       kv != nullptr ? kv->values.get() : nullptr, seq.past, bound, seq.batch, mask,
+       rope != nullptr ? rope->table.data.get() : nullptr, heads.query, heads.kv);
+  auto scope = this->scope();
+  kernels::Attention call;
+  call.o = operand(o), call.qkv = operand(qkv);
+  call.rope = rope != nullptr ? floats(rope->table) : nullptr;
+  call.batch = static_cast<int>(seq.batch);
+  call.rows = static_cast<int>(qkv.rows() / seq.batch);
+  call.wanted = static_cast<int>(o.rows() / seq.batch);
+  call.query = static_cast<int>(heads.query), call.kv = static_cast<int>(heads.kv);
+  call.dim = static_cast<int>(heads.dim);
+  call.causal = mask == Mask::causal;
+  call.bound = call.rows;
+  if (kv != nullptr) {
+    call.keys = kv->keys.get(), call.values = kv->values.get();
+    call.capacity = kv->capacity;
+    call.past = seq.past.as<std::int32_t>();
+    call.bound = std::min(bound, kv->capacity);
+    enqueue("append", [&] { return kernels::append(call, device_->stream()); });
+  }
+  if (call.wanted == 0) return;
+  if (kv != nullptr && call.rows <= kernels::kFewRows) {
+    const View partials = scratch({kernels::attend_few_bytes(call)}, DType::u8);
+    enqueue("attend_few",
+            [&] { return kernels::attend_few(call, partials.data, device_->stream()); });
+  } else {
+    enqueue("attend_tiles", [&] { return kernels::attend_tiles(call, device_->stream()); });
+  }
+}
+
+void Backend::embed(View x, View ids, const Weight& table) {
+  note("embed", x, ids, table);
+  enqueue("embed", [&] {
+    return kernels::embed(floats(x), ids.as<std::int32_t>(), operand(table), x.rows(),
+                          static_cast<int>(x.cols()), device_->stream());
+  });
+}
+
+void Backend::patchify(View y, View pixels, Index patch) {
+  note("patchify", y, pixels, patch);
+  enqueue("patchify", [&] {
+    return kernels::patchify(operand(y), floats(pixels), static_cast<int>(pixels.shape[0]),
+                             static_cast<int>(pixels.shape[2]), static_cast<int>(patch),
+                             device_->stream());
+  });
+}
+
+void Backend::add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+                            Index per_frame) {
+  note("add_positions", x, patches, cls, positions, per_frame);
+  enqueue("add_positions", [&] {
+    return kernels::add_positions(floats(x), operand(patches), floats(cls), floats(positions),
+                                  static_cast<int>(patches.rows() / per_frame),
+                                  static_cast<int>(per_frame), static_cast<int>(x.cols()),
+                                  device_->stream());
+  });
+}
+
+void Backend::select_patches(View y, View x, Index per_frame) {
+  note("select_patches", y, x, per_frame);
+  enqueue("select_patches", [&] {
+    return kernels::select_patches(operand(y), floats(x), static_cast<int>(y.rows() / per_frame),
+                                   static_cast<int>(per_frame), static_cast<int>(y.cols()),
+                                   device_->stream());
+  });
+}
+
+void Backend::pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+  note("pool3d", y, x, in.t, in.h, in.w, out.t, out.h, out.w, kind);
+  const auto size = [](Index i) { return static_cast<int>(i); };
+  const kernels::Pool pool{{size(in.t), size(in.h), size(in.w)},
+                           {size(out.t), size(out.h), size(out.w)},
+                           size(x.cols()),
+                           kind == PoolKind::average};
+  enqueue("pool3d",
+          [&] { return kernels::pool3d(operand(y), operand(x), pool, device_->stream()); });
+}
+
+std::int32_t Backend::sample(View id, View logits, Sampler& sampler) {
+  if (sampler.takes_largest()) {
+    enqueue("argmax", [&] {
+      return kernels::argmax(id.as<std::int32_t>(), floats(logits),
+                             static_cast<int>(logits.shape.count()), device_->stream());
+    });
+    std::int32_t chosen = -1;
+    download(&chosen, id);
+    if (chosen >= 0) {
+      sampler.accept(chosen);
+      return chosen;
+    }
+  }  // -1: the host's sampler says what is wrong with the logits
+  std::vector<float> host(static_cast<std::size_t>(logits.shape.count()));
+  download(host.data(), logits);
+  const std::int32_t chosen = sampler.sample(host);
+  upload(id, &chosen);
+  return chosen;
+}
+
+}  // namespace pllava::cuda

@@ -1,0 +1,270 @@
+// Device on CUDA: the runtime's memory pool, streams and graphs, and cuBLASLt.
+#include "device.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+#include <tuple>
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include "pllava/cuda.hpp"
+
+namespace pllava::cuda {
+
+namespace {
+
+constexpr std::size_t kWorkspace = std::size_t{32} << 20;
+constexpr std::size_t kStaging = std::size_t{8} << 20;  // bytes of one of two pinned buffers
+
+void check_blas(cublasStatus_t status, const char* call) {
+  if (status != CUBLAS_STATUS_SUCCESS) throw Error(call, cublasLtGetStatusName(status));
+}
+
+cudaStream_t native(kernels::Stream stream) {
+  return static_cast<cudaStream_t>(stream);
+}
+
+cudaDataType_t native(kernels::Type type) {
+  switch (type) {
+    case kernels::Type::f16: return CUDA_R_16F;
+    case kernels::Type::bf16: return CUDA_R_16BF;
+    case kernels::Type::f32: return CUDA_R_32F;
+  }
+  return CUDA_R_32F;
+}
+
+/// What a plan is made for: types of y, x (and w), sizes, whether there is a bias, and add.
+using PlanKey = std::tuple<kernels::Type, kernels::Type, Index, Index, Index, bool, bool>;
+
+/// A matrix layout of cuBLASLt.
+class Layout {
+ public:
+  Layout(cudaDataType_t type, Index rows, Index columns, Index stride) {
+    check_blas(cublasLtMatrixLayoutCreate(&layout_, type, static_cast<std::uint64_t>(rows),
+                                          static_cast<std::uint64_t>(columns), stride),
+               "cublasLtMatrixLayoutCreate");
+  }
+  Layout(const Layout&) = delete;
+  Layout& operator=(const Layout&) = delete;
+  ~Layout() { cublasLtMatrixLayoutDestroy(layout_); }
+  cublasLtMatrixLayout_t get() const noexcept { return layout_; }
+
+ private:
+  cublasLtMatrixLayout_t layout_ = nullptr;
+};
+
+/// Column by column, as cuBLASLt counts, a row-major y (rows, out) is yᵀ (out, rows), and
+/// yᵀ = W xᵀ with W given as its transpose.
+struct Plan {
+  explicit Plan(const Product& p)
+      : w(native(p.w.type), p.in, p.out, p.in),
+        x(native(p.x.type), p.in, p.rows, p.in),
+        y(native(p.y.type), p.out, p.rows, p.out) {
+    check_blas(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+               "cublasLtMatmulDescCreate");
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
+    if (p.bias != nullptr) {
+      const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+      const cudaDataType_t type = native(p.y.type);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type);
+    }
+  }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+  ~Plan() { cublasLtMatmulDescDestroy(product); }
+
+  template <class Value>
+  void set(cublasLtMatmulDescAttributes_t attribute, const Value& value) {
+    check_blas(cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof(value)),
+               "cublasLtMatmulDescSetAttribute");
+  }
+
+  Layout w, x, y;
+  cublasLtMatmulDesc_t product = nullptr;
+  cublasLtMatmulAlgo_t algorithm = {};
+};
+
+}  // namespace
+
+struct Device::Libraries {
+  explicit Libraries(int device) : ordinal(device) {}
+  Libraries(const Libraries&) = delete;
+  Libraries& operator=(const Libraries&) = delete;
+  ~Libraries() {
+    cudaSetDevice(ordinal);
+    if (workspace != nullptr) cudaFreeAsync(workspace, stream);
+    if (stream != nullptr) cudaStreamSynchronize(stream);
+    for (int i = 0; i < 2; ++i) {
+      if (empty[i] != nullptr) cudaEventDestroy(empty[i]);
+      if (staging[i] != nullptr) cudaFreeHost(staging[i]);
+    }
+    plans.clear();
+    if (blas != nullptr) cublasLtDestroy(blas);
+    if (stream != nullptr) cudaStreamDestroy(stream);
+  }
+
+  int ordinal;
+  cudaStream_t stream = nullptr;
+  cublasLtHandle_t blas = nullptr;
+  void* workspace = nullptr;
+  void* staging[2] = {};      // pinned
+  cudaEvent_t empty[2] = {};  // the copy from that buffer is over
+  std::map<PlanKey, Plan> plans;
+
+  /// The fastest algorithm by cuBLASLt's own estimate.
+  Plan& plan(const Product& p) {
+    const PlanKey key{p.y.type, p.x.type, p.rows, p.out, p.in, p.bias != nullptr, p.add};
+    const auto [entry, fresh] = plans.try_emplace(key, p);
+    Plan& plan = entry->second;
+    if (!fresh) return plan;
+    cublasLtMatmulPreference_t preference = nullptr;
+    check_blas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                         &kWorkspace, sizeof(kWorkspace));
+    cublasLtMatmulHeuristicResult_t result = {};
+    int found = 0;
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(blas, plan.product, plan.w.get(), plan.x.get(), plan.y.get(),
+                                       plan.y.get(), preference, 1, &result, &found);
+    cublasLtMatmulPreferenceDestroy(preference);
+    if (status != CUBLAS_STATUS_SUCCESS || found == 0) {
+      plans.erase(entry);
+      throw Error("cublasLtMatmulAlgoGetHeuristic", "no algorithm for (" + std::to_string(p.rows) +
+                                                        ", " + std::to_string(p.in) + ") times (" +
+                                                        std::to_string(p.out) + ", " +
+                                                        std::to_string(p.in) + ") transposed");
+    }
+    plan.algorithm = result.algo;
+    return plan;
+  }
+};
+
+void Device::check(int status, const char* call) {
+  if (status == 0) return;
+  const auto error = static_cast<cudaError_t>(status);
+  throw Error(call, std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error));
+}
+
+Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Libraries>(ordinal)) {
+  int count = 0;
+  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  if (ordinal < 0 || ordinal >= count)
+    throw Error("cudaSetDevice", "there is no device " + std::to_string(ordinal) + ", there are " +
+                                     std::to_string(count));
+  check(cudaSetDevice(ordinal), "cudaSetDevice");
+  cudaMemPool_t pool = nullptr;
+  check(cudaDeviceGetDefaultMemPool(&pool, ordinal), "cudaDeviceGetDefaultMemPool");
+  std::uint64_t keep = UINT64_MAX;  // what is freed stays in the pool for the next request
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
+        "cudaMemPoolSetAttribute");
+  Libraries& l = *libraries_;
+  check(cudaStreamCreateWithFlags(&l.stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  stream_ = l.stream;
+  check_blas(cublasLtCreate(&l.blas), "cublasLtCreate");
+  l.workspace = allocate(static_cast<Index>(kWorkspace), "the workspace of cuBLASLt");
+  for (int i = 0; i < 2; ++i) {
+    check(cudaMallocHost(&l.staging[i], kStaging), "cudaMallocHost");
+    check(cudaEventCreateWithFlags(&l.empty[i], cudaEventDisableTiming),
+          "cudaEventCreateWithFlags");
+  }
+}
+
+Device::~Device() = default;
+
+void* Device::allocate(Index bytes, const char* what_for) {
+  check(cudaSetDevice(ordinal_), "cudaSetDevice");
+  void* memory = nullptr;
+  const cudaError_t status =
+      cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream_));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // so that later calls do not report it
+    std::size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    throw OutOfMemoryError(std::string(what_for) + " on the GPU, where " + std::to_string(free) +
+                               " of " + std::to_string(total) + " bytes are free,",
+                           static_cast<std::uint64_t>(bytes));
+  }
+  check(status, "cudaMallocAsync");
+  return memory;
+}
+
+void Device::release(void* memory) noexcept {
+  if (memory != nullptr) cudaFreeAsync(memory, native(stream_));
+}
+
+void Device::to_device(void* dst, const void* src, Index bytes) {
+  check(cudaSetDevice(ordinal_), "cudaSetDevice");
+  auto* to = static_cast<std::byte*>(dst);
+  const auto* from = static_cast<const std::byte*>(src);
+  auto rest = static_cast<std::size_t>(bytes);
+  for (int turn = 0; rest > 0; turn = 1 - turn) {  // one buffer is filled while the other is sent
+    const std::size_t size = std::min(rest, kStaging);
+    check(cudaEventSynchronize(libraries_->empty[turn]), "cudaEventSynchronize");
+    std::memcpy(libraries_->staging[turn], from, size);
+    check(cudaMemcpyAsync(to, libraries_->staging[turn], size, cudaMemcpyHostToDevice,
+                          native(stream_)),
+          "cudaMemcpyAsync to the device");
+    check(cudaEventRecord(libraries_->empty[turn], native(stream_)), "cudaEventRecord");
+    to += size, from += size, rest -= size;
+  }
+}
+
+void Device::to_host(void* dst, const void* src, Index bytes) {
+  check(cudaMemcpyAsync(dst, src, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost,
+                        native(stream_)),
+        "cudaMemcpyAsync to the host");
+  synchronize();
+}
+
+void Device::copy(void* dst, const void* src, Index bytes) {
+  check(cudaMemcpyAsync(dst, src, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice,
+                        native(stream_)),
+        "cudaMemcpyAsync on the device");
+}
+
+void Device::synchronize() {
+  check(cudaStreamSynchronize(native(stream_)), "cudaStreamSynchronize");
+}
+
+void Device::multiply(const Product& p) {
+  Plan& plan = libraries_->plan(p);
+  if (p.bias != nullptr) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+  const float alpha = 1, beta = p.add ? 1.0f : 0.0f;
+  check_blas(
+      cublasLtMatmul(libraries_->blas, plan.product, &alpha, p.w.data, plan.w.get(), p.x.data,
+                     plan.x.get(), &beta, p.y.data, plan.y.get(), p.y.data, plan.y.get(),
+                     &plan.algorithm, libraries_->workspace, kWorkspace, native(stream_)),
+      "cublasLtMatmul");
+}
+
+Graph Device::record(const std::function<void()>& body) {
+  check(cudaStreamBeginCapture(native(stream_), cudaStreamCaptureModeThreadLocal),
+        "cudaStreamBeginCapture");
+  cudaGraph_t graph = nullptr;
+  try {
+    body();
+  } catch (...) {
+    cudaStreamEndCapture(native(stream_), &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  check(cudaStreamEndCapture(native(stream_), &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "cudaGraphInstantiate");
+  return {executable, [](void* e) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(e)); }};
+}
+
+void Device::replay(const Graph& graph) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph.get()), native(stream_)),
+        "cudaGraphLaunch");
+}
+
+}  // namespace pllava::cuda

@@ -1,0 +1,64 @@
+// A stream of a GPU and what the backend asks of the CUDA libraries. device.cpp implements it;
+// tests/support/host_device.cpp does so without a GPU, beside the executor of the kernels.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "kernels/launch.hpp"
+#include "pllava/core/dtype.hpp"
+
+namespace pllava::cuda {
+
+/// y = x·Wᵀ + b, or y += x·Wᵀ + b;  x (rows, in), w (out, in) of one type, y (rows, out).
+struct Product {
+  kernels::Operand y, x, w;
+  const void* bias = nullptr;  // (out) in the type of y, or null
+  Index rows = 0, out = 0, in = 0;
+  bool add = false;
+};
+
+/// Work that was recorded from a stream.
+using Graph = std::shared_ptr<void>;
+
+/// Threads: belongs to one thread at a time.
+class Device {
+ public:
+  /// Throws cuda::Error.
+  explicit Device(int ordinal);
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  ~Device();  // waits for the stream
+
+  int ordinal() const noexcept { return ordinal_; }
+  kernels::Stream stream() const noexcept { return stream_; }
+
+  /// In the order of the stream. Throws OutOfMemoryError.
+  void* allocate(Index bytes, const char* what_for);
+  void release(void* memory) noexcept;
+
+  /// Returns when `src` may change.
+  void to_device(void* dst, const void* src, Index bytes);
+  /// Returns when `dst` is filled.
+  void to_host(void* dst, const void* src, Index bytes);
+  void copy(void* dst, const void* src, Index bytes);
+  void synchronize();
+
+  void multiply(const Product& product);
+
+  /// Runs `body`, whose work is recorded and not done. Null where the device cannot record.
+  Graph record(const std::function<void()>& body);
+  void replay(const Graph& graph);
+
+  /// Throws cuda::Error where `status`, a cudaError_t, is not 0.
+  static void check(int status, const char* call);
+
+ private:
+  struct Libraries;
+
+  int ordinal_;
+  kernels::Stream stream_ = nullptr;
+  std::unique_ptr<Libraries> libraries_;
+};
+
+}  // namespace pllava::cuda

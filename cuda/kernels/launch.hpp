@@ -1,0 +1,138 @@
+// The kernels, as plain functions on device memory. C++17, without a CUDA header, so that both nvcc
+// and the C++20 glue include it.
+//
+// Every function only enqueues work on `stream` and returns a cudaError_t as an int, 0 for success.
+// Matrices are dense and row-major. Sizes are checked by the callers; zero rows are allowed.
+#pragma once
+
+#include <cstdint>
+
+namespace pllava::cuda::kernels {
+
+using Stream = void*;  // cudaStream_t
+
+/// Element type of an operand.
+enum class Type : std::int8_t { f32, f16, bf16 };
+
+enum class Act : std::int8_t { none, quick_gelu, gelu, silu };
+
+/// A matrix or vector operand of any element type.
+struct Operand {
+  void* data = nullptr;
+  Type type = Type::f32;
+};
+
+// ---- elementwise.cu: one pass over memory ------------------------------------------------------
+
+/// y = x, converted.  (n)
+int convert(Operand y, Operand x, std::int64_t n, Stream stream);
+
+/// y = act(y) in place.  (n)
+int activate(Operand y, std::int64_t n, Act act, Stream stream);
+
+/// g = act(left half of both) · right half.  both (rows, 2·width), g (rows, width)
+int act_mul(Operand g, Operand both, std::int64_t rows, int width, Act act, Stream stream);
+
+/// x[n] = table[ids[n]].  ids (rows), table (V, width), x (rows, width) f32
+int embed(float* x, const std::int32_t* ids, Operand table, std::int64_t rows, int width,
+          Stream stream);
+
+/// Patches as rows.  pixels (frames, 3, side, side) f32, y (frames·(side/patch)², 3·patch²)
+int patchify(Operand y, const float* pixels, int frames, int side, int patch, Stream stream);
+
+/// x[t, 0] = cls + pos[0], x[t, 1+p] = patches[t, p] + pos[1+p].  x (frames·(per_frame+1), width)
+int add_positions(float* x, Operand patches, const float* cls, const float* positions, int frames,
+                  int per_frame, int width, Stream stream);
+
+/// y[t, p] = x[t, 1+p].  x (frames·(per_frame+1), width) f32
+int select_patches(Operand y, const float* x, int frames, int per_frame, int width, Stream stream);
+
+/// Adaptive pooling of a (t, h, w) grid of rows; see ops::pool3d.
+struct Pool {
+  int in[3], out[3];
+  int width;
+  bool average;
+};
+int pool3d(Operand y, Operand x, const Pool& pool, Stream stream);
+
+/// id[0] = index of the largest of n logits, the lowest among equals; -1 if one is NaN or +inf, or
+/// if all are -inf.
+int argmax(std::int32_t* id, const float* logits, int n, Stream stream);
+
+/// value[0] += by
+int advance(std::int32_t* value, int by, Stream stream);
+
+// ---- norm.cu: a row at a time ------------------------------------------------------------------
+
+/// LayerNorm where there is a bias, RMSNorm where `bias` is null; statistics in f32.
+struct Norm {
+  const float* gain = nullptr;  // (width)
+  const float* bias = nullptr;
+  float eps = 1e-5f;
+};
+
+/// y = norm(x).  x, y (rows, width)
+int norm(Operand y, const float* x, std::int64_t rows, int width, const Norm& norm, Stream stream);
+
+/// x += branch, then h = norm(x).  x (rows, width) f32; branch, h (rows, width)
+int add_norm(Operand h, float* x, Operand branch, std::int64_t rows, int width, const Norm& norm,
+             Stream stream);
+
+/// x += branch.  (n)
+int add(float* x, Operand branch, std::int64_t n, Stream stream);
+
+// ---- gemv.cu: few rows, at the bandwidth of memory ----------------------------------------------
+
+/// The most rows that the products of few rows take.
+constexpr int kFewRows = 8;
+
+/// y = act(x·Wᵀ + b), or x_out += x·Wᵀ + b where `add` is set (y is then f32).
+/// x (rows, in), w (out, in), bias (out) f32 or null, y (rows, out); rows ≤ kFewRows.
+struct FewRows {
+  Operand y, x, w;
+  const float* bias = nullptr;
+  int rows = 1, out = 0, in = 0;
+  Act act = Act::none;
+  bool add = false;
+};
+int gemv(const FewRows& call, Stream stream);
+
+/// g = act(h·Wgᵀ) · (h·Wuᵀ).  h (rows, in), w (2·out, in): gate, then up; g (rows, out)
+int gemv_glu(const FewRows& call, Stream stream);
+
+// ---- attention.cu
+// --------------------------------------------------------------------------------
+
+/// softmax(q·kᵀ/√dim + mask)·v per head, over rows [query·dim | kv·dim | kv·dim] of qkv.
+///
+/// Without a cache (keys == null), qkv holds `batch` independent sequences of `rows` rows, and keys
+/// and values are read from qkv. With one (batch 1), append() has written the call's keys and
+/// values behind the `past[0]` rows that were there: keys, values (kv heads, capacity, dim).
+struct Attention {
+  Operand o;    // (batch·wanted, query·dim): of the last `wanted` rows of each sequence
+  Operand qkv;  // (batch·rows, (query+2·kv)·dim)
+  const float* rope = nullptr;  // (context, dim): cos | sin of each position; or null
+  void* keys = nullptr;         // in the type of qkv
+  void* values = nullptr;
+  const std::int32_t* past = nullptr;  // in device memory
+  std::int64_t capacity = 0;           // rows of the cache
+  std::int64_t bound = 0;              // at least past + rows, known to the host
+  int rows = 0, wanted = 0, batch = 1;
+  int query = 1, kv = 1, dim = 1;
+  bool causal = false;
+};
+
+/// Rotates keys (if there is a rope) and writes keys and values of the call's rows into the cache,
+/// at positions past[0] and on.
+int append(const Attention& call, Stream stream);
+
+/// Many rows: tiles on the tensor cores (f16, bf16) or in f32. Queries are rotated as they are
+/// read.
+int attend_tiles(const Attention& call, Stream stream);
+
+/// Few rows (at most kFewRows, with a cache): the positions are split between blocks, and their
+/// partial results combined. `partials`: attend_few_bytes() bytes of device memory.
+int attend_few(const Attention& call, void* partials, Stream stream);
+std::int64_t attend_few_bytes(const Attention& call);
+
+}  // namespace pllava::cuda::kernels

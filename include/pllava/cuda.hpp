@@ -1,0 +1,147 @@
+// The CUDA backend: the same models on an NVIDIA GPU. This header needs no CUDA header.
+//
+// bf16, f16: weights, keys, values and the inputs of matrix products in that type, accumulation,
+// softmax, norms and the residual stream in f32. f32: everything in f32, without TF32.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "pllava/core/backend.hpp"
+#include "pllava/sampling.hpp"
+
+namespace pllava::cuda {
+
+/// A call of CUDA, or of one of its libraries, that failed. The message names it. After an
+/// asynchronous fault (an illegal address, say) every later call on the device fails, too.
+class Error : public pllava::Error {
+ public:
+  Error(const std::string& call, const std::string& reason)
+      : pllava::Error(call + " failed: " + reason), call_(call) {}
+  const std::string& call() const noexcept { return call_; }
+
+ private:
+  std::string call_;
+};
+
+struct BackendOptions {
+  DType dtype = DType::bf16;  ///< bf16, f16 or f32
+  int device = 0;             ///< as nvidia-smi numbers them
+  bool graphs = true;         ///< record a decode step once and replay it
+};
+
+class Device;   // a stream of a GPU, see cuda/device.hpp
+class Scratch;  // device memory for intermediate results
+
+/// A weight in device memory; copies share it.
+struct Weight {
+  DType dtype = DType::f32;
+  Index rows = 0, cols = 0;
+  std::shared_ptr<void> data;
+  std::shared_ptr<void> narrow;  ///< of a vector: the same in the backend's 16-bit type
+  explicit operator bool() const noexcept { return data != nullptr; }
+};
+
+/// Keys and values of one layer: (kv heads, capacity, dim) each, in the backend's type.
+struct KvLayer {
+  Index capacity = 0;
+  std::shared_ptr<void> keys, values;
+};
+
+/// Threads: belongs to one thread at a time. `fork` makes another with a stream of its own for a
+/// second thread, over the same device and weights.
+///
+/// Verbs enqueue work and return; `download`, and `sample`, wait for what they read. Results depend
+/// neither on the run nor on other streams.
+class Backend {
+ public:
+  using Weight = cuda::Weight;
+  using KvLayer = cuda::KvLayer;
+  using Linear = pllava::Linear<Backend>;
+
+  /// Throws cuda::Error where there is no driver or no such device, or the device is older than the
+  /// kernels were built for; ArgumentError for another dtype than f32, f16 and bf16.
+  explicit Backend(const BackendOptions& options = {});
+  Backend(Backend&&) noexcept;
+  Backend& operator=(Backend&&) noexcept;
+  ~Backend();
+  Backend fork() const;
+
+  const BackendOptions& options() const noexcept { return options_; }
+  DType activation_dtype() const noexcept { return options_.dtype; }
+  /// Waits for everything enqueued. Throws cuda::Error with what went wrong on the device.
+  void synchronize();
+
+  std::shared_ptr<void> allocate(Index bytes);
+  void upload(View dst, const void* src);
+  void download(void* dst, View src);
+  void copy(View dst, View src);
+
+  /// Gives the scratch back that was asked for since its construction.
+  class Scope {
+   public:
+    explicit Scope(Scratch& scratch);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Scratch& scratch_;
+    std::size_t block_;
+    Index used_;
+  };
+  Scope scope() { return Scope(*scratch_); }
+  View scratch(const Shape& shape, DType dtype);
+
+  Weight prepare(std::span<const HostTensor> parts, WeightRole role);
+  KvLayer make_kv(const Heads& heads, Index capacity);
+
+  void linear(View y, View x, const Linear& w, Activation act);
+  void residual(View x, View y, const Linear& w);
+  void glu(View g, View h, const Linear& gate_up, Activation act);
+  void norm(View y, View x, const Norm<Backend>& n);
+  void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
+              const Sequence& seq, Mask mask);
+  void embed(View x, View ids, const Weight& table);
+  void patchify(View y, View pixels, Index patch);
+  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+                     Index per_frame);
+  void select_patches(View y, View x, Index per_frame);
+  void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind);
+  /// The likeliest token is found on the device; every other choice is made by the host's sampler.
+  std::int32_t sample(View id, View logits, Sampler& sampler);
+
+  template <class Body>
+  void step(const Sequence&, Body&& body) {
+    run_step(std::forward<Body>(body));
+  }
+
+  /// Steps that were recorded, and steps that replayed a record, since construction.
+  Index recorded_steps() const noexcept { return recorded_; }
+  Index replayed_steps() const noexcept { return replayed_; }
+
+ private:
+  struct Graphs;  // recorded steps
+
+  Backend(const BackendOptions& options, std::shared_ptr<Device> device);
+  void run_step(const std::function<void()>& body);
+  template <class... Values>
+  void note(const char* verb, const Values&... values);
+  template <class Launch>
+  void enqueue(const char* kernel, const Launch& launch);
+  View converted(View x, DType dtype);
+  void multiply(View y, View x, const Linear& w, bool add, Activation act);
+
+  BackendOptions options_;
+  std::shared_ptr<Device> device_;
+  std::unique_ptr<Scratch> scratch_;
+  std::unique_ptr<Graphs> graphs_;
+  bool rehearsing_ = false;  // verbs are noted, nothing is enqueued
+  std::uint64_t noted_ = 0;  // what a rehearsed step would do
+  Index recorded_ = 0, replayed_ = 0;
+};
+
+}  // namespace pllava::cuda

@@ -1,0 +1,96 @@
+// Device without a GPU: host memory, products as plain loops. Linked with the backend and with the
+// kernels as the executor runs them (simt.hpp), it lets the tests run the whole CUDA backend.
+#include "support/host_device.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "device.hpp"
+#include "pllava/cuda.hpp"
+
+namespace pllava::cuda {
+
+namespace {
+
+DType dtype_of(kernels::Type type) {
+  switch (type) {
+    case kernels::Type::f16: return DType::f16;
+    case kernels::Type::bf16: return DType::bf16;
+    case kernels::Type::f32: return DType::f32;
+  }
+  return DType::f32;
+}
+
+float at(kernels::Operand x, Index i) {
+  return load_float(x.data, dtype_of(x.type), i);
+}
+
+}  // namespace
+
+struct Device::Libraries {};
+
+HostDevice& HostDevice::instance() {
+  static HostDevice device;
+  return device;
+}
+
+void Device::check(int status, const char* call) {
+  if (status != 0) throw Error(call, "status " + std::to_string(status));
+}
+
+Device::Device(int ordinal) : ordinal_(ordinal) {
+  if (ordinal != 0)
+    throw Error("cudaSetDevice", "there is no device " + std::to_string(ordinal) + ", there are 1");
+}
+Device::~Device() = default;
+
+void* Device::allocate(Index bytes, const char* what_for) {
+  HostDevice& host = HostDevice::instance();
+  if (bytes > host.most_bytes) throw OutOfMemoryError(what_for, static_cast<std::uint64_t>(bytes));
+  void* const memory = std::malloc(static_cast<std::size_t>(bytes));
+  if (memory == nullptr) throw OutOfMemoryError(what_for, static_cast<std::uint64_t>(bytes));
+  std::memset(memory, 0xff, static_cast<std::size_t>(bytes));  // NaN: nothing may be taken for 0
+  ++host.allocations;
+  ++host.living;
+  return memory;
+}
+void Device::release(void* memory) noexcept {
+  --HostDevice::instance().living;
+  std::free(memory);
+}
+
+void Device::to_device(void* dst, const void* src, Index bytes) {
+  std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+}
+void Device::to_host(void* dst, const void* src, Index bytes) {
+  ++HostDevice::instance().downloads;
+  std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+}
+void Device::copy(void* dst, const void* src, Index bytes) {
+  std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+}
+void Device::synchronize() {}
+
+void Device::multiply(const Product& p) {
+  std::vector<float> row(static_cast<std::size_t>(p.in));
+  for (Index n = 0; n < p.rows; ++n) {
+    for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = at(p.x, n * p.in + i);
+    for (Index o = 0; o < p.out; ++o) {
+      float sum = p.add ? at(p.y, n * p.out + o) : 0.0f;
+      if (p.bias != nullptr) sum += load_float(p.bias, dtype_of(p.y.type), o);
+      float product = 0;
+      for (Index i = 0; i < p.in; ++i)
+        product += row[static_cast<std::size_t>(i)] * at(p.w, o * p.in + i);
+      store_float(p.y.data, dtype_of(p.y.type), n * p.out + o, sum + product);
+    }
+  }
+}
+
+Graph Device::record(const std::function<void()>&) {
+  return nullptr;
+}
+void Device::replay(const Graph&) {}
+
+}  // namespace pllava::cuda

@@ -1,0 +1,18 @@
+// What a test sees and sets of the device that host_device.cpp plays.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "pllava/config.hpp"
+
+namespace pllava::cuda {
+
+struct HostDevice {
+  static HostDevice& instance();
+
+  Index most_bytes = std::numeric_limits<Index>::max();  // a larger request is out of memory
+  std::int64_t allocations = 0, living = 0, downloads = 0;
+};
+
+}  // namespace pllava::cuda

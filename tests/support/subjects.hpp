@@ -1,0 +1,61 @@
+// The backends that tests of verbs and models run on, each with the distance from the reference
+// that its type allows. In the tests on the host the CUDA backend runs on the executor (simt.hpp);
+// in those labelled gpu, on the GPU.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <string>
+
+#include "pllava/pllava.hpp"
+#ifdef PLLAVA_TEST_CUDA
+#include "pllava/cuda.hpp"
+#endif
+
+namespace test {
+
+template <class B>
+struct Subject {
+  pllava::DType dtype;
+  std::string kind;
+  std::function<B()> backend;
+
+  /// One rounding of the output.
+  double tolerance = dtype == pllava::DType::f32 ? 2e-6 : dtype == pllava::DType::f16 ? 5e-4 : 4e-3;
+  std::string name() const { return std::string(name_of(dtype)) + " " + kind; }
+};
+
+/// Calls visit(subject) with each backend, once for each of the types that it computes in; a CPU
+/// backend with the best instruction set.
+template <class Visit>
+void each_backend(std::initializer_list<pllava::DType> dtypes, const Visit& visit) {
+  for (const pllava::DType dtype : dtypes) {
+#ifndef PLLAVA_TEST_GPU
+    if (dtype != pllava::DType::f16)
+      visit(Subject<pllava::cpu::Backend>{
+          dtype, "cpu", [dtype] { return pllava::cpu::Backend({.dtype = dtype, .threads = 2}); }});
+#endif
+#ifdef PLLAVA_TEST_CUDA
+    visit(Subject<pllava::cuda::Backend>{
+        dtype, "cuda", [dtype] { return pllava::cuda::Backend({.dtype = dtype}); }});
+#endif
+  }
+}
+
+/// The same with every instruction set that this machine has.
+template <class Visit>
+void each_subject(const Visit& visit) {
+  namespace cpu = pllava::cpu;
+  using pllava::DType;
+#ifndef PLLAVA_TEST_GPU
+  for (const cpu::Isa isa : {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512})
+    for (const DType dtype : {DType::f32, DType::bf16})
+      if (isa < cpu::detect_isa())
+        visit(Subject<cpu::Backend>{
+            dtype, cpu::kernels(isa).name,
+            [dtype, isa] { return cpu::Backend({.dtype = dtype, .threads = 2, .isa = isa}); }});
+#endif
+  each_backend({DType::f32, DType::bf16, DType::f16}, visit);
+}
+
+}  // namespace test

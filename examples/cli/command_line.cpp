@@ -2,6 +2,7 @@
 // nothing is loaded for a run that cannot succeed.
 #include "command_line.hpp"
 
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <sstream>
@@ -88,6 +89,18 @@ pllava::Grid parse_grid(const std::string& text) {
   return g;
 }
 
+/// The number of a GPU; none for the CPU.
+std::optional<int> parse_device(const std::string& text) {
+  if (text == "cpu") return std::nullopt;
+  int device = 0;
+  const std::string number = text.starts_with("cuda:") ? text.substr(5) : "0";
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), device);
+  const bool whole = error == std::errc() && end == number.data() + number.size() && device >= 0;
+  if ((text != "cuda" && !text.starts_with("cuda:")) || !whole)
+    throw CLI::ValidationError("--device", "expected cpu, cuda or cuda:N, got " + text);
+  return device;
+}
+
 void add_model(CLI::App& app, Options& o) {
   app.add_option("--model", o.model, "checkpoint directory: config.json, *.safetensors, tokenizer")
       ->type_name("DIR");
@@ -101,11 +114,15 @@ void add_model(CLI::App& app, Options& o) {
                  "LoRA alpha, merged while loading (default 4, as in the published scripts)")
       ->check(not_negative());
   app.add_flag("--lenient", o.lenient, "ignore tensors that the model does not know");
-  add_choice(app, "--dtype", o.dtype, {{"f32", pllava::DType::f32}, {"bf16", pllava::DType::bf16}},
-             "type of the computation (default: bf16 for checkpoints of 16 bits, else f32)");
+  add_choice(
+      app, "--dtype", o.dtype,
+      {{"f32", pllava::DType::f32}, {"bf16", pllava::DType::bf16}, {"f16", pllava::DType::f16}},
+      "type of the computation (default: bf16 for checkpoints of 16 bits, else f32); f16 on "
+      "a GPU only");
   app.add_option_function<std::string>(
-         "--device", [](const std::string&) {}, "where to compute (default cpu)")
-      ->check(CLI::IsMember({"cpu"}));
+         "--device", [&o](const std::string& text) { o.gpu = parse_device(text); },
+         "where to compute: cpu (default), cuda, or cuda:N for the GPU of that number")
+      ->type_name("DEVICE");
   app.add_option("--threads", o.threads, "threads, 0 (default) for all of the machine")
       ->check(number<Index>("0 to 1024", [](Index n) { return n >= 0 && n <= 1024; }));
   app.add_option("--seed", o.generate.sampling.seed,

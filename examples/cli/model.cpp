@@ -5,6 +5,9 @@
 
 #include "pllava/tensor_table.hpp"
 #include "stopwatch.hpp"
+#ifdef PLLAVA_HAS_CUDA
+#include "pllava/cuda.hpp"
+#endif
 #ifdef PLLAVA_HAS_SENTENCEPIECE
 #include "pllava/tokenizer_sentencepiece.hpp"
 #endif
@@ -24,6 +27,19 @@ pllava::Tokenizer read_tokenizer(const fs::path& directory) {
   return pllava::Tokenizer::from_directory(directory);
 }
 
+/// Calls make(backend) with the backend that the options ask for, which computes in `dtype`.
+template <class Make>
+pllava::Pipeline on_device(const Options& o, pllava::DType dtype, const Make& make) {
+  if (!o.gpu) return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads}));
+#ifdef PLLAVA_HAS_CUDA
+  return make(pllava::cuda::Backend({.dtype = dtype, .device = *o.gpu}));
+#else
+  throw pllava::ArgumentError(
+      "--device cuda: this program was built without component cuda "
+      "(-DPLLAVA_CUDA=ON)");
+#endif
+}
+
 pllava::Pipeline from_checkpoint(const Context& context) {
   const Options& o = context.options;
   if (!fs::is_directory(o.model))
@@ -34,12 +50,12 @@ pllava::Pipeline from_checkpoint(const Context& context) {
   const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
   const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
   const pllava::ModelConfig& config = checkpoint.config();
-  return {
-      pllava::cpu::Backend(
-          {.dtype = o.dtype.value_or(checkpoint.report().dtype()), .threads = o.threads}),
-      config,
-      pllava::with_progress(checkpoint[""], pllava::required_tensors(config), context.control()),
-      std::move(tokenizer), pixels};
+  return on_device(o, o.dtype.value_or(checkpoint.report().dtype()), [&](auto backend) {
+    return pllava::Pipeline(
+        std::move(backend), config,
+        pllava::with_progress(checkpoint[""], pllava::required_tensors(config), context.control()),
+        std::move(tokenizer), pixels);
+  });
 }
 
 pllava::Pipeline from_random_weights(const Context& context) {
@@ -47,8 +63,10 @@ pllava::Pipeline from_random_weights(const Context& context) {
   pllava::ModelConfig config = pllava::ModelConfig::preset(o.random_weights);
   config.frames = o.frames.value_or(config.frames);
   config.pool.output = o.pool.value_or(config.pool.output);
-  return pllava::Pipeline::random(config, o.generate.sampling.seed,
-                                  {.dtype = o.dtype, .threads = o.threads}, context.control());
+  return on_device(o, o.dtype.value_or(pllava::DType::f32), [&](auto backend) {
+    return pllava::Pipeline::random(config, std::move(backend), o.generate.sampling.seed,
+                                    context.control());
+  });
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct Options {
   double lora_alpha = 4;
   bool lenient = false;
   std::optional<pllava::DType> dtype;
+  std::optional<int> gpu;  ///< compute there, not on the CPU
   Index threads = 0;
   std::optional<Index> frames;
   std::optional<pllava::Grid> pool;

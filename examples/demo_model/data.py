@@ -24,6 +24,7 @@ from tokenizer import Prompts
 
 CAPTION_PROMPT = "Describe the video in details."
 ONLY_BEST = "\nOnly give the best option."
+LETTERS = "ABCDE"
 IGNORE = -100
 PREFIX, PAD = 0, -1  # segments; questions count from 1
 
@@ -50,6 +51,28 @@ class Mix:
     benchmark: float = 0.1  # share of batches in the wording of MVBench
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What a multiple-choice question teaches on the way to its letter: which option a token belongs to, and, where
+    the letter is to be said, the words that tell the right option from the others."""
+
+    letters: list[int]  # ids of A, B, C, ...
+    close: int  # id of )
+    newline: int
+    gist: list[int]
+
+    def options(self, ids: list[int]) -> list[int]:
+        """The number of the option that each token behind its parenthesis belongs to, else IGNORE."""
+        numbers, current = [], IGNORE
+        for i, token in enumerate(ids):
+            if token == self.newline:
+                current = IGNORE
+            numbers.append(current)
+            if token == self.close and i > 0 and ids[i - 1] in self.letters:
+                current = self.letters.index(ids[i - 1])
+        return numbers
+
+
 @dataclasses.dataclass
 class Row:
     """One prefix and its questions as ids. The video stands where ids are the image token."""
@@ -59,12 +82,20 @@ class Row:
     segments: list[int] = dataclasses.field(default_factory=list)
     positions: list[int] = dataclasses.field(default_factory=list)
     tasks: list[str] = dataclasses.field(default_factory=list)
+    options: list[int] = dataclasses.field(default_factory=list)  # which option a token belongs to
+    gists: list[tuple[int, list[int]]] = dataclasses.field(default_factory=list)  # see Choice
     prefix: int = 0
 
-    def add(self, segment: int, start: int, prompt: list[int], answer: list[int]) -> None:
+    def add(self, segment: int, start: int, prompt: list[int], answer: list[int], choice: Choice | None = None) -> None:
         ids = prompt + answer
         if segment == PREFIX:
             self.prefix = len(ids)
+        if choice:
+            letter = next(i for i, token in enumerate(answer) if token in choice.letters)
+            self.gists.append((len(self.ids) + len(prompt) + letter - 1, choice.gist))
+            self.options += choice.options(ids)
+        else:
+            self.options += [IGNORE] * len(ids)
         self.ids += ids
         self.labels += [*[IGNORE] * len(prompt), *answer]
         self.segments += [segment] * len(ids)
@@ -165,12 +196,17 @@ def _has_moved(scene: world.Scene, index: int, times: list[float]) -> np.ndarray
 
 # ---- rows of text
 
+Pair = tuple[str, list[int], list[int], "Choice | None"]  # task, prompt, answer
+
 
 class Packer:
     """Packs questions and answers about a scene into rows of ids."""
 
     def __init__(self, prompts: Prompts, config: Config) -> None:
         self.prompts, self.config = prompts, config
+        token_id = prompts.tokenizer.token_to_id
+        self.letters = [token_id(letter) for letter in LETTERS]
+        self.close, self.newline = token_id(")"), token_id("<0x0A>")
 
     def row(self, scene: world.Scene, count: int, benchmark: bool, video_rows: int,
             rng: np.random.Generator) -> Row:
@@ -182,39 +218,53 @@ class Packer:
             row.add(PREFIX, 0, before + [self.config.image_token] * video_rows, [])
         else:
             text = language.caption(scene, rng)
-            if rng.random() < 0.5:  # the drill: what is asked stands there
+            if rng.random() < 0.6:  # the drill: what is asked stands there
                 qas = language.questions(scene, rng, 2 * count // 3, multiple_choice=1)
-                text = " ".join(f"{qa.question} {language.opened(qa).answer}" for qa in qas)
+                if qas and rng.random() < 0.5:  # one answer, for options in different orders
+                    text = language.opened(qas[0]).answer
+                    qas = [shuffled(qas[0], rng) for _ in range(2 * count // 3)]
+                else:
+                    text = " ".join(f"{qa.question} {language.opened(qa).answer}" for qa in qas)
                 pairs = [self._choice(qa, benchmark) for qa in qas]
             row.add(PREFIX, 0, before, self.prompts.answer(text)[:-1])
         start = len(row.ids)
-        for number, (task, prompt, answer) in enumerate(pairs, 1):
+        for number, (task, prompt, answer, choice) in enumerate(pairs, 1):
             row.tasks.append(task)
-            row.add(number, start, prompt, answer)
+            row.add(number, start, prompt, answer, choice)
         return row
 
     def _pairs(self, scene: world.Scene, count: int, benchmark: bool,
-               rng: np.random.Generator) -> list[tuple[str, list[int], list[int]]]:
-        """(task, prompt, answer): a caption first, then open questions and choices."""
+               rng: np.random.Generator) -> list[Pair]:
+        """A caption first, then open questions and choices."""
         if benchmark:  # they are longer, hence fewer
             qas = language.questions(scene, rng, 2 * count // 3, multiple_choice=1)
             return [self._choice(qa, True) for qa in qas]
         qas = language.questions(scene, rng, count - 1, multiple_choice=0.5)
         caption = self.prompts.answer(language.caption(scene, rng))
-        pairs = [("caption", self.prompts.question(CAPTION_PROMPT), caption)]
+        pairs: list[Pair] = [("caption", self.prompts.question(CAPTION_PROMPT), caption, None)]
         for qa in qas:
             if qa.candidates:
                 pairs.append(self._choice(qa, False))
             else:
-                pairs.append((qa.task, self.prompts.question(qa.question), self.prompts.answer(qa.answer)))
+                pairs.append((qa.task, self.prompts.question(qa.question), self.prompts.answer(qa.answer), None))
         return pairs
 
-    def _choice(self, qa: language.QA, benchmark: bool) -> tuple[str, list[int], list[int]]:
+    def _choice(self, qa: language.QA, benchmark: bool) -> Pair:
         question, answer = language.best_option_text(qa)
+        words = {text: set(self._words(text)) for text in qa.candidates}
+        common = set.intersection(*words.values())
+        choice = Choice(self.letters, self.close, self.newline, sorted(words[qa.answer] - common or words[qa.answer]))
         if benchmark:
             return (f"choice {qa.task}", self.prompts.benchmark_question(question),
-                    self.prompts.answer(answer.removeprefix("("), opened=True))
-        return f"choice {qa.task}", self.prompts.question(question + ONLY_BEST), self.prompts.answer(answer)
+                    self.prompts.answer(answer.removeprefix("("), opened=True), choice)
+        return f"choice {qa.task}", self.prompts.question(question + ONLY_BEST), self.prompts.answer(answer), choice
+
+    def _words(self, text: str) -> list[int]:
+        return self.prompts.tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def shuffled(qa: language.QA, rng: np.random.Generator) -> language.QA:
+    return dataclasses.replace(qa, candidates=tuple(rng.permutation(qa.candidates).tolist()))
 
 
 def token_weights(prompts: Prompts, config: Config) -> Tensor:
@@ -228,7 +278,7 @@ def token_weights(prompts: Prompts, config: Config) -> Tensor:
     weights = torch.full((config.vocab,), 0.5)
     for word in told:
         weights[prompts.tokenizer.encode(word, add_special_tokens=False).ids[:1]] = 2.0
-    for letter in "ABCDE":
+    for letter in LETTERS:
         weights[prompts.tokenizer.token_to_id(letter)] = 6.0
     return weights
 
@@ -293,7 +343,7 @@ def pack(rows: list[Row]) -> dict:
 
     return {"ids": padded("ids", 0), "labels": padded("labels", IGNORE), "segments": padded("segments", PAD),
             "positions": padded("positions", 0),
-            "prefix": prefix, "tasks": [row.tasks for row in rows]}
+            "options": padded("options", IGNORE), "gists": [row.gists for row in rows], "prefix": prefix, "tasks": [row.tasks for row in rows]}
 
 
 def block_mask(segments: Tensor, prefix: int) -> Tensor | None:

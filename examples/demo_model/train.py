@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 
 import tokenizer
 import world
-from data import DEEDS, EVENTS, IGNORE, LOOK_VALUES, MOTION_VALUES, Clips, Mix, augmented, block_mask
+from data import DEEDS, EVENTS, IGNORE, LETTERS, LOOK_VALUES, MOTION_VALUES, Clips, Mix, augmented, block_mask
 from export import read_directory, write_directory
 from model import Config, Pllava, normalised
 
@@ -52,6 +52,7 @@ class Stage:
     vision: float = 0.0  # rate of the vision tower, relative
     lora: bool = False  # train only the LoRA and the projector
     last_rate: float = 0.3  # at the end, relative
+    facts: bool = True  # teach the auxiliary heads too
 
 
 STAGES = (
@@ -76,6 +77,7 @@ class Heads(nn.Module):
     """
 
     MOTION_DEPTH, DEEDS_DEPTH = 2, 3
+    OPTIONS_DEPTH, GIST_DEPTH = 2, 4
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -87,6 +89,8 @@ class Heads(nn.Module):
         self.motion = self._reader(c, self.motion_sizes)
         self.deeds = self._reader(c, self.deeds_sizes)
         self.events = self._reader(c, [len(EVENTS)])
+        self.options = self._reader(c, [len(LETTERS)])
+        self.gist = self._reader(c, [c.vocab])
 
     @staticmethod
     def _reader(c: Config, sizes: list[int]) -> nn.Module:
@@ -126,6 +130,22 @@ class Heads(nn.Module):
         }
 
 
+    def choice_losses(self, options: Tensor, gists: Tensor, batch: dict) -> dict[str, Tensor]:
+        """States (B, N, H) behind OPTIONS_DEPTH and GIST_DEPTH layers: an option's words know its letter; where a
+        letter is to be said, the words of the right option are known."""
+        named = batch["options"] != IGNORE
+        places = [(row, place) for row, found in enumerate(batch["gists"]) for place, _ in found]
+        if not places:
+            return {}
+        rows, columns = (torch.tensor(v, device=gists.device) for v in zip(*places))
+        said = torch.log_softmax(self.gist(gists[rows, columns]).float(), -1)
+        words = [ids for found in batch["gists"] for _, ids in found]
+        return {
+            "options": 0.3 * choice_loss(self.options(options[named]).float(), batch["options"][named]),
+            "gist": -torch.stack([line[ids].mean() for line, ids in zip(said, words)]).mean(),
+        }
+
+
 def choice_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """(..., C) logits and (...) classes, IGNORE where there is none."""
     return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORE)
@@ -150,16 +170,18 @@ def embedded(model: Pllava, ids: Tensor, video: Tensor | None) -> Tensor:
     return torch.cat([words[:, :first], video.to(words.dtype), words[:, first + video.shape[1]:]], 1)
 
 
-def losses(model: Pllava, heads: Heads, batch: dict, pixels: Tensor | None,
+def losses(model: Pllava, heads: Heads | None, batch: dict, pixels: Tensor | None,
            vision_grad: bool) -> tuple[dict[str, Tensor], Tensor | None, Tensor | None]:
-    """Everything that this batch teaches; and logits and places of the labelled ids."""
+    """Everything that this batch teaches, without heads only its answers; and logits and places of the
+    labelled ids."""
     parts: dict[str, Tensor] = {}
     video = None
     if pixels is not None:
         with torch.set_grad_enabled(vision_grad and torch.is_grad_enabled()):
             features = model.features(pixels)
         video = model.pooled(features)
-        parts |= heads.look_losses(video.unflatten(1, (pixels.shape[1], -1)), batch)
+        if heads is not None:
+            parts |= heads.look_losses(video.unflatten(1, (pixels.shape[1], -1)), batch)
     if "ids" not in batch:
         return parts, None, None
     talks = any(batch["tasks"])
@@ -169,7 +191,9 @@ def losses(model: Pllava, heads: Heads, batch: dict, pixels: Tensor | None,
     logits, at = None, None
     if talks:
         parts["answers"], logits, at = answer_loss(model, states[-1], batch)
-    if pixels is not None and pixels.shape[1] > 1:
+        if heads is not None:
+            parts |= heads.choice_losses(states[Heads.OPTIONS_DEPTH - 1], states[Heads.GIST_DEPTH - 1], batch)
+    if heads is not None and pixels is not None and pixels.shape[1] > 1:
         first = int((batch["ids"][0] == model.config.image_token).nonzero()[0])
 
         def rows(depth: int) -> Tensor:
@@ -211,13 +235,16 @@ def named_groups(parts: dict[str, list[nn.Parameter]]) -> list[dict]:
 class Trainer:
     """A model in training and what continues it: optimiser, stage, minutes spent."""
 
-    def __init__(self, options: argparse.Namespace, team: Team) -> None:
+    def __init__(self, options: argparse.Namespace, team: Team, model: Pllava | None = None) -> None:
+        """Without a model it is the one to resume, or a new one."""
         self.options, self.team = options, team
         self.device = torch.device(options.device)
         self.prompts = tokenizer.Prompts(options.output / "tokenizer.json")
         torch.manual_seed(options.seed)
         exported = options.resume is not None and options.resume.is_dir()
-        self.model = (read_directory(options.resume) if exported else Pllava()).to(self.device)
+        if model is None:
+            model = read_directory(options.resume) if exported else Pllava()
+        self.model = model.to(self.device)
         self.heads = Heads(self.model.config).to(self.device)
         # Muon for the matrices between hidden states, AdamW for all else.
         matrices, others = (collections.defaultdict(list) for _ in range(2))
@@ -292,7 +319,7 @@ class Trainer:
         progress = (time.monotonic() - start) / seconds
         if progress >= 1:
             return
-        exam = Exam(self, stage)
+        exam, heads = Exam(self, stage), self.heads if stage.facts else None
         sums: collections.Counter[str] = collections.Counter()
         rows = 0
         told = time.monotonic()
@@ -303,7 +330,7 @@ class Trainer:
             if "frames" in batch:
                 pixels = normalised(augmented(batch["frames"], self.generator))
             with self.autocast():
-                parts, _, _ = losses(self.model, self.heads, batch, pixels, stage.vision > 0)
+                parts, _, _ = losses(self.model, heads, batch, pixels, stage.vision > 0)
             sum(parts.values()).backward()
             progress = self.team.mean(trained, (time.monotonic() - start) / seconds)
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -334,7 +361,7 @@ class Exam:
     if every one of its ids is the likeliest, which is what greedy decoding needs to say it."""
 
     def __init__(self, trainer: Trainer, stage: Stage, batches: int = 2, rows: int = 8) -> None:
-        self.trainer = trainer
+        self.trainer, self.heads = trainer, trainer.heads if stage.facts else None
         self.batches: dict[int, list[dict]] = {}
         for level in stage.mix.levels:
             mix = dataclasses.replace(stage.mix, levels={level: 1.0}, text=float(stage.mix.text == 1), silent=0,
@@ -383,7 +410,7 @@ class Exam:
                     right[name] += int((guess.argmax(-1) == batch[name])[there].sum())
                     total[name] += int(there.sum())
                 return
-            _, logits, at = losses(trainer.model, trainer.heads, batch, pixels, False)
+            _, logits, at = losses(trainer.model, self.heads, batch, pixels, False)
         guess = torch.full(at.shape, IGNORE, device=at.device)
         guess[at] = logits.argmax(-1)
         wanted, segments = batch["labels"][:, 1:], batch["segments"][:, 1:]

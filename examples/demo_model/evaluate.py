@@ -49,27 +49,35 @@ class Program:
     path: str
     options: tuple[str, ...]
 
-    def _run(self, verb: str, arguments: Sequence[str]) -> list[dict]:
-        """The JSON objects that the program prints, one a line."""
-        command = [self.path, verb, *arguments, *self.options, "--json", "--quiet"]
+    def call(self, verb: str, arguments: Sequence[str]) -> str:
+        """What the program prints."""
+        command = [self.path, verb, *arguments, *self.options, "--quiet"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
             raise SystemExit(f"{self.path} {verb} failed with exit code {done.returncode}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return done.stdout
 
-    def captions(self, videos: Sequence[pathlib.Path]) -> list[str]:
-        texts: dict[str, str] = {}
+    def objects(self, verb: str, arguments: Sequence[str]) -> list[dict]:
+        """The JSON objects that the program prints, one a line."""
+        return [json.loads(line) for line in self.call(verb, [*arguments, "--json"]).splitlines()]
+
+    def described(self, videos: Sequence[pathlib.Path]) -> list[dict]:
+        """The object of each video's caption."""
+        found: dict[str, dict] = {}
         for first in range(0, len(videos), BATCH):
             names = [str(video) for video in videos[first : first + BATCH]]
-            for answer in self._run("caption", names):
-                texts[answer["video"]] = answer["text"]
-        return [texts[str(video)] for video in videos]
+            for answer in self.objects("caption", names):
+                found[answer["video"]] = answer
+        return [found[str(video)] for video in videos]
+
+    def captions(self, videos: Sequence[pathlib.Path]) -> list[str]:
+        return [answer["text"] for answer in self.described(videos)]
 
     def answers(self, video: pathlib.Path, questions: Sequence[str]) -> list[str]:
         """The answer to each question, asked with MVBench's prompt."""
         if not questions:
             return []
-        answers = self._run("ask", [str(video), *questions, "--task", "mvbench"])
+        answers = self.objects("ask", [str(video), *questions, "--task", "mvbench"])
         return [answer["text"] for answer in answers]
 
 
@@ -198,8 +206,7 @@ def tells_story(clip: Clip, text: str) -> bool:
 
 def score_clips(program: Program, clips: list[Clip], folder: pathlib.Path,
                 log: list[dict]) -> Scores:
-    """Captions and multiple choice on these clips."""
-    write_clips(folder, clips)
+    """Captions and multiple choice on these clips, which write_clips() has written to the folder."""
     videos = [folder / "video" / clip.video for clip in clips]
     scores = Scores()
     for clip, text in zip(clips, program.captions(videos)):
@@ -231,12 +238,12 @@ def score_reversed(program: Program, seed: int, count: int, folder: pathlib.Path
     return tally
 
 
-def _without_nan(value: object) -> object:
+def without_nan(value: object) -> object:
     """The same figures with None where there is none: JSON knows no NaN."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if value != value else value
 
 
@@ -278,9 +285,11 @@ def evaluate(program: Program, seed: int, count: int, folder: pathlib.Path,
     """Scores `count` fresh clips, a fifth as many held-out and up to 100 reversed ones."""
     log: list[dict] = []
     fresh = list(sample_clips(seed, count, "train", levels))
+    write_clips(folder / "fresh", fresh)
     fresh_scores = score_clips(program, fresh, folder / "fresh", log)
     unseen = list(sample_clips(seed + 1, max(count // 5, 1), "held_out",
                                tuple(level for level in levels if level > 0)))
+    write_clips(folder / "held_out", unseen)
     unseen_scores = score_clips(program, unseen, folder / "held_out", log)
     backwards = score_reversed(program, seed + 2, min(100, max(count // 5, 1)),
                                folder / "reversed")
@@ -322,7 +331,7 @@ def main() -> None:
                                  tuple(options.level))
     print(text)
     if options.json:
-        text = json.dumps(_without_nan(figures), indent=1, allow_nan=False)
+        text = json.dumps(without_nan(figures), indent=1, allow_nan=False)
         options.json.write_text(text + "\n", encoding="utf-8")
 
 

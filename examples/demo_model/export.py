@@ -69,6 +69,33 @@ def config_json(c: Config) -> dict:
     }
 
 
+def config_from_json(file: dict, lora_rank: int) -> Config:
+    """The Config that config_json() writes as `file`, which does not say the LoRA's rank.
+
+    ValueError where it would write anything else.
+    """
+    try:
+        text, vision = file["text_config"], file["vision_config"]
+        config = Config(
+            image=vision["image_size"], patch=vision["patch_size"], vision_width=vision["hidden_size"],
+            vision_layers=vision["num_hidden_layers"], vision_heads=vision["num_attention_heads"],
+            vision_ffn=vision["intermediate_size"], feature_layer=file["vision_feature_layer"],
+            frames=file["num_frames"], pool=tuple(file["pooling_shape"]), vocab=file["vocab_size"],
+            image_token=file["image_token_index"], width=text["hidden_size"],
+            layers=text["num_hidden_layers"], heads=text["num_attention_heads"],
+            kv_heads=text["num_key_value_heads"], ffn=text["intermediate_size"],
+            rope_theta=text["rope_theta"], rms_eps=text["rms_norm_eps"], lora_rank=lora_rank)
+        written = config_json(config)
+    except KeyError as error:
+        raise ValueError(f"config.json lacks {error}") from error
+    except (TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"config.json holds a value of the wrong kind: {error}") from error
+    if written != file:
+        names = [name for name in sorted({*written, *file}) if written.get(name) != file.get(name)]
+        raise ValueError(f"config.json says what model.py cannot do: {', '.join(names)}")
+    return config
+
+
 def preprocessor_json(c: Config) -> dict:
     return {
         "crop_size": {"height": c.image, "width": c.image},
@@ -99,12 +126,14 @@ def write_directory(directory: pathlib.Path, model: Pllava, tokenizer: pathlib.P
 
 
 def read_directory(directory: pathlib.Path) -> Pllava:
-    """The model of an exported directory, in f32."""
+    """The model of an exported directory, of whatever size, in f32."""
     file = json.loads((directory / "config.json").read_text())
     weights = load_file(directory / "model.safetensors")
-    model = Pllava(Config(vocab=file["vocab_size"], image_token=file["image_token_index"]))
-    if config_json(model.config) != file:
-        raise ValueError(f"{directory / 'config.json'} describes another model than model.py")
+    ranks = {len(weight) for name, weight in weights.items() if name.endswith("lora_A.default.weight")}
+    if len(ranks) != 1:
+        found = ", ".join(map(str, sorted(ranks))) or "none"
+        raise ValueError(f"{directory / 'model.safetensors'} needs a LoRA of one rank, but has {found}")
+    model = Pllava(config_from_json(file, *ranks))
     model.load_state_dict({name: t.float() for name, t in weights.items()})
     return model
 

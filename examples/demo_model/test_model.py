@@ -7,18 +7,23 @@ import pathlib
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import plot
 import tokenizer
+from answers import WORDINGS, first_ids, greedy, video_rows
+from clips import sample_clips
 from data import IGNORE, PREFIX, Clips, Mix, block_mask, cell_truth
-from export import read_directory, write_directory
+from export import config_from_json, config_json, read_directory, write_directory
 from model import Config, Pllava, normalised
 from render import sample_times
-from train import embedded
+from train import Stage, embedded, losses
+from variants import VARIANTS, stage_of, varied
 from world import KINDS, sample_scene
 
 WORDS = ("Describe the video in details.", "What moves?\nOptions:\n(A) the red star\n(B) nothing")
@@ -77,6 +82,33 @@ class TokenizerTest(unittest.TestCase):
                 alone = model.llama.states(x[:1, kept], torch.arange(n)[None], prefix=n)[-1][0]
                 torch.testing.assert_close(alone[-int(mine.sum()):], packed[mine], rtol=1e-3, atol=1e-3)
 
+    def test_first_wording_is_the_benchmarks(self) -> None:
+        before, after = WORDINGS[0].ids(self.prompts, WORDS[1])
+        self.assertEqual(before, self.prompts.before_benchmark)
+        self.assertEqual(after, self.prompts.benchmark_question(WORDS[1]))
+
+    def test_first_ids_are_those_of_greedy_answers(self) -> None:
+        torch.manual_seed(0)
+        model = Pllava(Config(layers=2)).eval()
+        clips = list(sample_clips(5, 2, "train", (2,)))
+        video = video_rows(model, clips)
+        asked = [self.prompts.question(text) for text in WORDS]
+        for number in range(len(clips)):
+            ids = first_ids(model, video[number:number + 1], self.prompts.before, asked)
+            told = [greedy(model, video, self.prompts.before, after, limit=1)[number] for after in asked]
+            self.assertEqual(ids, [answer.ids[0] for answer in told])
+
+    def test_variants_learn_from_their_answers_alone(self) -> None:
+        model = Pllava(Config(layers=2))
+        for variant in VARIANTS:
+            stage: Stage = stage_of(variant, None)
+            other = varied(model, variant)
+            batch = Clips(other.config, self.prompts, stage.mix, 2, 3).make(0, np.random.default_rng(4))
+            self.assertEqual(batch["frames"].shape[1], variant.frames)
+            with torch.no_grad():
+                parts, _, _ = losses(other, None, batch, normalised(batch["frames"]), False)
+            self.assertEqual(list(parts), ["answers"])
+
 
 class ModelTest(unittest.TestCase):
     def test_directory_comes_back(self) -> None:
@@ -89,6 +121,53 @@ class ModelTest(unittest.TestCase):
         for name, weight in model.state_dict().items():
             self.assertTrue(torch.equal(weight.bfloat16().float(), again.state_dict()[name]), name)
 
+    def test_directory_of_other_sizes_comes_back(self) -> None:
+        config = Config(image=48, patch=16, vision_width=48, vision_layers=3, vision_heads=2, vision_ffn=64,
+                        feature_layer=-1, frames=4, pool=(2, 3, 1), vocab=31, image_token=30, width=32,
+                        layers=3, heads=4, kv_heads=1, ffn=48, rope_theta=500.0, rms_eps=1e-6, lora_rank=3)
+        model = Pllava(config)
+        with tempfile.TemporaryDirectory() as name:
+            directory = pathlib.Path(name)
+            (directory / "words.json").write_text("{}")
+            write_directory(directory / "model", model, directory / "words.json")
+            again = read_directory(directory / "model")
+            self.assertEqual(again.config, config)
+            for name, weight in model.state_dict().items():
+                self.assertTrue(torch.equal(weight.bfloat16().float(), again.state_dict()[name]), name)
+            self._change(directory / "model" / "config.json", pooling_method="max")
+            with self.assertRaisesRegex(ValueError, "pooling_method"):
+                read_directory(directory / "model")
+
+    @staticmethod
+    def _change(path: pathlib.Path, **values: object) -> None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    def test_config_that_would_be_written_differently_is_refused(self) -> None:
+        good = config_json(Config())
+        self.assertEqual(config_from_json(good, 16), Config())
+        without = {name: value for name, value in good.items() if name != "text_config"}
+        silent = {name: value for name, value in good.items() if name != "use_pooling"}
+        text = good["text_config"]
+        for bad in (without, silent, good | {"extra": 1}, good | {"pooling_shape": 4},
+                    good | {"vocab_size": 700}, good | {"text_config": text | {"rope_scaling": None}}, good | {"text_config": 1},
+                    good | {"vision_config": good["vision_config"] | {"patch_size": 0}}):
+            with self.assertRaises(ValueError):
+                config_from_json(bad, 16)
+
+    def test_variants_put_a_video_into_the_same_number_of_rows(self) -> None:
+        model = Pllava(Config(layers=1, vision_layers=2)).eval()
+        patches = torch.randn(1, 8, model.config.grid**2, model.config.vision_width)
+        for variant in VARIANTS:
+            other = varied(model, variant)
+            self.assertEqual(other.config.rows, 128)
+            with torch.no_grad():
+                rows = other.pooled(patches[:, :variant.frames])
+                grid = model.multi_modal_projector(patches[:, :variant.frames])[0].unflatten(1, (8, 8))
+            self.assertEqual(rows.shape, (1, 128, model.config.width))
+            t, h, w = variant.pool
+            cells = grid.unflatten(2, (w, -1)).unflatten(1, (h, -1)).unflatten(0, (t, -1))
+            torch.testing.assert_close(rows[0], cells.mean((1, 3, 5)).flatten(0, 2))
+
     def test_names_are_the_published_ones(self) -> None:
         names = set(Pllava().state_dict())
         layer = "language_model.base_model.model.model.layers.0.self_attn."
@@ -99,6 +178,34 @@ class ModelTest(unittest.TestCase):
                      f"{layer}q_proj.base_layer.weight", f"{layer}v_proj.lora_B.default.weight",
                      f"{layer}k_proj.weight"):
             self.assertIn(name, names)
+
+
+class PlotTest(unittest.TestCase):
+    @staticmethod
+    def _count(charts: list[plot.Lines | plot.Bars], tag: str) -> int:
+        tree = xml.etree.ElementTree.fromstring(plot.svg(charts))
+        return sum(part.tag == "{http://www.w3.org/2000/svg}" + tag for part in tree.iter())
+
+    def test_charts_are_valid_xml(self) -> None:
+        points = {"<one>": [(0.5, 1), (2, 3)], "two": [(1, 0), (70, 0.1)]}
+        lines = plot.Lines("a < b & \"c\"", "x", "y", points)
+        powers = plot.Lines("powers", "x", "y", {"one": [(0.2, 1), (300, 2)]}, (0.1, 1000), x_powers=True)
+        bars = plot.Bars("bars", "%", ["a & b", "c"], {"one": [1.0, 2.5], "two": [float("nan"), 0.0]})
+        self.assertEqual(self._count([lines, powers, bars], "g"), 3)
+        self.assertEqual(self._count([lines, powers], "polyline"), 3)
+        self.assertEqual(self._count([bars], "rect"), 2 + 3)  # the legend's, and no bar for what is not known
+
+    def test_charts_without_values_are_drawn_too(self) -> None:
+        empty = [plot.Lines("none", "x", "y", {}), plot.Bars("none", "y", [], {})]
+        self.assertEqual(self._count(empty, "g"), 2)
+        self.assertEqual(self._count([plot.Bars("zero", "y", ["a"], {"one": [0.0]})], "g"), 1)
+
+    def test_axes_hold_their_values(self) -> None:
+        for values in ([0, 1], [0, 7.3], [0, 99.9], [-3, 12], [0, 0.004], [5, 5]):
+            axis = plot.Axis.of(values, 0, 100)
+            self.assertLessEqual(axis.low, min(values))
+            self.assertGreaterEqual(axis.high, max(values))
+            self.assertIn(len(axis.ticks()), range(3, 13))
 
 
 class TruthTest(unittest.TestCase):

@@ -1,0 +1,163 @@
+"""Three ways to put a video into 128 rows, trained alike and compared.
+
+    python variants.py --start weights --output variants --minutes 10 --seed 1
+
+    pooled     8 frames of 8x8 patches averaged to 4x4 each, as PLLaVA does
+    temporal   8 frames averaged in fours: 2 times 8x8 patches, all of them kept
+    direct     2 frames of 8x8 patches, nothing averaged, as when frames are simply put in a row
+
+Each starts from the same weights, reads the same scenes and questions in the same order, and learns by the
+loss of the answers alone. Each has the same minutes, so a variant that looks at fewer frames gets through
+more clips; variants.json says how many. Weights that were trained with pooled rows favour "pooled"; a fairer
+start is a model whose language part has learned nothing yet.
+
+The directory gets a model in the published layout for each variant, variants.json and variants.svg. The
+scores are of clips that training has not drawn, measured as evaluate.py does, but in PyTorch on rendered
+frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+
+import torch
+
+from answers import score
+from clips import Clip, sample_clips
+from evaluate import Scores, without_nan
+from export import read_directory, write_directory
+from model import Config, Pllava
+from plot import Bars, svg
+from train import STAGES, Stage, Team, Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """How many frames a model reads and what is left of them, (t, h, w)."""
+
+    name: str
+    frames: int
+    pool: tuple[int, int, int]
+
+    def config(self, c: Config) -> Config:
+        return dataclasses.replace(c, frames=self.frames, pool=self.pool)
+
+
+VARIANTS = (
+    Variant("pooled", 8, (8, 4, 4)),
+    Variant("temporal", 8, (2, 8, 8)),
+    Variant("direct", 2, (2, 8, 8)),
+)
+
+
+def read_start(path: pathlib.Path) -> Pllava:
+    """An exported directory, or the state.pt of a training."""
+    if path.is_dir():
+        return read_directory(path)
+    model = Pllava()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    return model
+
+
+def varied(model: Pllava, variant: Variant) -> Pllava:
+    """A copy of the model that reads videos in another way."""
+    copy = Pllava(variant.config(model.config))
+    copy.load_state_dict(model.state_dict())
+    return copy
+
+
+def stage_of(variant: Variant, rate: float | None) -> Stage:
+    """train.py's stage "stories", with this many frames and nothing but questions about them."""
+    stories = next(stage for stage in STAGES if stage.name == "stories")
+    mix = dataclasses.replace(stories.mix, frames=variant.frames, text=0.0, silent=0.0)
+    return dataclasses.replace(stories, name=variant.name, mix=mix, rate=rate or stories.rate, facts=False)
+
+
+def train(variant: Variant, start: Pllava, options: argparse.Namespace) -> Trainer:
+    """Trains the variant and writes it into its directory, with the log."""
+    directory = options.output / variant.name
+    directory.mkdir(parents=True, exist_ok=True)
+    home = options.start if options.start.is_dir() else options.start.parent
+    (directory / "tokenizer.json").write_bytes((home / "tokenizer.json").read_bytes())
+    own = argparse.Namespace(**{**vars(options), "output": directory, "resume": None, "every": float("inf")})
+    trainer = Trainer(own, Team(0, 1), varied(start, variant))
+    trainer.run(stage_of(variant, options.rate), 60 * options.minutes)
+    write_directory(directory, trainer.model, directory / "tokenizer.json")
+    (directory / "state.pt").unlink(missing_ok=True)
+    return trainer
+
+
+def report(variant: Variant, steps: int, batch: int, scores: Scores) -> dict[str, object]:
+    return {"frames": variant.frames, "pool": list(variant.pool), "steps": steps, "clips_seen": steps * batch,
+            **scores.summary()}
+
+
+def table(results: dict[str, Scores], steps: dict[str, int]) -> str:
+    """Markdown."""
+    lines = ["| variant | steps | multiple choice, % (guessing) | thing F1 | motion F1 | all events right, % |",
+             "|---|---|---|---|---|---|"]
+    for name, s in results.items():
+        whole = s.overall()
+        lines.append(f"| {name} | {steps[name]} | {whole.percent():.1f} ({whole.chance():.0f}) | "
+                     f"{s.thing.f1():.3f} | {s.motion.f1():.3f} | {s.story.percent():.1f} |")
+    return "\n".join(lines)
+
+
+def chart(results: dict[str, Scores]) -> str:
+    series = {name: [s.overall().percent(), 100 * s.thing.f1(), 100 * s.motion.f1(), s.story.percent()]
+              for name, s in results.items()}
+    groups = ["multiple choice", "thing F1", "motion F1", "all events right"]
+    return svg([Bars("128 rows of a video, three ways", "%", groups, series)])
+
+
+def compare(options: argparse.Namespace, clips: list[Clip]) -> tuple[dict[str, Scores], dict[str, int]]:
+    """Trains and scores every variant; one that is finished is written before the next begins."""
+    start = read_start(options.start)
+    figures: dict[str, object] = {"seed": options.seed, "minutes": options.minutes,
+                                  "clip_seed": options.clip_seed, "clips": len(clips)}
+    results: dict[str, Scores] = {}
+    steps: dict[str, int] = {}
+    for variant in VARIANTS:
+        trainer = train(variant, start, options)
+        results[variant.name] = score(trainer.model, trainer.prompts, clips)
+        steps[variant.name] = trainer.steps
+        batch = stage_of(variant, options.rate).batch
+        figures[variant.name] = report(variant, trainer.steps, batch, results[variant.name])
+        text = json.dumps(without_nan(figures), indent=1, allow_nan=False)
+        (options.output / "variants.json").write_text(text + "\n", encoding="utf-8")
+    return results, steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", type=pathlib.Path, required=True,
+                        help="an exported directory, or a state.pt with tokenizer.json beside it")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="directory for the variants")
+    parser.add_argument("--minutes", type=float, default=10, help="of each variant's training (default 10)")
+    parser.add_argument("--seed", type=int, default=1, help="of the training (default 1)")
+    parser.add_argument("--rate", type=float,
+                        help="the highest learning rate (default: that of the stage stories)")
+    parser.add_argument("--clips", type=int, default=200, metavar="K", help="to score on (default 200)")
+    parser.add_argument("--clip-seed", type=int, default=70001, metavar="N", help="of those (default 70001)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="on a CPU (default 1)")
+    parser.add_argument("--workers", type=int, default=max(len(os.sched_getaffinity(0)) - 1, 0),
+                        help="rendering processes (default: cores - 1)")
+    options = parser.parse_args()
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device == "cpu":
+        torch.set_num_threads(options.threads)
+    options.output.mkdir(parents=True, exist_ok=True)
+    clips = list(sample_clips(options.clip_seed, options.clips, "train", (1, 2, 3, 4)))
+    results, steps = compare(options, clips)
+    print(table(results, steps))
+    (options.output / "variants.svg").write_text(chart(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

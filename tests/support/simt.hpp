@@ -21,7 +21,6 @@
 #include <vector>
 
 #include <math.h>
-#include <setjmp.h>
 #include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -45,10 +44,16 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-// swapcontext() works everywhere, but calls the kernel for the signal mask; longjmp() does not.
-// Sanitizers and the checks of _FORTIFY_SOURCE do not let it leave a stack.
-#if !defined(SIMT_ASAN) && !defined(SIMT_TSAN) && !(defined(_FORTIFY_SOURCE) && _FORTIFY_SOURCE > 0)
+// swapcontext() works everywhere, but asks the operating system to set the signal mask each time.
+// The compiler's own jumps do not, and are not what sanitizers take for the end of a stack's
+// frames.
+#ifndef SIMT_TSAN
 #define SIMT_JUMPS 1
+#endif
+#ifdef SIMT_ASAN
+#define SIMT_SWITCH __attribute__((noinline, no_sanitize_address))
+#else
+#define SIMT_SWITCH __attribute__((noinline))
 #endif
 
 namespace simt {
@@ -237,7 +242,7 @@ class Executor {
     std::unique_ptr<std::byte[]> stack;
     ucontext_t context;
 #ifdef SIMT_JUMPS
-    jmp_buf jump;
+    void* jump[5];
 #endif
     void* fake_stack = nullptr;
     void* tsan = nullptr;
@@ -352,7 +357,7 @@ class Executor {
 
   // The switches between the scheduler's stack and a thread's.
 
-  __attribute__((noinline)) void resume(Thread& t) {
+  SIMT_SWITCH void resume(Thread& t) {
     const bool first = !std::exchange(t.started, true);
     if (first) {
       t.stack.reset(new std::byte[kStack]);
@@ -362,43 +367,45 @@ class Executor {
       t.context.uc_link = nullptr;
       makecontext(&t.context, &Executor::enter, 0);
     }
-#ifdef SIMT_JUMPS
-    if (_setjmp(home_jump_) == 0) {
-      if (first) setcontext(&t.context);
-      _longjmp(t.jump, 1);
-    }
-#else
-#ifdef SIMT_TSAN
-    if (first) t.tsan = __tsan_create_fiber(0);
-    home_tsan_ = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(t.tsan, 0);
-#endif
 #ifdef SIMT_ASAN
     __sanitizer_start_switch_fiber(&home_fake_stack_, t.stack.get(), kStack);
 #endif
+#ifdef SIMT_JUMPS
+    if (__builtin_setjmp(home_jump_) == 0) {
+      if (first) setcontext(&t.context);
+      jump(t.jump);
+    }
+#else
+    if (first) t.tsan = __tsan_create_fiber(0);
+    home_tsan_ = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(t.tsan, 0);
     swapcontext(&home_, &t.context);
+#endif
 #ifdef SIMT_ASAN
     __sanitizer_finish_switch_fiber(home_fake_stack_, nullptr, nullptr);
 #endif
-#endif
   }
 
-  __attribute__((noinline)) void suspend(Thread& t) {
-#ifdef SIMT_JUMPS
-    if (_setjmp(t.jump) == 0) _longjmp(home_jump_, 1);
-#else
-#ifdef SIMT_TSAN
-    __tsan_switch_to_fiber(home_tsan_, 0);
-#endif
+  SIMT_SWITCH void suspend(Thread& t) {
 #ifdef SIMT_ASAN
     __sanitizer_start_switch_fiber(&t.fake_stack, home_bottom_, home_size_);
 #endif
+#ifdef SIMT_JUMPS
+    if (__builtin_setjmp(t.jump) == 0) jump(home_jump_);
+#else
+    __tsan_switch_to_fiber(home_tsan_, 0);
     swapcontext(&t.context, &home_);
+#endif
 #ifdef SIMT_ASAN
     __sanitizer_finish_switch_fiber(t.fake_stack, &home_bottom_, &home_size_);
 #endif
-#endif
   }
+
+#ifdef SIMT_JUMPS
+  [[noreturn]] SIMT_SWITCH static void jump(void** to) {
+    __builtin_longjmp(to, 1);
+  }
+#endif
 
   /// The first function on a thread's stack: one kernel after another.
   static void enter() {
@@ -429,7 +436,7 @@ class Executor {
   std::exception_ptr error_;
   bool running_ = false;
 #ifdef SIMT_JUMPS
-  jmp_buf home_jump_;
+  void* home_jump_[5];
 #else
   ucontext_t home_;
 #endif

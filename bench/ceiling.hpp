@@ -1,70 +1,28 @@
-// What this machine can do at most, measured beside the work: every benchmark probes its ceiling
-// before each of its runs, because on a shared machine the ceiling moves.
+// Every benchmark probes its ceiling before each of its runs, because on a shared machine the
+// ceiling moves.
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <functional>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
+#include "pllava/core/stopwatch.hpp"
+#include "pllava/cpu/ceiling.hpp"
 #include "pllava/pllava.hpp"
 
 namespace bench {
 
 using pllava::Index;
 
+using pllava::cpu::peak_flops;
+using pllava::cpu::read_bandwidth;
+
 inline double seconds(const std::function<void()>& work) {
-  pllava::detail::Stopwatch watch;
+  pllava::Stopwatch watch;
   work();
   return watch.lap() / 1e3;
-}
-
-/// Operations a second of the backend's matrix kernel with all operands in the first-level cache,
-/// on all its threads.
-inline double peak_flops(pllava::cpu::Backend& be) {
-  using pllava::bf16;
-  const pllava::cpu::Kernels& k = pllava::cpu::kernels(be.options().isa);
-  const bool pairs = be.activation_dtype() == pllava::DType::bf16;
-  const Index depth = 256, repeats = 10'000, columns = pllava::cpu::kPanel;
-  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-  const std::vector<float> a(size(depth * k.max_rows)), b(size(depth * columns));
-  const double s = seconds([&] {
-    be.pool().run(be.pool().size(), [&](Index) {
-      std::vector<float> c(size(k.max_rows * columns));
-      for (Index i = 0; i < repeats; ++i) {
-        if (pairs)
-          k.tile_bf16(k.max_rows, reinterpret_cast<const bf16*>(a.data()),
-                      reinterpret_cast<const bf16*>(b.data()), depth / 2, c.data());
-        else
-          k.tile_f32(k.max_rows, a.data(), b.data(), depth, c.data());
-        benchmark::DoNotOptimize(c.data());
-      }
-    });
-  });
-  return static_cast<double>(2 * depth * k.max_rows * columns * repeats * be.pool().size()) / s;
-}
-
-/// Bytes a second that all threads of the backend together read from memory.
-inline double read_bandwidth(pllava::cpu::Backend& be) {
-  constexpr Index kWords = Index{1} << 26;  // 512 MiB, beyond any cache
-  static const auto memory = [] {
-    auto m = pllava::cpu::aligned_memory(kWords * 8, "the bandwidth probe");
-    std::fill_n(static_cast<std::uint64_t*>(m.get()), kWords, 1);
-    return m;
-  }();
-  const auto* words = static_cast<const std::uint64_t*>(memory.get());
-  constexpr Index kTask = Index{1} << 17;  // 1 MiB
-  const double s = seconds([&] {
-    be.pool().run(kWords / kTask, [&](Index t) {
-      std::uint64_t sum[32] = {};
-      for (Index i = t * kTask; i < (t + 1) * kTask; i += 32)
-        for (Index j = 0; j < 32; ++j) sum[j] += words[i + j];
-      benchmark::DoNotOptimize(sum);
-    });
-  });
-  return static_cast<double>(kWords * 8) / s;
 }
 
 /// What one run of a benchmark does.

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "ceiling.hpp"
+#include "pllava/model_work.hpp"
 
 namespace {
 
@@ -11,27 +12,6 @@ using namespace pllava;
 using B = cpu::Backend;
 
 constexpr Index kLayers = 4;
-
-double vision_flops(const VisionConfig& c, Index frames) {
-  const auto rows = static_cast<double>(frames * (c.patches() + 1));
-  const auto d = static_cast<double>(c.width), f = static_cast<double>(c.ffn);
-  const double products = 2 * rows * (4 * d * d + 2 * d * f);
-  const double attention = 4 * rows * static_cast<double>(c.patches() + 1) * d;
-  return static_cast<double>(c.used_layers()) * (products + attention);
-}
-
-/// Weights of one decoder layer.
-double layer_weights(const TextConfig& c) {
-  return static_cast<double>(4 * c.width * c.width + 3 * c.width * c.ffn);
-}
-
-/// Of a prefill whose last layer computes keys, values and queries of all rows, and the rest of
-/// one.
-double prefill_flops(const TextConfig& c, Index rows) {
-  const auto n = static_cast<double>(rows), d = static_cast<double>(c.width);
-  const auto whole = static_cast<double>(c.layers - 1);
-  return 2 * n * (whole * layer_weights(c) + 3 * d * d) + 2 * n * n * d * whole;
-}
 
 template <DType T>
 void vision(benchmark::State& state) {
@@ -57,7 +37,6 @@ struct SevenB {
   }();
   B be{{.dtype = T}};
   LanguageModel<B> model{be, config, RandomWeights::scope(1, T)["language_model"]};
-  double head = static_cast<double>(config.vocab * config.width);
   Index width = config.width;
 };
 
@@ -90,10 +69,8 @@ void decode(benchmark::State& state) {
   *id.view().template as<std::int32_t>() = 1;
   std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
   m.model.forward(m.be, x, kv, View{});
-  const double weights = kLayers * layer_weights(m.config) + m.head;
-  const auto cache = static_cast<double>(2 * N * m.width * kLayers);
   bench::measure(
-      state, m.be, {.bytes = static_cast<double>(size_of(T)) * (weights + cache), .tokens = 1},
+      state, m.be, {.bytes = decode_bytes(m.config, N, T), .tokens = 1},
       [&] { kv.truncate(m.be, N); }, [&] { m.model.step(m.be, id, kv, y); });
 }
 
@@ -111,13 +88,12 @@ void clip_to_first_token(benchmark::State& state) {
     pixels.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
     clip.frames.push_back(Frame::borrow(pixels.back().data(), 640, 360));
   }
-  const ProjectorConfig& p = config.projector;
   const Index patches = config.frames * config.vision.patches(), rows = config.pool.output.count();
-  const auto projector = static_cast<double>(2 * p.output * (patches * p.input + rows * p.output));
   B be({.dtype = T});
   bench::measure(
       state, be,
-      {.flops = vision_flops(config.vision, config.frames) + projector +
+      {.flops = vision_flops(config.vision, config.frames) +
+                projector_flops(config.projector, patches, rows) +
                 prefill_flops(config.text, rows)},
       [] {}, [&] { model.watch(clip).ask("What happens?", {.max_new_tokens = 1}); });
 }

@@ -7,6 +7,7 @@
 #include "pllava/impl/checkpoint_inl.hpp"
 #include "pllava/impl/cpu_attention_inl.hpp"
 #include "pllava/impl/cpu_backend_inl.hpp"
+#include "pllava/impl/cpu_ceiling_inl.hpp"
 #include "pllava/impl/cpu_kernels_inl.hpp"
 #include "pllava/impl/frame_sampling_inl.hpp"
 #include "pllava/impl/image_inl.hpp"

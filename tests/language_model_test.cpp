@@ -27,7 +27,7 @@ TextConfig config() {
 }
 
 template <Backend B>
-LanguageModel<B> model(B& be, Index chunk = LanguageModel<B>::kPrefillChunk) {
+LanguageModel<B> model(B& be, Index chunk = rows_at_once<B>()) {
   return LanguageModel<B>(be, config(), RandomWeights::scope(4)["language_model"], chunk);
 }
 

@@ -275,6 +275,26 @@ void add_commands(CLI::App& app, Options& o) {
       ->check(not_negative());
   inspect.add_flag("--json", o.json, "write one JSON object");
 
+  CLI::App& bench =
+      add_command(app, o, Command::bench, "bench", "Measure a model on this machine.",
+                  "Examples:\n"
+                  "  pllava bench --random-weights 7b --dtype bf16\n"
+                  "  pllava bench --model pllava-7b --device cuda --json\n"
+                  "Each part is run once to warm up and then --runs times; medians are shown, "
+                  "beside the ceiling\n"
+                  "that limits the part, probed before each run: operations or bytes a second that "
+                  "the machine\n"
+                  "can do at most. of_ceiling is the fraction of it that the part reaches.");
+  add_model(bench, o);
+  bench
+      .add_option("--frames", o.frames, "frames of the clip (default: the checkpoint's, mostly 16)")
+      ->check(count());
+  bench.add_option("--text-rows", o.text_rows, "tokens of the question (default 96)")
+      ->check(count());
+  bench.add_option("--runs", o.runs, "runs of each part (default 5)")->check(count());
+  bench.add_flag("--json", o.json, "write one JSON object");
+  bench.add_flag("--quiet", o.quiet, "no progress on stderr");
+
   CLI::App& random =
       add_command(app, o, Command::write_random, "write-random",
                   "Write a checkpoint of random weights, to try things without the real ones.",
@@ -296,6 +316,8 @@ void check_together(const Options& o) {
   if (o.command == Command::inspect || o.command == Command::write_random) return;
   if (o.model.empty() == o.random_weights.empty())
     throw CLI::ValidationError("give either --model or --random-weights");
+  if (o.dtype == pllava::DType::f16 && !o.gpu)
+    throw CLI::ValidationError("--dtype f16 needs --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
     throw CLI::ValidationError("--start and --end need --sampling eval");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");

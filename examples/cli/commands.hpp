@@ -10,6 +10,7 @@ int ask(const Context& context);
 int chat(const Context& context);
 int trace(const Context& context);
 int inspect(const Context& context);
+int bench(const Context& context);
 int write_random(const Context& context);
 
 }  // namespace cli

@@ -3,11 +3,9 @@
 #include <filesystem>
 #include <utility>
 
+#include "device.hpp"
+#include "pllava/core/stopwatch.hpp"
 #include "pllava/tensor_table.hpp"
-#include "stopwatch.hpp"
-#ifdef PLLAVA_HAS_CUDA
-#include "pllava/cuda.hpp"
-#endif
 #ifdef PLLAVA_HAS_SENTENCEPIECE
 #include "pllava/tokenizer_sentencepiece.hpp"
 #endif
@@ -25,19 +23,6 @@ pllava::Tokenizer read_tokenizer(const fs::path& directory) {
     return pllava::tokenizer_from_sentencepiece(model);
 #endif
   return pllava::Tokenizer::from_directory(directory);
-}
-
-/// Calls make(backend) with the backend that the options ask for, which computes in `dtype`.
-template <class Make>
-pllava::Pipeline on_device(const Options& o, pllava::DType dtype, const Make& make) {
-  if (!o.gpu) return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads}));
-#ifdef PLLAVA_HAS_CUDA
-  return make(pllava::cuda::Backend({.dtype = dtype, .device = *o.gpu}));
-#else
-  throw pllava::ArgumentError(
-      "--device cuda: this program was built without component cuda "
-      "(-DPLLAVA_CUDA=ON)");
-#endif
 }
 
 pllava::Pipeline from_checkpoint(const Context& context) {
@@ -82,7 +67,7 @@ pllava::LoadOptions load_options(const Options& o) {
 }
 
 LoadedModel load_model(const Context& context) {
-  Stopwatch watch;
+  pllava::Stopwatch watch;
   pllava::Pipeline pipeline = context.options.random_weights.empty() ? from_checkpoint(context)
                                                                      : from_random_weights(context);
   return {std::move(pipeline), watch.lap()};

@@ -15,7 +15,7 @@ namespace cli {
 
 using pllava::Index;
 
-enum class Command : std::uint8_t { caption, ask, chat, trace, inspect, write_random };
+enum class Command : std::uint8_t { caption, ask, chat, trace, inspect, bench, write_random };
 
 struct Options {
   Command command = Command::caption;
@@ -48,6 +48,10 @@ struct Options {
   bool json = false;
   bool quiet = false;
   std::string out;
+
+  // bench
+  Index runs = 5;
+  Index text_rows = 96;
 
   // write-random
   std::string preset = "tiny";

@@ -1,7 +1,7 @@
 #include "watched.hpp"
 
 #include "clip.hpp"
-#include "stopwatch.hpp"
+#include "pllava/core/stopwatch.hpp"
 
 namespace cli {
 
@@ -14,7 +14,7 @@ pllava::WatchOptions watch_options(const Context& context) {
 }
 
 Watched watch(const Context& context, const LoadedModel& model, const std::string& video) {
-  Stopwatch stopwatch;
+  pllava::Stopwatch stopwatch;
   const pllava::Clip clip = sample_clip(context, video, model.pipeline.frames());
   const double decode_ms = stopwatch.lap();
   Watched watched{.video = video,

@@ -17,13 +17,10 @@ namespace pllava {
 template <Backend B>
 class LanguageModel {
  public:
-  /// Rows that `forward` works on at a time unless told otherwise.
-  static constexpr Index kPrefillChunk = 1024;
-
   /// Loads scope "language_model" ("model.layers...", "lm_head"). `prefill_chunk` bounds the
   /// scratch of a long prompt. Throws LoadError, OutOfMemoryError, ArgumentError (a chunk below 1).
   LanguageModel(B& be, const TextConfig& config, const WeightScope& scope,
-                Index prefill_chunk = kPrefillChunk)
+                Index prefill_chunk = rows_at_once<B>())
       : config_(config),
         heads_{config.heads, config.kv_heads, config.head_dim},
         prefill_chunk_(prefill_chunk) {

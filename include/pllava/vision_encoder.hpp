@@ -45,8 +45,9 @@ class VisionEncoder {
                        "expected pixels (T, 3, " + std::to_string(config_.image_size) + ", " +
                            std::to_string(config_.image_size) + "), got " + pixels.shape.str());
     Tensor<B> features(be, {T * P, D}, be.activation_dtype());
-    for (Index t = 0; t < T; t += kFramesAtOnce) {
-      const Index n = std::min(kFramesAtOnce, T - t);
+    const Index at_once = (rows_at_once<B>() + P) / (P + 1);  // frames
+    for (Index t = 0; t < T; t += at_once) {
+      const Index n = std::min(at_once, T - t);
       View chunk = pixels;  // (n, 3, S, S)
       const Index frame_elements = pixels.shape.count() / T;
       chunk.data = pixels.as<float>() + t * frame_elements;
@@ -70,8 +71,6 @@ class VisionEncoder {
     Norm<B> norm1, norm2;
     Linear<B> qkv, out, fc1, fc2;
   };
-
-  static constexpr Index kFramesAtOnce = 2;  // bounds scratch; 1,154 rows keep GEMMs efficient
 
   Norm<B> load_layer_norm(B& be, const WeightScope& scope) const {
     return ops::load_norm(be, scope, config_.width, NormKind::layer, config_.norm_eps);

@@ -132,7 +132,8 @@ TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
   fails({"--stop", ""}, "--stop");
   fails({"--seed", "-1"}, "--seed");
   fails({"--dtype", "f16"}, "--dtype");
-  fails({"--device", "tpu"}, "--device");
+  for (const std::string device : {"tpu", "cuda:", "cuda:x", "cuda:-1", "cuda1"})
+    fails({"--device", device}, "--device");
   fails({"--sampling", "all"}, "--sampling");
   fails({"--start", "-1"}, "--start");
   fails({"--start", "2", "--end", "1"}, "--start");

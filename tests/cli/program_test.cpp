@@ -343,6 +343,24 @@ TEST_CASE("Random weights need no checkpoint", "[program]") {
 }
 
 #ifdef PLLAVA_HAS_SENTENCEPIECE
+TEST_CASE("bench measures every part of a model beside its ceiling", "[program]") {
+  const auto objects =
+      succeed_json({"bench", "--random-weights", "tiny", "--runs", "1", "--threads", "2"});
+  REQUIRE(objects.size() == 1);
+  const std::vector<std::string> parts = {"vision", "projector",       "prefill",
+                                          "decode", "second question", "frames to first token"};
+  std::vector<std::string> names;
+  for (const json& part : objects[0].at("parts")) {
+    names.push_back(part.at("part"));
+    CHECK(part.at("median_ms") > 0);
+    CHECK(part.at("of_ceiling") > 0);
+  }
+  CHECK(names == parts);
+  const std::string table =
+      succeed(on_tiny({"bench", "--runs", "1", "--text-rows", "3", "--frames", "2"}));
+  for (const std::string& name : parts) CHECK(contains(table, name));
+}
+
 TEST_CASE("A checkpoint may bring tokenizer.model instead of tokenizer.json", "[program]") {
   const std::filesystem::path model = copy_of_model("sentencepiece");
   std::filesystem::remove(model / "tokenizer.json");

@@ -64,6 +64,16 @@ struct Rope {
   typename B::Weight table;  // (context, dim)
 };
 
+/// Rows that models work on at a time, so that scratch is bounded: B::kRowsAtOnce, where a backend
+/// has one.
+template <class B>
+constexpr Index rows_at_once() noexcept {
+  if constexpr (requires { B::kRowsAtOnce; })
+    return B::kRowsAtOnce;
+  else
+    return 1024;
+}
+
 /// A backend has the fused verb, or the addition that its composition ends with.
 template <class B>
 concept AddsResiduals = requires(B& be, View v, const Linear<B>& w) {

@@ -1,25 +1,12 @@
 // Engine on a backend: the order in which the components run.
 #pragma once
 
-#include <chrono>
-
+#include "pllava/core/stopwatch.hpp"
 #include "pllava/engine.hpp"
 
 namespace pllava {
 
 namespace detail {
-
-/// Milliseconds since construction or the last call of `lap`.
-class Stopwatch {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double, std::milli>(now - std::exchange(start_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 /// A clip's frames without those that repeat their neighbour's picture, as pictures and short
 /// videos do: each is encoded once.
@@ -94,7 +81,7 @@ class ModelOn<B>::EngineOn final : public Engine {
     const Index S = pixels.image_size, side = c.vision.grid_side();
     kv_.extend_by(c.pool.output.count());
     VideoTimings timings;
-    detail::Stopwatch watch;
+    Stopwatch watch;
     const detail::DistinctFrames distinct(frames);
     const auto U = static_cast<Index>(distinct.frames.size());
     const Tensor<B> input(be_, {U, 3, S, S}, DType::f32);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pllava/core/stopwatch.hpp"
 #include "pllava/frame_sampling.hpp"
 #include "pllava/session.hpp"
 
@@ -113,7 +114,7 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     StreamDecoder decoder(tokenizer_, {.continues = true});
     StopMatcher stops(options.stop);
     std::string raw;
-    detail::Stopwatch watch;
+    Stopwatch watch;
     engine_->append_tokens(text, options.control);
     first_logits_ = engine_->logits();
     answer.prefill_ms = watch.lap();

@@ -1,14 +1,14 @@
-// Milliseconds from one lap to the next.
+// Measures what calls take.
 #pragma once
 
 #include <chrono>
 #include <utility>
 
-namespace cli {
+namespace pllava {
 
+/// Milliseconds since construction or the last call of `lap`.
 class Stopwatch {
  public:
-  /// Since construction or the last lap.
   double lap() {
     const auto now = std::chrono::steady_clock::now();
     return std::chrono::duration<double, std::milli>(now - std::exchange(start_, now)).count();
@@ -18,4 +18,4 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-}  // namespace cli
+}  // namespace pllava

@@ -1,0 +1,26 @@
+// The backend that the options ask for.
+#pragma once
+
+#include "options.hpp"
+#include "pllava/cpu/backend.hpp"
+#include "pllava/error.hpp"
+#ifdef PLLAVA_HAS_CUDA
+#include "pllava/cuda.hpp"
+#endif
+
+namespace cli {
+
+/// Returns make(backend), where the backend computes in `dtype`. Throws ArgumentError for a GPU in
+/// a program without component cuda, and what backends throw.
+template <class Make>
+auto on_device(const Options& o, pllava::DType dtype, const Make& make) {
+  if (!o.gpu) return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads}));
+#ifdef PLLAVA_HAS_CUDA
+  return make(pllava::cuda::Backend({.dtype = dtype, .device = *o.gpu}));
+#else
+  throw pllava::ArgumentError(
+      "--device cuda: this program was built without component cuda (-DPLLAVA_CUDA=ON)");
+#endif
+}
+
+}  // namespace cli

@@ -82,7 +82,7 @@ run_tests release
 
 if [[ $quick == no ]]; then
   sanitized=(-DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"
-    -DPLLAVA_BUILD_TOOLS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF)
+    -DPLLAVA_BUILD_TOOLS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_CUDA=OFF)
   build asan "${sanitized[@]}" "-DPLLAVA_SANITIZE=address;undefined"
   run_tests asan
   build tsan "${sanitized[@]}" -DPLLAVA_SANITIZE=thread

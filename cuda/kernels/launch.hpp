@@ -62,6 +62,33 @@ int argmax(std::int32_t* id, const float* logits, int n, Stream stream);
 /// value[0] += by
 int advance(std::int32_t* value, int by, Stream stream);
 
+// ---- picture.cu: from frames to pixel values ----------------------------------------------------
+
+/// Frames of one size in device memory, `frame_bytes` apart, rows `stride` apart; `first` is the
+/// first byte of the window that is read.
+struct Pictures {
+  const std::uint8_t* first = nullptr;
+  std::int64_t frame_bytes = 0, stride = 0;
+  int pixel_bytes = 3;  // 1 (grey), 3 or 4
+  bool blue_first = false;
+};
+
+/// One pass of Pillow's bicubic resampling, along x or y: each output is the sum of `count` inputs
+/// from `first` on with fixed-point weights of 22 bits, rounded to 8 bits.
+struct Resample {
+  std::uint8_t* out = nullptr;  // (frames, rows, columns, 3), dense RGB
+  Pictures in;
+  const std::int32_t* taps = nullptr;  // (outputs, 3): first, where the weights begin, count
+  const std::int32_t* weights = nullptr;
+  int frames = 0, rows = 0, columns = 0;
+  bool vertical = false;
+};
+int resample(const Resample& call, Stream stream);
+
+/// out[t, c, y, x] = values[c, in[t, y, x, c]].  out (frames, 3, side, side), values (3, 256)
+int normalise(float* out, const Pictures& in, const float* values, int frames, int side,
+              Stream stream);
+
 // ---- norm.cu: a row at a time ------------------------------------------------------------------
 
 /// LayerNorm where there is a bias, RMSNorm where `bias` is null; statistics in f32.

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "pllava/core/backend.hpp"
+#include "pllava/preprocess.hpp"
 #include "pllava/sampling.hpp"
 
 namespace pllava::cuda {
@@ -62,6 +63,8 @@ class Backend {
   using KvLayer = cuda::KvLayer;
   using Linear = pllava::Linear<Backend>;
 
+  static constexpr Index kRowsAtOnce = 16'384;  // many rows fill the device; scratch below 2 GiB
+
   /// Throws cuda::Error where there is no driver or no such device, or the device is older than the
   /// kernels were built for; ArgumentError for another dtype than f32, f16 and bf16.
   explicit Backend(const BackendOptions& options = {});
@@ -106,6 +109,7 @@ class Backend {
   void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
               const Sequence& seq, Mask mask);
   void embed(View x, View ids, const Weight& table);
+  void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);
   void patchify(View y, View pixels, Index patch);
   void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
                      Index per_frame);

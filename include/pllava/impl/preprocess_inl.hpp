@@ -4,37 +4,23 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
+#include "pllava/impl/crop_plan.hpp"
 #include "pllava/impl/image_inl.hpp"
 #include "pllava/preprocess.hpp"
 
 namespace pllava {
 namespace detail {
-
-inline constexpr Index kMaxPictureBytes = Index{64} << 20;
-inline constexpr Index kStageOneMaxLong = 9999;  // the reference's max_size
-inline constexpr int kPrecisionBits = 22;        // 32 minus 8 bits of pixel and 2 of headroom
-
-PLLAVA_INLINE void check_picture(Index width, Index height) {
-  if (width < 1 || height < 1 || width > kMaxPictureBytes / 3 / height)
-    throw MediaError("", "scaling would make a picture of " + std::to_string(width) + "x" +
-                             std::to_string(height) + " pixels; expected 1x1 up to 64 MiB");
-}
-
-PLLAVA_INLINE void check_config(const PreprocessConfig& c) {
-  if (c.image_size < 1 || c.image_size > 4096 || c.long_edge < 1 || c.long_edge > 65536)
-    throw ArgumentError("preprocessing to " + std::to_string(c.image_size) +
-                        " pixels with a long edge of " + std::to_string(c.long_edge) +
-                        "; expected 1 to 4096 and 1 to 65536");
-}
 
 /// Pixels [x0, x0 + width) x [y0, y0 + height) of a larger RGB picture; `data` is the first of
 /// them.
@@ -45,74 +31,6 @@ struct Window {
   Index y0 = 0;
 
   const std::uint8_t* at(Index x, Index y) const { return data + (y - y0) * stride + (x - x0) * 3; }
-};
-
-/// A stretch of pixel positions along one axis.
-struct Range {
-  Index begin = 0;
-  Index end = 0;
-  Index size() const { return end - begin; }
-};
-
-/// Keys' cubic with a = -0.5.
-PLLAVA_INLINE double bicubic(double t) {
-  constexpr double a = -0.5;
-  t = std::abs(t);
-  if (t < 1.0) return ((a + 2.0) * t - (a + 3.0)) * t * t + 1;
-  if (t < 2.0) return (((t - 5) * t + 8) * t - 4) * a;
-  return 0.0;
-}
-
-/// Fixed-point weights of the outputs `range` of one axis scaled from `in` to `out` pixels.
-struct AxisWeights {
-  struct Taps {
-    Index first = 0;         // input position of the first weight
-    std::size_t offset = 0;  // where the weights begin in `weights`
-    Index count = 0;
-  };
-
-  AxisWeights(Index in, Index out, Range outputs) : range(outputs), copy(in == out) {
-    if (copy) {
-      source = outputs;
-      return;
-    }
-    const double scale = static_cast<double>(in) / static_cast<double>(out);
-    const double filter_scale = std::max(scale, 1.0);
-    const double support = 2.0 * filter_scale;
-    const double inverse = 1.0 / filter_scale;
-    std::vector<double> k;
-    taps.reserve(static_cast<std::size_t>(outputs.size()));
-    for (Index xx = outputs.begin; xx < outputs.end; ++xx) {
-      const double center = (static_cast<double>(xx) + 0.5) * scale;
-      // NOLINTBEGIN(bugprone-incorrect-roundings): Pillow adds a half and truncates
-      const Index first = std::max<Index>(0, static_cast<Index>(center - support + 0.5));
-      const Index last = std::min<Index>(in, static_cast<Index>(center + support + 0.5));
-      // NOLINTEND(bugprone-incorrect-roundings)
-      k.clear();
-      double sum = 0.0;
-      for (Index x = 0; x < last - first; ++x) {
-        k.push_back(bicubic((static_cast<double>(x + first) - center + 0.5) * inverse));
-        sum += k.back();
-      }
-      taps.push_back({first, weights.size(), last - first});
-      for (double w : k) {
-        if (sum != 0.0) w /= sum;
-        w *= 1 << kPrecisionBits;
-        weights.push_back(static_cast<std::int32_t>(w < 0 ? w - 0.5 : w + 0.5));
-      }
-    }
-    source = {taps.front().first, taps.back().first + taps.back().count};
-    for (const Taps& t : taps) {
-      source.begin = std::min(source.begin, t.first);
-      source.end = std::max(source.end, t.first + t.count);
-    }
-  }
-
-  Range range;   // outputs
-  Range source;  // inputs that they need
-  bool copy;
-  std::vector<Taps> taps;
-  std::vector<std::int32_t> weights;
 };
 
 /// Rounds a fixed-point sum to 8 bits. Sums are kept unsigned, where wrapping is defined.
@@ -204,62 +122,6 @@ PLLAVA_INLINE Window whole(const Frame& rgb) {
   return {rgb.data, rgb.stride, 0, 0};
 }
 
-/// Where stage 1 puts a frame: scaled to (width, height), then cut to the window x, y.
-struct StageOnePlan {
-  Index width = 0;
-  Index height = 0;
-  Range x;
-  Range y;
-};
-
-/// int(a · b / c) as Python computes it: an exact product, one rounded division, truncation.
-PLLAVA_INLINE Index scaled(Index a, Index b, Index c) {
-  return static_cast<Index>(static_cast<double>(a * b) / static_cast<double>(c));
-}
-
-PLLAVA_INLINE StageOnePlan plan_stage_one(Index width, Index height, const StageOneSize& size,
-                                          const PreprocessConfig& config) {
-  check_config(config);
-  const Index short_in = std::min(width, height);
-  const Index long_in = std::max(width, height);
-  Index short_out = size.short_edge;
-  Index long_out = scaled(short_out, long_in, short_in);
-  if (long_out > kStageOneMaxLong) {
-    const Index limited = scaled(kStageOneMaxLong, short_out, long_out);
-    if (limited >= config.image_size) {
-      short_out = limited;
-      long_out = kStageOneMaxLong;
-    }
-  }
-  if (short_out != size.short_edge)
-    throw MediaError("", "a frame of " + std::to_string(width) + "x" + std::to_string(height) +
-                             " cannot be scaled to the short edge " +
-                             std::to_string(size.short_edge) + " of the clip's first frame");
-
-  StageOnePlan plan;
-  plan.width = width <= height ? short_out : long_out;
-  plan.height = width <= height ? long_out : short_out;
-  check_picture(plan.width, plan.height);
-  plan.x = {0, plan.width};
-  plan.y = {0, plan.height};
-
-  // Python's slice [begin : begin + T] of the long axis, where the reference halves the excess
-  // twice. A negative begin counts from the end: that is what the reference does to a frame
-  // that is less oblong than the first.
-  const auto floor_half = [](Index v) { return v >= 0 ? v / 2 : -((1 - v) / 2); };
-  const Index begin = floor_half(floor_half(long_out - size.long_edge));
-  const auto position = [&](Index p) {
-    return std::clamp<Index>(p < 0 ? p + long_out : p, 0, long_out);
-  };
-  const Range window{position(begin), position(begin + size.long_edge)};
-  if (window.size() < 1)
-    throw MediaError("", "a frame of " + std::to_string(width) + "x" + std::to_string(height) +
-                             " is too unlike the clip's first frame to be cut to " +
-                             std::to_string(size.long_edge) + " pixels");
-  (plan.height > plan.width ? plan.y : plan.x) = window;
-  return plan;
-}
-
 }  // namespace detail
 
 PLLAVA_INLINE Frame resize(const Frame& frame, Index width, Index height) {
@@ -308,39 +170,24 @@ PLLAVA_INLINE Frame resize_crop_longshort(const Frame& frame, const StageOneSize
 PLLAVA_INLINE Frame crop_frame(const Frame& frame, const StageOneSize& size,
                                const PreprocessConfig& config) {
   const Frame rgb = detail::rgb_rows(frame);
-  const detail::StageOnePlan one = detail::plan_stage_one(rgb.width, rgb.height, size, config);
-
-  // Stage 2: short edge to S, then the centre.
-  const Index side = config.image_size;
-  const Index w1 = one.x.size();
-  const Index h1 = one.y.size();
-  const Index w2 = w1 <= h1 ? side : detail::scaled(side, w1, h1);
-  const Index h2 = w1 <= h1 ? detail::scaled(side, h1, w1) : side;
-  detail::check_picture(w2, h2);
-  const Index left = (w2 - side) / 2;
-  const Index top = (h2 - side) / 2;
-  const detail::AxisWeights h(w1, w2, {left, left + side});
-  const detail::AxisWeights v(h1, h2, {top, top + side});
-
-  // Stage 1, only what stage 2 reads.
-  const detail::Range x{one.x.begin + h.source.begin, one.x.begin + h.source.end};
-  const detail::Range y{one.y.begin + v.source.begin, one.y.begin + v.source.end};
+  const detail::CropPlan plan(rgb.width, rgb.height, size, config);
   std::vector<std::uint8_t> between;
   detail::Window window = detail::whole(rgb);
-  if (one.width != rgb.width || one.height != rgb.height) {
-    between.resize(static_cast<std::size_t>(x.size() * y.size() * 3));
-    detail::resample(between.data(), window, {rgb.width, one.width, x},
-                     {rgb.height, one.height, y});
-    window = {between.data(), x.size() * 3, x.begin, y.begin};
+  if (plan.stage_one) {
+    const auto& [h, v] = *plan.stage_one;
+    between.resize(static_cast<std::size_t>(h.range.size() * v.range.size() * 3));
+    detail::resample(between.data(), window, h, v);
+    window = {between.data(), h.range.size() * 3, h.range.begin, v.range.begin};
   }
-  window.x0 -= one.x.begin;  // stage 2 counts from the corner of stage 1's window
-  window.y0 -= one.y.begin;
+  window.x0 -= plan.left;
+  window.y0 -= plan.top;
 
+  const Index side = config.image_size;
   std::uint8_t* pixels = nullptr;
   Frame out = detail::new_rgb_frame(side, side, pixels);
   out.time = frame.time;
   out.index = frame.index;
-  detail::resample(pixels, window, h, v);
+  detail::resample(pixels, window, plan.stage_two.h, plan.stage_two.v);
   return out;
 }
 
@@ -352,11 +199,7 @@ PLLAVA_INLINE void normalise(const Frame& crop, float* out, const PreprocessConf
                              std::to_string(side) + "x" + std::to_string(side));
   const Frame rgb = detail::rgb_rows(crop);
   for (std::size_t c = 0; c < 3; ++c) {
-    float values[256];  // every 8-bit value, in the reference's precision and order
-    for (int i = 0; i < 256; ++i) {
-      const float unit = static_cast<float>(i * config.rescale);
-      values[i] = (unit - config.mean[c]) / config.deviation[c];
-    }
+    const auto values = detail::normalised_values(c, config);
     for (Index y = 0; y < side; ++y) {
       const std::uint8_t* row = rgb.data + y * rgb.stride + c;
       for (Index x = 0; x < side; ++x) *out++ = values[row[x * 3]];

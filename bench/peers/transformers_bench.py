@@ -1,0 +1,164 @@
+"""Measures Hugging Face transformers on the parts that `pllava bench` measures, at the same sizes.
+
+    python bench/peers/transformers_bench.py --preset 7b --dtype bf16 --device cuda
+    python bench/peers/transformers_bench.py --preset tiny --device cpu --pllava build/pllava
+
+Random weights, 16 frames, a prompt of the video's rows and 96 tokens: CLIP ViT with its next to last layer,
+the projector and pooling of PLLaVA in PyTorch, LLaMA with SDPA attention and a static cache; decoding also with
+torch.compile where that works. Each part runs once to warm up and then --runs times; medians are shown. With
+--pllava the program is measured in the same run, part by part, and a column holds the ratio.
+
+Needs torch and transformers 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, StaticCache
+
+PRESETS = {  # vision: image, patch, width, ffn, layers, heads; text: width, ffn, layers, heads, vocabulary; pool
+    "7b": ((336, 14, 1024, 4096, 24, 16), (4096, 11008, 32, 32, 32064), (16, 12, 12)),
+    "tiny": ((56, 14, 64, 128, 3, 4), (64, 160, 3, 4, 512), (16, 2, 2)),
+}
+DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
+FRAMES = 16
+TEXT_ROWS = 96
+
+
+class VideoModel(nn.Module):
+    """The three components."""
+
+    def __init__(self, preset: str) -> None:
+        super().__init__()
+        (image, patch, width, ffn, layers, heads), (h, f, depth, q, vocab), self.pool = PRESETS[preset]
+        self.side = image // patch
+        self.image = image
+        self.vision = CLIPVisionModel(CLIPVisionConfig(
+            image_size=image, patch_size=patch, hidden_size=width, intermediate_size=ffn, num_hidden_layers=layers - 1,
+            num_attention_heads=heads, attn_implementation="sdpa"))  # the last layer is not used
+        self.linear_1, self.linear_2 = nn.Linear(width, h), nn.Linear(h, h)
+        self.llama = LlamaForCausalLM(LlamaConfig(
+            hidden_size=h, intermediate_size=f, num_hidden_layers=depth, num_attention_heads=q,
+            num_key_value_heads=q, vocab_size=vocab, max_position_embeddings=4096, attn_implementation="sdpa"))
+
+    @property
+    def video_rows(self) -> int:
+        t, h, w = self.pool
+        return t * h * w
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(T, 3, S, S): patch features (T, P, D)."""
+        return self.vision(pixels).last_hidden_state[:, 1:]
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """(T, P, D): video rows (1, N, H), projected before they are pooled, as the reference does."""
+        x = self.linear_2(nn.functional.gelu(self.linear_1(features)))
+        grid = x.unflatten(1, (self.side, self.side)).permute(3, 0, 1, 2)[None]
+        return nn.functional.adaptive_avg_pool3d(grid, self.pool).flatten(2).transpose(1, 2)
+
+
+class Bench:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.device = torch.device(options.device)
+        dtype = DTYPES[options.dtype]
+        torch.manual_seed(0)
+        torch.set_default_dtype(dtype)
+        with torch.device(self.device):
+            self.model = VideoModel(options.preset).eval()
+            self.pixels = torch.randn(FRAMES, 3, self.model.image, self.model.image)
+            self.words = torch.ones(1, TEXT_ROWS, dtype=torch.long)
+        rows = self.model.video_rows
+        self.cache = StaticCache(config=self.model.llama.config, max_batch_size=1, max_cache_len=rows + TEXT_ROWS + 8,
+                                 device=self.device, dtype=dtype)
+        self.stored = 0  # rows of the cache
+        self.medians: dict[str, float] = {}
+
+    def synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def measure(self, name: str, work: Callable[[], object]) -> None:
+        """Stores the median of --runs runs in milliseconds."""
+        times = []
+        for _ in range(self.options.runs + 1):
+            self.synchronise()
+            start = time.perf_counter()
+            work()
+            self.synchronise()
+            times.append(1e3 * (time.perf_counter() - start))
+        self.medians[name] = statistics.median(times[1:])
+
+    def read(self, embeddings: torch.Tensor, past: int, model: nn.Module | None = None) -> torch.Tensor:
+        """Appends rows (1, N, H) behind `past` ones; returns the likeliest next id (1, 1)."""
+        if self.stored > past:
+            self.cache.crop(past - self.stored)
+        self.stored = past + embeddings.shape[1]
+        result = (model or self.model.llama)(inputs_embeds=embeddings, past_key_values=self.cache, logits_to_keep=1)
+        return result.logits[:, -1].argmax(-1, keepdim=True)
+
+    @torch.inference_mode()
+    def run(self) -> dict[str, float]:
+        m, rows = self.model, self.model.video_rows
+        embed = m.llama.get_input_embeddings()
+        features = m.encode(self.pixels)
+        video = m.project(features)
+        prompt = torch.cat([video, embed(self.words)], 1)
+        length = prompt.shape[1]
+        self.measure("vision", lambda: m.encode(self.pixels))
+        self.measure("projector", lambda: m.project(features))
+        self.measure("prefill", lambda: self.read(prompt, 0))
+        token = self.read(prompt, 0)
+        self.measure("decode", lambda: self.read(embed(token), length).item())
+        if self.options.compile:
+            compiled = torch.compile(m.llama, mode="reduce-overhead", fullgraph=True)
+            self.measure("decode, compiled", lambda: self.read(embed(token), length, compiled).item())
+        self.measure("second question", lambda: self.read(embed(self.words), rows).item())
+        self.measure("frames to first token", lambda: self.read(
+            torch.cat([m.project(m.encode(self.pixels)), embed(self.words)], 1), 0).item())
+        return self.medians
+
+
+def measure_pllava(options: argparse.Namespace) -> dict[str, float]:
+    device = "cuda" if options.device.startswith("cuda") else "cpu"
+    command = [options.pllava, "bench", "--random-weights", options.preset, "--dtype", options.dtype, "--device", device,
+               "--runs", str(options.runs), "--text-rows", str(TEXT_ROWS), "--json", "--quiet"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {part["part"]: part["median_ms"] for part in json.loads(done.stdout)["parts"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="7b")
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
+    parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each part (default 5)")
+    parser.add_argument("--compile", action="store_true", help="measure decoding with torch.compile, too")
+    parser.add_argument("--pllava", metavar="PATH", help="measure this program beside")
+    parser.add_argument("--json", action="store_true", help="write one JSON object")
+    options = parser.parse_args()
+    peers = {"transformers": Bench(options).run()}
+    if options.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    if options.pllava:
+        peers["pllava"] = measure_pllava(options)
+    if options.json:
+        print(json.dumps({"preset": options.preset, "dtype": options.dtype, "median_ms": peers}))
+        return
+    ours = peers.get("pllava", {})
+    print(f"{'part':<24}{'transformers ms':>18}{'pllava ms':>14}{'ratio':>8}")
+    for name, theirs in peers["transformers"].items():
+        mine = ours.get(name.removesuffix(", compiled"))
+        print(f"{name:<24}{theirs:>18.2f}" + (f"{mine:>14.2f}{theirs / mine:>8.2f}" if mine else ""))
+
+
+if __name__ == "__main__":
+    main()

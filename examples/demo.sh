@@ -36,7 +36,7 @@ fi
 mkdir -p "$build_dir"
 {
   cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DPLLAVA_BUILD_TESTS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_VIDEO=ON &&
+    -DPLLAVA_BUILD_TESTS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_CUDA=OFF -DPLLAVA_VIDEO=ON &&
     cmake --build "$build_dir" -j "$JOBS"
 } >"$build_dir/build.log" 2>&1 || { cat "$build_dir/build.log" >&2; exit 1; }
 

@@ -198,11 +198,6 @@ argmax_kernel(std::int32_t* id, const float* logits, int n) {
   if (me == 0) *id = best[0] < 0 ? -1 : best[0];
 }
 
-PLLAVA_KERNEL(32, 1)
-advance_kernel(std::int32_t* value, int by) {
-  if (threadIdx.x == 0) *value += by;
-}
-
 }  // namespace
 
 int convert(Operand y, Operand x, std::int64_t n, Stream stream) {
@@ -293,10 +288,6 @@ int pool3d(Operand y, Operand x, const Pool& pool, Stream stream) {
 
 int argmax(std::int32_t* id, const float* logits, int n, Stream stream) {
   return launch(argmax_kernel, {}, kArgmaxThreads, 0, stream, id, logits, n);
-}
-
-int advance(std::int32_t* value, int by, Stream stream) {
-  return launch(advance_kernel, {}, 32, 0, stream, value, by);
 }
 
 }  // namespace pllava::cuda::kernels

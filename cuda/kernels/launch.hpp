@@ -59,9 +59,6 @@ int pool3d(Operand y, Operand x, const Pool& pool, Stream stream);
 /// if all are -inf.
 int argmax(std::int32_t* id, const float* logits, int n, Stream stream);
 
-/// value[0] += by
-int advance(std::int32_t* value, int by, Stream stream);
-
 // ---- picture.cu: from frames to pixel values ----------------------------------------------------
 
 /// Frames of one size in device memory, `frame_bytes` apart, rows `stride` apart; `first` is the
@@ -100,13 +97,6 @@ struct Norm {
 
 /// y = norm(x).  x, y (rows, width)
 int norm(Operand y, const float* x, std::int64_t rows, int width, const Norm& norm, Stream stream);
-
-/// x += branch, then h = norm(x).  x (rows, width) f32; branch, h (rows, width)
-int add_norm(Operand h, float* x, Operand branch, std::int64_t rows, int width, const Norm& norm,
-             Stream stream);
-
-/// x += branch.  (n)
-int add(float* x, Operand branch, std::int64_t n, Stream stream);
 
 // ---- gemv.cu: few rows, at the bandwidth of memory ----------------------------------------------
 

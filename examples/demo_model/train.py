@@ -56,10 +56,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("eyes", 20, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
-    Stage("basics", 30, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.5, silent=0.5, benchmark=0.4), 16, 2e-3),
-    Stage("clips", 30, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 60, Mix({0: 1, 1: 1, 2: 3, 3: 4, 4: 4}, text=0.1, silent=0.1, benchmark=0.4), 16, 1.2e-3,
+    Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
+    Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
+    Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 4, 4: 4}, text=0.1, silent=0.1, benchmark=0.4), 16, 1.2e-3,
           last_rate=0.1),
     Stage("lora", 10, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.4), 16, 1e-3, lora=True, last_rate=0.05),
 )

@@ -45,7 +45,7 @@ class VisionEncoder {
                        "expected pixels (T, 3, " + std::to_string(config_.image_size) + ", " +
                            std::to_string(config_.image_size) + "), got " + pixels.shape.str());
     Tensor<B> features(be, {T * P, D}, be.activation_dtype());
-    const Index at_once = (rows_at_once<B>() + P) / (P + 1);  // frames
+    const Index at_once = frames_at_once(P + 1);
     for (Index t = 0; t < T; t += at_once) {
       const Index n = std::min(at_once, T - t);
       View chunk = pixels;  // (n, 3, S, S)
@@ -71,6 +71,14 @@ class VisionEncoder {
     Norm<B> norm1, norm2;
     Linear<B> qkv, out, fc1, fc2;
   };
+
+  /// Two keep the products of a CPU efficient, and progress fine.
+  static constexpr Index frames_at_once([[maybe_unused]] Index rows_per_frame) noexcept {
+    if constexpr (requires { B::kRowsAtOnce; })
+      return std::max<Index>(1, B::kRowsAtOnce / rows_per_frame);
+    else
+      return 2;
+  }
 
   Norm<B> load_layer_norm(B& be, const WeightScope& scope) const {
     return ops::load_norm(be, scope, config_.width, NormKind::layer, config_.norm_eps);

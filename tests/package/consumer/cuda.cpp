@@ -1,7 +1,8 @@
 // A user's shared library over component cuda. Where there is no GPU, that is an error to catch.
+#include "pllava/cuda.hpp"
+
 #include <iostream>
 
-#include "pllava/cuda.hpp"
 #include "pllava/pllava.hpp"
 
 int ask_the_gpu() {

@@ -98,7 +98,7 @@ struct Norm {
 /// y = norm(x).  x, y (rows, width)
 int norm(Operand y, const float* x, std::int64_t rows, int width, const Norm& norm, Stream stream);
 
-// ---- gemv.cu: few rows, at the bandwidth of memory ----------------------------------------------
+// ---- gemv.cu: few rows, which memory bounds -----------------------------------------------------
 
 /// The most rows that the products of few rows take.
 constexpr int kFewRows = 8;

@@ -26,6 +26,7 @@ CAPTION_PROMPT = "Describe the video in details."
 ONLY_BEST = "\nOnly give the best option."
 LETTERS = "ABCDE"
 IGNORE = -100
+SILENT_ROWS = 3  # of a batch without questions, for each row of another: they are short
 PREFIX, PAD = 0, -1  # segments; questions count from 1
 
 # What a cell of the pooled grid shows (LOOK), how that thing has moved (MOTION) and what it has done (DEEDS)
@@ -47,7 +48,6 @@ class Mix:
     questions: int = 6  # behind one prefix; 0: pictures only
     text: float = 0.0  # share of batches with a text in the place of the video
     silent: float = 0.0  # share of batches with a video and no question, for what its own rows teach
-    silent_batch: int = 3  # times the rows of other batches
     benchmark: float = 0.1  # share of batches in the wording of MVBench
 
 
@@ -313,7 +313,7 @@ class Clips(IterableDataset):
         video_rows = 0 if with_text else config.rows * mix.frames // config.frames
         packer = Packer(self.prompts, config)
         rows, frames, truth = [], [], []
-        for _ in range(self.batch * (mix.silent_batch if silent else 1)):
+        for _ in range(self.batch * (SILENT_ROWS if silent else 1)):
             scene = world.sample_scene(rng, int(rng.choice(levels, p=weights / weights.sum())), self.split)
             times = render.sample_times(scene, config.frames)
             if mix.frames < config.frames:

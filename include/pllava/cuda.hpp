@@ -30,7 +30,7 @@ class Error : public pllava::Error {
 
 struct BackendOptions {
   DType dtype = DType::bf16;  ///< bf16, f16 or f32
-  int device = 0;             ///< as nvidia-smi numbers them
+  int device = 0;             ///< as CUDA numbers them
   bool graphs = true;         ///< record a decode step once and replay it
 };
 
@@ -55,8 +55,8 @@ struct KvLayer {
 /// Threads: belongs to one thread at a time. `fork` makes another with a stream of its own for a
 /// second thread, over the same device and weights.
 ///
-/// Verbs enqueue work and return; `download`, and `sample`, wait for what they read. Results depend
-/// neither on the run nor on other streams.
+/// Verbs enqueue work and return; `download`, and `sample`, wait for what they read. Products of
+/// many rows are cuBLASLt's, whose order of summation may change with the number of rows.
 class Backend {
  public:
   using Weight = cuda::Weight;
@@ -65,8 +65,9 @@ class Backend {
 
   static constexpr Index kRowsAtOnce = 16'384;  // many rows fill the device; scratch below 2 GiB
 
-  /// Throws cuda::Error where there is no driver or no such device, or the device is older than the
-  /// kernels were built for; ArgumentError for another dtype than f32, f16 and bf16.
+  /// Throws cuda::Error where there is no driver or no such device, ArgumentError for another dtype
+  /// than f32, f16 and bf16. On a device that the kernels were not built for, the first verb throws
+  /// cuda::Error.
   explicit Backend(const BackendOptions& options = {});
   Backend(Backend&&) noexcept;
   Backend& operator=(Backend&&) noexcept;

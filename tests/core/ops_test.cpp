@@ -329,4 +329,26 @@ TEST_CASE("Verbs over no rows do nothing", "[ops]") {
   CHECK_NOTHROW(ops::residual<cpu::Backend>(be, y.view(), {}, x.view(), w, nullptr));
 }
 
+TEST_CASE("Weights of every stored type prepare to the same numbers", "[ops]") {
+  const Values values = test::numbers(33 * 9, 3);  // exact in all three types
+  test::each_backend({DType::f32, DType::bf16, DType::f16}, [&](const auto& s) {
+    INFO(s.name());
+    std::vector<Values> products;
+    for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
+      auto be = s.backend();
+      std::vector<std::byte> raw(values.size() * 4);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        store_float(raw.data(), stored, static_cast<Index>(i), values[i]);
+      const HostTensor host{stored, {33, 9}, raw.data(), nullptr};
+      const Linear<decltype(be)> w{be.prepare({&host, 1}, WeightRole::linear), {}, 33, 9};
+      const auto x = test::tensor(be, test::numbers(2 * 9, 4), {2, 9}, s.dtype);
+      const Tensor<decltype(be)> y(be, {2, 33}, DType::f32);
+      ops::linear(be, y.view(), x.view(), w);
+      products.push_back(detail::to_floats(be, y));
+    }
+    CHECK(products[1] == products[0]);
+    CHECK(products[2] == products[0]);
+  });
+}
+
 }  // namespace

@@ -39,25 +39,4 @@ TEST_CASE("Only f32 and bf16 are computed in", "[cpu_backend]") {
   CHECK_THROWS_AS(B({.dtype = DType::i32}), ArgumentError);
 }
 
-TEST_CASE("Weights of every stored type prepare to the same numbers", "[cpu_backend]") {
-  const std::vector<float> values = test::numbers(33 * 9, 3);  // exact in all three types
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    std::vector<std::vector<float>> products;
-    for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
-      B be({.dtype = dtype, .threads = 2});
-      std::vector<std::byte> raw(values.size() * 4);
-      for (std::size_t i = 0; i < values.size(); ++i)
-        store_float(raw.data(), stored, static_cast<Index>(i), values[i]);
-      const HostTensor host{stored, {33, 9}, raw.data(), nullptr};
-      const Linear<B> w{be.prepare({&host, 1}, WeightRole::linear), {}, 33, 9};
-      const auto x = test::tensor(be, test::numbers(2 * 9, 4), {2, 9}, dtype);
-      const Tensor<B> y(be, {2, 33}, DType::f32);
-      ops::linear(be, y.view(), x.view(), w);
-      products.push_back(detail::to_floats(be, y));
-    }
-    CHECK(products[1] == products[0]);
-    CHECK(products[2] == products[0]);
-  }
-}
-
 }  // namespace

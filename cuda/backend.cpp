@@ -166,6 +166,9 @@ Backend Backend::fork() const {
 // ---- weights ------------------------------------------------------------------------------------
 
 Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
+  const WeightFormat format = quantization_for(parts, role).format;
+  if (format != WeightFormat::plain)
+    throw ArgumentError("the CUDA backend keeps no weights in " + std::string(name_of(format)));
   Weight w;
   const bool vector = role == WeightRole::vector;
   w.dtype = vector ? DType::f32 : options_.dtype;

@@ -17,6 +17,7 @@
 #include "pllava/impl/pipeline_inl.hpp"
 #include "pllava/impl/preprocess_inl.hpp"
 #include "pllava/impl/prompt_inl.hpp"
+#include "pllava/impl/quantize_inl.hpp"
 #include "pllava/impl/random_weights_inl.hpp"
 #include "pllava/impl/safetensors_inl.hpp"
 #include "pllava/impl/sampling_inl.hpp"

@@ -274,7 +274,8 @@ int bench(const Context& context) {
   };
   if (o.model.empty()) {
     run(pllava::ModelConfig::preset(o.random_weights),
-        pllava::RandomWeights::scope(o.generate.sampling.seed, dtype));
+        pllava::quantized(pllava::RandomWeights::scope(o.generate.sampling.seed, dtype),
+                          quantize_options(o)));
   } else {
     const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
     dtype = o.dtype.value_or(checkpoint.report().dtype());

@@ -4,11 +4,15 @@
 
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <sstream>
+#include <tuple>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
+#include "model.hpp"
 #include "output.hpp"
 #include "pllava/model_config.hpp"
 #include "pllava/prompt.hpp"
@@ -60,21 +64,28 @@ CLI::Validator known(Lookup lookup) {
 
 /// A choice between named values.
 template <class T>
-CLI::Option* add_choice(CLI::App& app, const std::string& name, T& value,
+CLI::Option* add_choice(CLI::App& app, const std::string& name, const std::function<void(T)>& set,
                         const std::map<std::string, T>& choices, const std::string& help) {
   std::string names;
   for (const auto& [key, unused] : choices) names += (names.empty() ? "" : "|") + key;
   return app
       .add_option_function<std::string>(
           name,
-          [&value, choices, names, name](const std::string& text) {
+          [set, choices, names, name](const std::string& text) {
             const auto found = choices.find(text);
             if (found == choices.end())
               throw CLI::ValidationError(name, "expected " + names + ", got " + text);
-            value = found->second;
+            set(found->second);
           },
           help)
       ->type_name(names);
+}
+
+template <class T, class Value>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
+                        const std::map<std::string, T>& choices, const std::string& help) {
+  return add_choice<T>(
+      app, name, [&value](T chosen) { value = chosen; }, choices, help);
 }
 
 pllava::Grid parse_grid(const std::string& text) {
@@ -101,6 +112,30 @@ std::optional<int> parse_device(const std::string& text) {
   return device;
 }
 
+/// Types of the computation and of the weights.
+void add_types(CLI::App& app, Options& o) {
+  using pllava::DType, pllava::WeightFormat;
+  using Type = std::pair<DType, WeightFormat>;
+  add_choice<Type>(
+      app, "--dtype", [&o](Type type) { std::tie(o.dtype, o.weights) = type; },
+      {{"f32", {DType::f32, WeightFormat::plain}},
+       {"bf16", {DType::bf16, WeightFormat::plain}},
+       {"f16", {DType::f16, WeightFormat::plain}},
+       {"int8", {DType::bf16, WeightFormat::int8}},
+       {"int4", {DType::bf16, WeightFormat::int4}}},
+      "type of the computation (default: bf16 for checkpoints of 16 bits, else f32; f16 on a GPU "
+      "only); int8 and int4 compute in bf16 with weights of so many bits (int4: vision in int8)");
+  const std::map<std::string, WeightFormat> formats = {
+      {"plain", WeightFormat::plain}, {"int8", WeightFormat::int8}, {"int4", WeightFormat::int4}};
+  add_choice(app, "--vision-weights", o.vision_weights, formats,
+             "weights of the vision tower and the projector (default: as --dtype says)");
+  add_choice(app, "--lm-weights", o.lm_weights, formats,
+             "weights of the language model (default: as --dtype says)");
+  app.add_option("--group", o.group, "int4: inputs that share a multiplier, 32 (default) or 128")
+      ->check(CLI::IsMember({Index{32}, Index{128}}));
+  app.add_flag("--zero-points", o.zero_points, "int4: ranges that are not symmetric about zero");
+}
+
 void add_model(CLI::App& app, Options& o) {
   app.add_option("--model", o.model, "checkpoint directory: config.json, *.safetensors, tokenizer")
       ->type_name("DIR");
@@ -114,11 +149,7 @@ void add_model(CLI::App& app, Options& o) {
                  "LoRA alpha, merged while loading (default 4, as in the published scripts)")
       ->check(not_negative());
   app.add_flag("--lenient", o.lenient, "ignore tensors that the model does not know");
-  add_choice(
-      app, "--dtype", o.dtype,
-      {{"f32", pllava::DType::f32}, {"bf16", pllava::DType::bf16}, {"f16", pllava::DType::f16}},
-      "type of the computation (default: bf16 for checkpoints of 16 bits, else f32); f16 on "
-      "a GPU only");
+  add_types(app, o);
   app.add_option_function<std::string>(
          "--device", [&o](const std::string& text) { o.gpu = parse_device(text); },
          "where to compute: cpu (default), cuda, or cuda:N for the GPU of that number")
@@ -137,9 +168,10 @@ void add_clip(CLI::App& app, Options& o) {
          "--pool", [&o](const std::string& text) { o.pool = parse_grid(text); },
          "pooled grid (default: the checkpoint's, mostly 16x12x12)")
       ->type_name("TxHxW");
-  add_choice(app, "--sampling", o.sampling,
-             {{"eval", pllava::SamplingRule::eval}, {"demo", pllava::SamplingRule::demo}},
-             "rule that chooses the frames (default eval)");
+  add_choice<pllava::SamplingRule>(
+      app, "--sampling", o.sampling,
+      {{"eval", pllava::SamplingRule::eval}, {"demo", pllava::SamplingRule::demo}},
+      "rule that chooses the frames (default eval)");
   app.add_option("--start", o.start, "first second of the clip; with --sampling eval")
       ->check(not_negative());
   app.add_option("--end", o.end, "last second of the clip; with --sampling eval")
@@ -318,6 +350,8 @@ void check_together(const Options& o) {
     throw CLI::ValidationError("give either --model or --random-weights");
   if (o.dtype == pllava::DType::f16 && !o.gpu)
     throw CLI::ValidationError("--dtype f16 needs --device cuda");
+  if (quantize_options(o).any() && o.gpu)
+    throw CLI::ValidationError("weights in int8 and int4 are for the CPU, not for --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
     throw CLI::ValidationError("--start and --end need --sampling eval");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");

@@ -48,13 +48,27 @@ pllava::Pipeline from_random_weights(const Context& context) {
   pllava::ModelConfig config = pllava::ModelConfig::preset(o.random_weights);
   config.frames = o.frames.value_or(config.frames);
   config.pool.output = o.pool.value_or(config.pool.output);
-  return on_device(o, o.dtype.value_or(pllava::DType::f32), [&](auto backend) {
-    return pllava::Pipeline::random(config, std::move(backend), o.generate.sampling.seed,
-                                    context.control());
+  const pllava::DType dtype = o.dtype.value_or(pllava::DType::f32);
+  pllava::PreprocessConfig pixels;
+  pixels.image_size = config.vision.image_size;
+  return on_device(o, dtype, [&](auto backend) {
+    const pllava::WeightScope weights = pllava::quantized(
+        pllava::RandomWeights::scope(o.generate.sampling.seed, dtype), quantize_options(o));
+    return pllava::Pipeline(
+        std::move(backend), config,
+        pllava::with_progress(weights, pllava::required_tensors(config), context.control()),
+        pllava::Tokenizer::bytes(config.image_token), pixels);
   });
 }
 
 }  // namespace
+
+pllava::QuantizeOptions quantize_options(const Options& o) {
+  pllava::QuantizeOptions q = pllava::QuantizeOptions::of(o.weights);
+  q.vision = {o.vision_weights.value_or(q.vision.format), o.group, o.zero_points};
+  q.language = {o.lm_weights.value_or(q.language.format), o.group, o.zero_points};
+  return q;
+}
 
 pllava::LoadOptions load_options(const Options& o) {
   pllava::LoadOptions load;
@@ -63,6 +77,7 @@ pllava::LoadOptions load_options(const Options& o) {
   load.base = o.base;
   load.frames = o.frames;
   load.pool = o.pool;
+  load.quantize = quantize_options(o);
   return load;
 }
 

@@ -7,6 +7,7 @@
 
 namespace cli {
 
+pllava::QuantizeOptions quantize_options(const Options& options);
 pllava::LoadOptions load_options(const Options& options);
 
 struct LoadedModel {

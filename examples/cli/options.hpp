@@ -10,6 +10,7 @@
 #include "pllava/core/shape.hpp"
 #include "pllava/frame_sampling.hpp"
 #include "pllava/generate.hpp"
+#include "pllava/quantize.hpp"
 
 namespace cli {
 
@@ -27,6 +28,10 @@ struct Options {
   double lora_alpha = 4;
   bool lenient = false;
   std::optional<pllava::DType> dtype;
+  pllava::WeightFormat weights = pllava::WeightFormat::plain;
+  std::optional<pllava::WeightFormat> vision_weights, lm_weights;  ///< else as `weights` says
+  Index group = 32;
+  bool zero_points = false;
   std::optional<int> gpu;  ///< compute there, not on the CPU
   Index threads = 0;
   std::optional<Index> frames;

@@ -13,6 +13,7 @@
 
 #include "pllava/core/dtype.hpp"
 #include "pllava/model_config.hpp"
+#include "pllava/quantize.hpp"
 #include "pllava/weights.hpp"
 
 namespace pllava {
@@ -23,6 +24,7 @@ struct LoadOptions {
   std::filesystem::path base = {};   ///< llava-hf directory under an adapter-only one; else empty
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
+  QuantizeOptions quantize = {};     ///< round matrices while loading
 };
 
 /// What was found. Lists hold "name" or "name: expected ..., got ...".
@@ -66,16 +68,14 @@ class Checkpoint {
 
   /// Weights under "vision_tower", "multi_modal_projector" or "language_model". Tensors borrow the
   /// mapped file, or are f32 copies where LoRA was merged into them.
-  WeightScope operator[](std::string_view scope) const {
-    return WeightScope(source_, std::string(scope));
-  }
+  WeightScope operator[](std::string_view scope) const { return root_[scope]; }
 
  private:
   Checkpoint() = default;
 
   ModelConfig config_;
   LoadReport report_;
-  std::shared_ptr<const WeightSource> source_;
+  WeightScope root_{nullptr};
 };
 
 }  // namespace pllava

@@ -10,6 +10,7 @@
 
 #include "pllava/core/control.hpp"
 #include "pllava/core/dtype.hpp"
+#include "pllava/core/quantization.hpp"
 #include "pllava/core/shape.hpp"
 
 namespace pllava {
@@ -21,6 +22,7 @@ struct HostTensor {
   Shape shape;
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;
+  Quantization quantization = {};  ///< as what a backend that can is to keep it
 };
 
 /// A set of named tensors: a checkpoint, random numbers, a user's own container.

@@ -343,6 +343,20 @@ TEST_CASE("Random weights need no checkpoint", "[program]") {
 }
 
 #ifdef PLLAVA_HAS_SENTENCEPIECE
+TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]") {
+  const auto caption = [](const std::vector<std::string>& how) {
+    std::vector<std::string> arguments = on_tiny({"caption", clip()});
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    return succeed(arguments);
+  };
+  CHECK(caption({"--dtype", "int8"}).size() > 1);
+  CHECK(caption({"--dtype", "int4"}) ==
+        caption({"--dtype", "bf16", "--vision-weights", "int8", "--lm-weights", "int4"}));
+  CHECK(caption({"--vision-weights", "plain", "--lm-weights", "plain", "--dtype", "int8"}) ==
+        caption({"--dtype", "bf16"}));
+  CHECK(caption({"--dtype", "int4", "--group", "128", "--zero-points"}).size() > 1);
+}
+
 TEST_CASE("bench measures every part of a model beside its ceiling", "[program]") {
   const auto objects =
       succeed_json({"bench", "--random-weights", "tiny", "--runs", "1", "--threads", "2"});

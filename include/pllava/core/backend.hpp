@@ -19,6 +19,12 @@ enum class WeightRole {
   vector    ///< biases, norm gains, position tables: kept in f32
 };
 
+/// How parts that are prepared for `role` are to be kept: only matrices of products are rounded.
+inline Quantization quantization_for(std::span<const HostTensor> parts, WeightRole role) {
+  const bool product = role == WeightRole::linear || role == WeightRole::gate_up;
+  return product ? parts[0].quantization : Quantization{};
+}
+
 /// Attention heads of one layer; a qkv row is [query·dim | kv·dim | kv·dim].
 struct Heads {
   Index query = 1;

@@ -3,6 +3,9 @@
 //
 // f32: everything in f32. bf16: weights, keys, values and the inputs of matrix products in bf16,
 // accumulation, softmax, norms and the residual stream in f32.
+// Matrices of int8 and int4 (see core/quantization.hpp) are multiplied with rows that are rounded
+// to 8 bits, each by its largest value; the sums are exact, so that the same rows and weights give
+// the same result whatever else is computed beside them.
 // Results do not depend on the number of threads: no sum is split between them.
 #pragma once
 
@@ -31,6 +34,8 @@ struct Weight {
   Index rows = 0;  ///< N, for `linear` before padding to whole panels
   Index cols = 0;  ///< K
   std::shared_ptr<const void> data;
+  Quantization quantization = {};
+  std::shared_ptr<const std::byte> factors = {};  ///< of integers, see Backend::integer_panel
   explicit operator bool() const noexcept { return data != nullptr; }
   const float* floats() const noexcept { return static_cast<const float*>(data.get()); }
 };
@@ -88,6 +93,7 @@ class Backend {
 
  private:
   struct Packed;   // the left operand of a product, in tiles
+  struct Rounded;  // the same in 8-bit integers
   struct Panels {  // keys and values of one layer, wherever they lie
     Index capacity;
     void *keys, *values;
@@ -98,8 +104,14 @@ class Backend {
   void read_row(float* dst, View x, Index row) const;
   void write_row(View y, Index row, const float* src) const;
   Packed pack(View x, DType dtype);
+  Rounded round(View x, Index depth);
+  template <class Locate>
+  Weight prepare_integers(Weight w, Index panels, const Locate& locate);
+  static IntegerPanel integer_panel(const Weight& w, Index panels, Index panel);
   template <class Epilogue>
   void multiply(View x, const Weight& w, const Epilogue& epilogue);
+  template <class Epilogue>
+  void multiply_integers(View x, const Weight& w, const Epilogue& epilogue);
   template <class T>
   void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                  Index past, Index batch_rows, Index batch_index, Mask mask);

@@ -5,7 +5,8 @@
 
 namespace pllava::cpu {
 
-/// In increasing order of what is required of the machine.
+/// In increasing order of what is required of the machine. The last multiplies bf16 and 8-bit
+/// integers (AVX512-BF16 and AVX512-VNNI, which come together).
 enum class Isa { portable, avx2, avx512, avx512_bf16 };
 
 /// The best one this machine can run.
@@ -16,7 +17,8 @@ inline Isa detect_isa() noexcept {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq");
-  if (avx512 && __builtin_cpu_supports("avx512bf16")) return Isa::avx512_bf16;
+  if (avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni"))
+    return Isa::avx512_bf16;
   if (avx512) return Isa::avx512;
   if (avx2) return Isa::avx2;
 #endif

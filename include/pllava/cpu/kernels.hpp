@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pllava/core/dtype.hpp"
+#include "pllava/core/quantization.hpp"
 #include "pllava/cpu/isa.hpp"
 #include "pllava/model_config.hpp"
 
@@ -10,6 +11,22 @@ namespace pllava::cpu {
 /// Columns of a packed panel. Weights are stored as panels of 32 output columns, K-major inside:
 /// f32 [N/32][K][32], bf16 [N/32][K/2][32][2]. One layout serves every instruction set.
 inline constexpr Index kPanel = 32;
+
+/// Left operands of integer products: rows x[r] ≈ scales[r] · integers, -127 to 127.
+struct Int8Rows {
+  const std::int8_t* values;  ///< [k/4][rows][4]
+  const std::int32_t* sums;   ///< [k/32][rows] of 32 integers each, then [rows] of all
+  const float* scales;        ///< [rows]
+};
+
+/// A panel of 32 columns of integers. In int8 a byte is the value + 128, [k/4][32][4]. In int4 a
+/// byte holds two nibbles, those of k/8·8 + j low and k/8·8 + 4 + j high: [k/8][32][4].
+struct IntegerPanel {
+  const std::uint8_t* values;
+  const std::uint8_t* multipliers;  ///< [k/group][32], int4
+  const std::uint8_t* zeros;        ///< the same, or null: all are kMiddle
+  const float* scales;              ///< [32]
+};
 
 /// One block of keys of an online softmax over `rows` rows.
 struct SoftmaxBlock {
@@ -34,6 +51,16 @@ struct Kernels {
   void (*tile_f32)(Index rows, const float* a, const float* b, Index k, float* c);
   /// The same in bf16 with f32 accumulation: a [k/2][rows][2], b [k/2][32][2]; `pairs` is k/2.
   void (*tile_bf16)(Index rows, const bf16* a, const bf16* b, Index pairs, float* c);
+  /// The same over 8-bit integers, exact but for the last step: c = scale · scale · integer sum.
+  /// `quads` is k/4, and a multiple of 8.
+  void (*tile_int8)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c);
+  /// The same over an int4 panel, for at most 4 packed rows; `group` is a multiple of 32.
+  void (*tile_int4)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
+                    float* c);
+  /// An int4 panel as the int8 panel that it stands for.
+  void (*unpack_int4)(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index group);
+  /// Rounds a row to integers of -127 to 127; returns the scale that they are in units of.
+  float (*quantize_row)(std::int8_t* q, const float* x, Index n);
 
   void (*bf16_to_float)(float* dst, const bf16* src, Index n);
   void (*float_to_bf16)(bf16* dst, const float* src, Index n);

@@ -269,6 +269,8 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   if (options.frames && *options.frames < 1) throw ArgumentError("frames must be positive");
   if (options.pool && (options.pool->t < 1 || options.pool->h < 1 || options.pool->w < 1))
     throw ArgumentError("pool must be positive along every axis, got " + options.pool->str());
+  require_valid(options.quantize.vision);
+  require_valid(options.quantize.language);
   Checkpoint checkpoint;
   std::error_code error;
   const bool own_config = std::filesystem::exists(directory / "config.json", error);
@@ -294,7 +296,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
         "tensors do not match config.json",
         {.file = directory.string(), .tensor = std::move(all), .expected = {}, .got = {}});
   }
-  checkpoint.source_ = std::move(source);
+  checkpoint.root_ = quantized(WeightScope(std::move(source)), options.quantize);
   return checkpoint;
 }
 

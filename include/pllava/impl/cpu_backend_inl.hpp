@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -105,9 +106,6 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   const Index F = w.rows / 2;
   const Index panels = role == WeightRole::gate_up ? (F + kPanel / 2 - 1) / (kPanel / 2)
                                                    : (w.rows + kPanel - 1) / kPanel;
-  const bool pairs = w.dtype == DType::bf16;
-  const Index depth = pairs ? (K + 1) / 2 * 2 : K;
-  auto memory = aligned_memory(panels * kPanel * depth * size_of(w.dtype), "a weight matrix");
   const auto locate = [&](Index panel, Index column) -> std::pair<const HostTensor*, Index> {
     if (role == WeightRole::gate_up) {
       const Index row = panel * (kPanel / 2) + column % (kPanel / 2);
@@ -120,6 +118,12 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
     }
     return {nullptr, 0};
   };
+  w.quantization = quantization_for(parts, role);
+  if (w.quantization.format != WeightFormat::plain)
+    return prepare_integers(std::move(w), panels, locate);
+  const bool pairs = w.dtype == DType::bf16;
+  const Index depth = pairs ? (K + 1) / 2 * 2 : K;
+  auto memory = aligned_memory(panels * kPanel * depth * size_of(w.dtype), "a weight matrix");
   const Index words = depth * size_of(w.dtype) / 4;  // of a row: a float or a pair of bf16 each
   pool_->run(panels, [&](Index panel) {
     std::vector<std::byte> rows(static_cast<std::size_t>(kPanel * words * 4));  // zero: padding
@@ -133,6 +137,97 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   });
   w.data = std::move(memory);
   return w;
+}
+
+namespace detail {
+
+/// Integers of a row, with the padding that kernels ask for.
+PLLAVA_INLINE Index integer_depth(const Quantization& q, Index cols) {
+  const Index step = q.format == WeightFormat::int4 ? q.group : 32;
+  return (cols + step - 1) / step * step;
+}
+
+/// Bytes of a panel's values, and of one kind of its factors (multipliers, zeros).
+PLLAVA_INLINE Index panel_bytes(const Quantization& q, Index depth) {
+  return kPanel * depth / (q.format == WeightFormat::int4 ? 2 : 1);
+}
+PLLAVA_INLINE Index factor_bytes(const Quantization& q, Index depth) {
+  return q.format == WeightFormat::int4 ? kPanel * depth / q.group : 0;
+}
+
+/// The bytes of one column of a panel, see IntegerPanel.
+PLLAVA_INLINE void pack_integers(std::byte* out, const Quantization& q, const QuantizedRow& row) {
+  const auto at = [&](std::size_t k) -> unsigned {  // behind the end: nothing
+    if (k < row.values.size()) return row.values[k];
+    if (q.format == WeightFormat::int8) return 128;
+    return row.zeros.empty() ? kMiddle : row.zeros[k / static_cast<std::size_t>(q.group)];
+  };
+  const auto depth =
+      static_cast<std::size_t>(integer_depth(q, static_cast<Index>(row.values.size())));
+  if (q.format == WeightFormat::int8) {
+    for (std::size_t k = 0; k < depth; ++k) out[k] = static_cast<std::byte>(at(k));
+    return;
+  }
+  for (std::size_t k = 0; k < depth; k += 8)
+    for (std::size_t j = 0; j < 4; ++j)
+      out[k / 2 + j] = static_cast<std::byte>(at(k + j) | (at(k + 4 + j) << 4));
+}
+
+}  // namespace detail
+
+/// Rounds every row and lays the integers out as panels. Factors of all panels: scales (panel, 32)
+/// f32, then multipliers and, where there are any, zeros (panel, group, 32).
+template <class Locate>
+Weight Backend::prepare_integers(Weight w, Index panels, const Locate& locate) {
+  const Quantization& q = w.quantization;
+  require_valid(q);
+  constexpr Index kMostCols = 65'536;  // sums of more products may not fit 32 bits
+  if (w.cols > kMostCols)
+    throw ArgumentError("a matrix of " + std::to_string(w.cols) +
+                        " input channels is too wide for integers; at most " +
+                        std::to_string(kMostCols));
+  const Index depth = detail::integer_depth(q, w.cols), bytes = detail::panel_bytes(q, depth);
+  const Index kinds = q.zero_points ? 2 : 1, each = detail::factor_bytes(q, depth);
+  auto memory = aligned_memory(panels * bytes, "a weight matrix");
+  auto factors = std::static_pointer_cast<std::byte>(
+      aligned_memory(panels * (kPanel * 4 + kinds * each), "the scales of a weight matrix"));
+  auto* scales = reinterpret_cast<float*>(factors.get());
+  auto* multipliers = reinterpret_cast<std::uint8_t*>(scales + panels * kPanel);
+  pool_->run(panels, [&](Index panel) {
+    std::vector<std::byte> columns(static_cast<std::size_t>(bytes));
+    std::vector<float> values(static_cast<std::size_t>(w.cols));
+    for (Index n = 0; n < kPanel; ++n) {
+      const auto [part, r] = locate(panel, n);
+      if (part != nullptr)
+        detail::host_row(values.data(), DType::f32, *part, r, w.cols);
+      else
+        std::ranges::fill(values, 0.0f);
+      const QuantizedRow row = quantize(values, q);
+      detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanel)], q, row);
+      scales[panel * kPanel + n] = row.scale;
+      for (std::size_t g = 0; g < row.multipliers.size(); ++g) {
+        const Index at = panel * each + static_cast<Index>(g) * kPanel + n;
+        multipliers[at] = row.multipliers[g];
+        if (q.zero_points) multipliers[panels * each + at] = row.zeros[g];
+      }
+    }
+    detail::transpose_panel(static_cast<std::byte*>(memory.get()) + panel * bytes, columns.data(),
+                            bytes / kPanel / 4);
+  });
+  w.data = std::move(memory);
+  w.factors = std::move(factors);
+  return w;
+}
+
+PLLAVA_INLINE IntegerPanel Backend::integer_panel(const Weight& w, Index panels, Index panel) {
+  const Quantization& q = w.quantization;
+  const Index depth = detail::integer_depth(q, w.cols), each = detail::factor_bytes(q, depth);
+  const auto* scales = reinterpret_cast<const float*>(w.factors.get());
+  const auto* multipliers = reinterpret_cast<const std::uint8_t*>(scales + panels * kPanel);
+  return {static_cast<const std::uint8_t*>(w.data.get()) + panel * detail::panel_bytes(q, depth),
+          multipliers + panel * each,
+          q.zero_points ? multipliers + panels * each + panel * each : nullptr,
+          scales + panel * kPanel};
 }
 
 // ---- products -----------------------------------------------------------------------------------
@@ -204,6 +299,7 @@ PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
 /// of x stream by, and each tile is read once for both.
 template <class Epilogue>
 void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
+  if (w.quantization.format != WeightFormat::plain) return multiply_integers(x, w, epilogue);
   auto scope = this->scope();
   const Packed a = pack(x, w.dtype);
   const Index M = x.rows(), K = w.cols;
@@ -226,6 +322,98 @@ void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
           kernels_->tile_f32(mr, reinterpret_cast<const float*>(left),
                              static_cast<const float*>(w.data.get()) + p * kPanel * depth, depth,
                              tile);
+        epilogue(t * a.tile_rows, rows, p, tile);
+      }
+    }
+  });
+}
+
+struct Backend::Rounded {
+  Int8Rows tile(Index t) const {
+    return {values + t * tile_rows * depth, sums + t * tile_rows * (depth / 32 + 1),
+            scales + t * tile_rows};
+  }
+
+  Index tile_rows;  // rows of a full tile
+  Index tiles;
+  Index depth;
+  std::int8_t* values;  // per tile, as in Int8Rows
+  std::int32_t* sums;
+  float* scales;
+};
+
+/// Rows of x rounded to 8 bits, in tiles.
+PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth) {
+  const Index M = x.rows(), K = x.cols(), blocks = depth / 32;
+  const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
+  const Index tiles = (M + tile_rows - 1) / tile_rows, padded = tiles * tile_rows;
+  Rounded rounded{tile_rows,
+                  tiles,
+                  depth,
+                  static_cast<std::int8_t*>(arena_->allocate(padded * depth)),
+                  static_cast<std::int32_t*>(arena_->allocate(padded * (blocks + 1) * 4)),
+                  static_cast<float*>(arena_->allocate(padded * 4))};
+  pool_->run(tiles, [&](Index t) {
+    const Index rows = std::min(tile_rows, M - t * tile_rows), mr = kernels_->packed_rows(rows);
+    auto* words = reinterpret_cast<std::byte*>(rounded.values + t * tile_rows * depth);
+    std::int32_t* sums = rounded.sums + t * tile_rows * (blocks + 1);
+    std::vector<float> row(static_cast<std::size_t>(K));
+    std::vector<std::int8_t> integers(static_cast<std::size_t>(depth));  // zero: padding
+    for (Index r = 0; r < mr; ++r) {
+      if (r < rows) {
+        read_row(row.data(), x, t * tile_rows + r);
+        rounded.scales[t * tile_rows + r] = kernels_->quantize_row(integers.data(), row.data(), K);
+      } else {
+        std::ranges::fill(integers, std::int8_t{0});
+        rounded.scales[t * tile_rows + r] = 0;
+      }
+      for (Index k = 0; k < depth; k += 4)
+        std::memcpy(words + (k / 4 * mr + r) * 4, &integers[static_cast<std::size_t>(k)], 4);
+      std::int32_t all = 0;
+      for (Index b = 0; b < blocks; ++b) {
+        std::int32_t sum = 0;
+        for (Index k = b * 32; k < (b + 1) * 32; ++k) sum += integers[static_cast<std::size_t>(k)];
+        sums[b * mr + r] = sum;
+        all += sum;
+      }
+      sums[blocks * mr + r] = all;
+    }
+  });
+  return rounded;
+}
+
+/// `multiply` for integers. Few rows read int4 as it is; for more, each panel is unpacked once.
+template <class Epilogue>
+void Backend::multiply_integers(View x, const Weight& w, const Epilogue& epilogue) {
+  auto scope = this->scope();
+  const Index depth = detail::integer_depth(w.quantization, w.cols), quads = depth / 4;
+  const Rounded a = round(x, depth);
+  const Index M = x.rows(), panels = w.rows, group = w.quantization.group;
+  const bool nibbles = w.quantization.format == WeightFormat::int4;
+  const bool unpack = nibbles && kernels_->packed_rows(M) > 4;
+  const Index per_task = 2;
+  pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
+    alignas(64) float tile[16 * kPanel];
+    const Index first = task * per_task, end = std::min(panels, first + per_task);
+    std::unique_ptr<std::uint8_t[]> unpacked;
+    if (unpack) {
+      unpacked.reset(new std::uint8_t[static_cast<std::size_t>(per_task * kPanel * depth)]);
+      for (Index p = first; p < end; ++p)
+        kernels_->unpack_int4(&unpacked[static_cast<std::size_t>((p - first) * kPanel * depth)],
+                              integer_panel(w, panels, p), quads, group);
+    }
+    for (Index t = 0; t < a.tiles; ++t) {
+      const Index rows = std::min(a.tile_rows, M - t * a.tile_rows);
+      const Index mr = kernels_->packed_rows(rows);
+      const Int8Rows left = a.tile(t);
+      for (Index p = first; p < end; ++p) {
+        IntegerPanel right = integer_panel(w, panels, p);
+        if (unpack)
+          right.values = &unpacked[static_cast<std::size_t>((p - first) * kPanel * depth)];
+        if (nibbles && !unpack)
+          kernels_->tile_int4(mr, left, right, quads, group, tile);
+        else
+          kernels_->tile_int8(mr, left, right, quads, tile);
         epilogue(t * a.tile_rows, rows, p, tile);
       }
     }

@@ -65,7 +65,7 @@ namespace {
 }  // namespace avx512
 PLLAVA_END_TARGET
 
-PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
+PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni")
 namespace avx512_bf16 {
 namespace {
 #define PLLAVA_DPBF16

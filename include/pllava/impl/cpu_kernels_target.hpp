@@ -206,6 +206,158 @@ void columns_bf16(const bf16* a, const bf16* b, Index pairs, float* c) {
   }
 }
 
+// ---- products of integers -----------------------------------------------------------------------
+
+using vs = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using vu = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+
+/// acc += in each lane, the dot product of 4 unsigned bytes of w with 4 signed bytes of a.
+PLLAVA_VECTOR vi dot_quads(vi acc, vi w, vi a) {
+#if defined(PLLAVA_DPBF16)
+  return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)a);
+#elif defined(__x86_64__)
+  // Bytes of even and of odd places, widened to 16 bits.
+  const vs w0 = (vs)((vu)w & 0xff), w1 = (vs)((vu)w >> 8);
+  const vs a0 = (vs)((vu)a << 8) >> 8, a1 = (vs)a >> 8;
+#if PLLAVA_LANES == 16
+  return acc + (vi)_mm512_madd_epi16((__m512i)w0, (__m512i)a0) +
+         (vi)_mm512_madd_epi16((__m512i)w1, (__m512i)a1);
+#elif PLLAVA_LANES == 8
+  return acc + (vi)_mm256_madd_epi16((__m256i)w0, (__m256i)a0) +
+         (vi)_mm256_madd_epi16((__m256i)w1, (__m256i)a1);
+#else
+  return acc + (vi)_mm_madd_epi16((__m128i)w0, (__m128i)a0) +
+         (vi)_mm_madd_epi16((__m128i)w1, (__m128i)a1);
+#endif
+#else
+  for (int shift = 0; shift < 32; shift += 8)
+    acc += ((w >> shift) & 0xff) * ((a << (24 - shift)) >> 24);
+  return acc;
+#endif
+}
+
+PLLAVA_VECTOR vi load_words(const void* p) {
+  vi v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PLLAVA_VECTOR vi splat_word(const void* p) {
+  std::int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v - vi{};
+}
+/// W bytes as integers.
+PLLAVA_VECTOR vi widen(const std::uint8_t* p) {
+  using vb = std::uint8_t __attribute__((vector_size(PLLAVA_LANES)));
+  vb b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(b, vi);
+}
+
+/// c = sum · scale of the column · scale of the row, for 2W columns.
+PLLAVA_VECTOR void store_scaled(float* c, vi sum0, vi sum1, const float* columns, float row) {
+  store(c, __builtin_convertvector(sum0, vf) * load(columns) * row);
+  store(c + W, __builtin_convertvector(sum1, vf) * load(columns + W) * row);
+}
+
+template <int MR, int U>
+void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index column, float* c) {
+  vi acc[U][MR][2] = {};
+  const std::int8_t* left = a.values;
+  const std::uint8_t* right = b.values + column * 4;
+  for (Index i = 0; i < quads; i += U) {
+#pragma GCC unroll 4
+    for (int u = 0; u < U; ++u) {
+      const std::uint8_t* line = right + (i + u) * 4 * kPanel;
+      const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
+      __builtin_prefetch(line + 64 * kPanel);
+      __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) {
+        const vi v = splat_word(left + ((i + u) * MR + r) * 4);
+        acc[u][r][0] = dot_quads(acc[u][r][0], b0, v);
+        acc[u][r][1] = dot_quads(acc[u][r][1], b1, v);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r) {
+    const vi shift = 128 * a.sums[quads / 8 * MR + r] - vi{};  // the panel holds value + 128
+    vi sum0 = acc[0][r][0] - shift, sum1 = acc[0][r][1] - shift;
+#pragma GCC unroll 4
+    for (int u = 1; u < U; ++u) sum0 += acc[u][r][0], sum1 += acc[u][r][1];
+    store_scaled(c + r * kPanel, sum0, sum1, b.scales + column, a.scales[r]);
+  }
+}
+
+template <int MR>
+void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index group, Index column,
+                  float* c) {
+  constexpr std::int32_t kLow = 0x0f0f0f0f;
+  vi total[MR][2] = {};
+  const std::uint8_t* line = b.values + column * 4;
+  for (Index begin = 0; begin < quads; begin += group / 4) {
+    vi sum[MR][2] = {};
+    for (Index i = begin; i < begin + group / 4; i += 2, line += 4 * kPanel) {
+      const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
+      __builtin_prefetch(line + 64 * kPanel);
+      __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
+      const vi low0 = b0 & kLow, low1 = b1 & kLow, high0 = (b0 >> 4) & kLow,
+               high1 = (b1 >> 4) & kLow;
+#pragma GCC unroll 4
+      for (int r = 0; r < MR; ++r) {
+        const vi v = splat_word(a.values + (i * MR + r) * 4);
+        const vi w = splat_word(a.values + ((i + 1) * MR + r) * 4);
+        sum[r][0] = dot_quads(dot_quads(sum[r][0], low0, v), high0, w);
+        sum[r][1] = dot_quads(dot_quads(sum[r][1], low1, v), high1, w);
+      }
+    }
+    const Index g = begin * 4 / group;
+    const vi m0 = widen(b.multipliers + g * kPanel + column);
+    const vi m1 = widen(b.multipliers + g * kPanel + column + W);
+    vi z0 = kMiddle - vi{}, z1 = z0;
+    if (b.zeros != nullptr) {
+      z0 = widen(b.zeros + g * kPanel + column);
+      z1 = widen(b.zeros + g * kPanel + column + W);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < MR; ++r) {
+      std::int32_t of_group = 0;
+      for (Index i = begin / 8; i < (begin + group / 4) / 8; ++i) of_group += a.sums[i * MR + r];
+      total[r][0] += m0 * (sum[r][0] - z0 * of_group);
+      total[r][1] += m1 * (sum[r][1] - z1 * of_group);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < MR; ++r)
+    store_scaled(c + r * kPanel, total[r][0], total[r][1], b.scales + column, a.scales[r]);
+}
+
+void unpack_int4(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index group) {
+  // In each half of a lane: nibble · multiplier + (128 - zero · multiplier), which fits a byte.
+  const auto twice = [](vi v) __attribute__((always_inline)) {
+    return (vs)(v | (v << 16));
+  };
+  for (Index n = 0; n < kPanel; n += W)
+    for (Index begin = 0; begin < quads; begin += group / 4) {
+      const Index g = begin * 4 / group;
+      const vi m = widen(b.multipliers + g * kPanel + n);
+      const vi z = b.zeros != nullptr ? widen(b.zeros + g * kPanel + n) : kMiddle - vi{};
+      const vs factor = twice(m), offset = twice((128 - z * m) & 0xffff);
+      const auto bytes = [&](vs nibbles) __attribute__((always_inline)) {
+        const vs even = (nibbles & 0x0f) * factor + offset;
+        const vs odd = ((nibbles >> 8) & 0x0f) * factor + offset;
+        return (vi)(vs)((vu)(even & 0xff) | ((vu)odd << 8));
+      };
+      for (Index i = begin; i < begin + group / 4; i += 2) {
+        const vs packed = (vs)load_words(b.values + (i / 2 * kPanel + n) * 4);
+        const vi low = bytes(packed), high = bytes((vs)((vu)packed >> 4));
+        __builtin_memcpy(panel + (i * kPanel + n) * 4, &low, sizeof low);
+        __builtin_memcpy(panel + ((i + 1) * kPanel + n) * 4, &high, sizeof high);
+      }
+    }
+}
+
 constexpr Index kMaxRows = W == 16 ? 14 : 6;
 
 Index packed_rows(Index rows) {
@@ -240,6 +392,29 @@ void tile_bf16(Index rows, const bf16* a, const bf16* b, Index pairs, float* c) 
 #else
       default: columns_bf16<6, 1>(a, b + 2 * n, pairs, c + n); break;
 #endif
+    }
+}
+
+void tile_int8(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c) {
+  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
+      case 1: columns_int8<1, 4>(a, b, quads, n, c + n); break;
+      case 2: columns_int8<2, 2>(a, b, quads, n, c + n); break;
+      case 4: columns_int8<4, 1>(a, b, quads, n, c + n); break;
+#if PLLAVA_LANES == 16
+      case 8: columns_int8<8, 1>(a, b, quads, n, c + n); break;
+      default: columns_int8<14, 1>(a, b, quads, n, c + n); break;
+#else
+      default: columns_int8<6, 1>(a, b, quads, n, c + n); break;
+#endif
+    }
+}
+
+void tile_int4(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
+               float* c) {
+  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
+      case 1: columns_int4<1>(a, b, quads, group, n, c + n); break;
+      case 2: columns_int4<2>(a, b, quads, group, n, c + n); break;
+      default: columns_int4<4>(a, b, quads, group, n, c + n); break;
     }
 }
 
@@ -281,6 +456,35 @@ void scale_add(float* x, float factor, const float* y, Index n) {
   Index i = 0;
   for (; i + W <= n; i += W) store(x + i, load(x + i) * factor + load(y + i));
   for (; i < n; ++i) x[i] = x[i] * factor + y[i];
+}
+
+float quantize_row(std::int8_t* q, const float* x, Index n) {
+  vf highest{};
+  Index i = 0;
+  for (; i + W <= n; i += W) {
+    const vf v = load(x + i), a = select(v < 0.0f, -v, v);
+    highest = select(a > highest, a, highest);
+  }
+  float top = 0;
+  for (Index lane = 0; lane < W; ++lane) top = highest[lane] > top ? highest[lane] : top;
+  for (; i < n; ++i) {
+    const float a = x[i] < 0 ? -x[i] : x[i];
+    top = a > top ? a : top;
+  }
+  const float inverse = top > 0 ? 127.0f / top : 0.0f;
+  const auto rounded = [&](vf v) __attribute__((always_inline)) {
+    using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
+    return __builtin_convertvector(as_int(v * inverse + 12582912.0f) - 0x4b400000, vb);
+  };
+  for (i = 0; i + W <= n; i += W) {
+    const auto b = rounded(load(x + i));
+    __builtin_memcpy(q + i, &b, sizeof b);
+  }
+  if (i < n) {
+    const auto b = rounded(load_part(x + i, n - i));
+    for (Index lane = 0; i < n; ++i, ++lane) q[i] = b[lane];
+  }
+  return top / 127.0f;
 }
 
 /// Puts 32 weights of row r into the left operand of a tile.
@@ -361,6 +565,7 @@ void norm(float* y, const float* x, const float* gain, const float* bias, float 
 }
 
 inline constexpr Kernels kTable = {
-    PLLAVA_TARGET_NAME, kMaxRows,      packed_rows, tile_f32, tile_bf16,
-    bf16_to_float,      float_to_bf16, activate,    act_mul,  add,
-    softmax<float>,     softmax<bf16>, scale_add,   norm};
+    PLLAVA_TARGET_NAME, kMaxRows,  packed_rows, tile_f32,     tile_bf16,
+    tile_int8,          tile_int4, unpack_int4, quantize_row, bf16_to_float,
+    float_to_bf16,      activate,  act_mul,     add,          softmax<float>,
+    softmax<bf16>,      scale_add, norm};

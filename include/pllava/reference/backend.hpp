@@ -52,10 +52,14 @@ class Backend {
     return {scratch_.back().get(), dtype, shape};
   }
 
-  Weight prepare(std::span<const HostTensor> parts, WeightRole) {
+  Weight prepare(std::span<const HostTensor> parts, WeightRole role) {
     auto w = std::make_shared<std::vector<float>>();
-    for (const HostTensor& p : parts)
+    for (const HostTensor& p : parts) {
+      const std::size_t begin = w->size();
       for (Index i = 0; i < p.shape.count(); ++i) w->push_back(load_float(p.data, p.dtype, i));
+      const Quantization q = quantization_for({&p, 1}, role);
+      if (q.format != WeightFormat::plain) round_rows(std::span(*w).subspan(begin), p.shape[1], q);
+    }
     return w;
   }
   KvLayer make_kv(const Heads& heads, Index capacity) {
@@ -196,6 +200,16 @@ class Backend {
   }
 
  private:
+  /// Rounded weights as the numbers that they stand for.
+  static void round_rows(std::span<float> w, Index cols, const Quantization& q) {
+    const auto K = static_cast<std::size_t>(cols);
+    for (std::size_t begin = 0; begin < w.size(); begin += K) {
+      const QuantizedRow row = quantize(w.subspan(begin, K), q);
+      for (std::size_t k = 0; k < K; ++k)
+        w[begin + k] = row.scale * static_cast<float>(row.integer(q, k));
+    }
+  }
+
   static void copy(void* dst, const void* src, Index bytes) {
     if (bytes > 0) std::memcpy(dst, src, static_cast<std::size_t>(bytes));
   }

@@ -1,0 +1,169 @@
+// Matrices of 8 and 4 bits: what a weight may be rounded to, and the rounding of one row.
+//
+// Both formats round a row (an output channel) to integers of 8 bits and one scale. In int4 those
+// integers are built from 4 bits: a group of values shares a multiplier and a zero point,
+//
+//     w[k] ≈ scale · multiplier[k / group] · (nibble[k] - zero[k / group])
+//
+// and the product of the two integers always fits 8 bits. So every int4 matrix is an int8 matrix in
+// less memory: any kernel may unpack it, and integer sums agree to the bit whichever way is taken.
+// Two levels of integers as in QServe (arXiv 2405.04532, section 4.1).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pllava/config.hpp"
+#include "pllava/error.hpp"
+
+namespace pllava {
+
+enum class WeightFormat : std::uint8_t {
+  plain,  ///< the type that the backend computes in
+  int8,   ///< 8 bits, a scale for each output channel
+  int4    ///< 4 bits, groups along the input with a multiplier and perhaps a zero point each
+};
+
+constexpr std::string_view name_of(WeightFormat f) noexcept {
+  switch (f) {
+    case WeightFormat::plain: return "plain";
+    case WeightFormat::int8: return "int8";
+    case WeightFormat::int4: return "int4";
+  }
+  return "?";
+}
+
+/// How a matrix is to be stored.
+struct Quantization {
+  WeightFormat format = WeightFormat::plain;
+  Index group = 32;          ///< int4: input channels that share a multiplier, 32 or 128
+  bool zero_points = false;  ///< int4: ranges that are not symmetric about zero
+
+  bool operator==(const Quantization&) const = default;
+};
+
+/// Throws ArgumentError for a group that is neither 32 nor 128.
+inline void require_valid(const Quantization& q) {
+  if (q.format == WeightFormat::int4 && q.group != 32 && q.group != 128)
+    throw ArgumentError("int4 weights have groups of 32 or 128, not of " + std::to_string(q.group));
+}
+
+/// The middle nibble, which stands for zero where a format has no zero points.
+inline constexpr int kMiddle = 8;
+
+/// One row of integers. In int8, `values` hold value + 128; in int4, nibbles of 0 to 15.
+struct QuantizedRow {
+  std::vector<std::uint8_t> values;       // (K)
+  std::vector<std::uint8_t> multipliers;  // (groups), int4
+  std::vector<std::uint8_t> zeros;        // (groups), int4
+  float scale = 0;
+
+  /// What `values[k]` stands for in units of `scale`, -127 to 127.
+  int integer(const Quantization& q, std::size_t k) const {
+    if (q.format == WeightFormat::int8) return values[k] - 128;
+    const std::size_t g = k / static_cast<std::size_t>(q.group);
+    return (values[k] - zeros[g]) * multipliers[g];
+  }
+};
+
+namespace detail {
+
+/// To the nearest integer, ties to even; |v| < 2^22. Unlike std::nearbyint it can be vectorised.
+inline float rounded(float v) noexcept {
+  constexpr float kShift = 12582912.0f;  // 1.5 · 2^23
+  return (v + kShift) - kShift;
+}
+
+/// Rounds a group with the step `multiplier · scale`; returns the sum of squared errors.
+inline float round_group(std::span<const float> w, float step, int zero, std::uint8_t* nibbles) {
+  const float inverse = 1.0f / step, z = static_cast<float>(zero);
+  float error = 0;
+  for (std::size_t k = 0; k < w.size(); ++k) {
+    const float n = std::clamp(rounded(w[k] * inverse) + z, 0.0f, 15.0f);
+    const float e = w[k] - (n - z) * step;
+    error += e * e;
+    nibbles[k] = static_cast<std::uint8_t>(n);
+  }
+  return error;
+}
+
+inline void quantize_int8(std::span<const float> w, QuantizedRow& row) {
+  float top = 0;
+  for (const float v : w) top = std::max(top, std::fabs(v));
+  row.scale = top / 127;
+  const float inverse = top > 0 ? 127 / top : 0;
+  for (std::size_t k = 0; k < w.size(); ++k)
+    row.values[k] = static_cast<std::uint8_t>(static_cast<int>(rounded(w[k] * inverse)) + 128);
+}
+
+inline void quantize_int4(std::span<const float> w, const Quantization& q, QuantizedRow& row) {
+  const auto size = static_cast<std::size_t>(q.group);
+  const std::size_t groups = (w.size() + size - 1) / size;
+  row.multipliers.assign(groups, 1);
+  row.zeros.assign(groups, kMiddle);
+  std::vector<float> steps(groups);
+  const auto part = [&](std::size_t g) {
+    return w.subspan(g * size, std::min(size, w.size() - g * size));
+  };
+  const auto reach = [&](std::size_t g) {  // the largest |nibble - zero|
+    return std::max<int>(row.zeros[g], 15 - row.zeros[g]);
+  };
+  float top = 0;
+  for (std::size_t g = 0; g < groups; ++g) {
+    float low = 0, high = 0;
+    for (const float v : part(g)) low = std::min(low, v), high = std::max(high, v);
+    if (q.zero_points) {
+      steps[g] = (high - low) / 15;
+      if (steps[g] > 0) row.zeros[g] = static_cast<std::uint8_t>(rounded(-low / steps[g]));
+    } else {
+      steps[g] = std::max(-low / 8, high / 7);
+    }
+    top = std::max(top, steps[g] * static_cast<float>(reach(g)));
+  }
+  row.scale = top / 127;
+  std::vector<std::uint8_t> tried(size);
+  for (std::size_t g = 0; g < groups; ++g) {
+    if (steps[g] == 0) {
+      std::fill_n(row.values.begin() + static_cast<Index>(g * size), part(g).size(), row.zeros[g]);
+      continue;
+    }
+    // Multipliers about the ideal one and a little below, where clipping the largest value may pay.
+    const float ideal = steps[g] / row.scale;
+    const int most = 127 / reach(g);
+    float least_error = HUGE_VALF;
+    int last = 0;
+    for (const float wish : {std::ceil(ideal), std::floor(ideal), std::floor(0.87f * ideal)}) {
+      const int m = std::clamp(static_cast<int>(wish), 1, most);
+      if (m == last) continue;
+      last = m;
+      const float error =
+          round_group(part(g), static_cast<float>(m) * row.scale, row.zeros[g], tried.data());
+      if (error >= least_error) continue;
+      least_error = error;
+      row.multipliers[g] = static_cast<std::uint8_t>(m);
+      std::copy_n(tried.begin(), part(g).size(), row.values.begin() + static_cast<Index>(g * size));
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Rounds one row of a matrix to int8 or int4. Throws ArgumentError if a value is not finite.
+inline QuantizedRow quantize(std::span<const float> w, const Quantization& q) {
+  for (const float v : w)
+    if (!std::isfinite(v)) throw ArgumentError("a weight that is not finite cannot be quantised");
+  QuantizedRow row;
+  row.values.resize(w.size());
+  if (q.format == WeightFormat::int8)
+    detail::quantize_int8(w, row);
+  else
+    detail::quantize_int4(w, q, row);
+  return row;
+}
+
+}  // namespace pllava

@@ -1,0 +1,42 @@
+// Which matrices of a model are kept in 8 or 4 bits.
+//
+// Rounded are the matrices that cost time and memory: those of the transformer layers and of the
+// projector, and lm_head. Tables that are looked up, the patch embedding, norms, biases and
+// positions stay as they are: they are small, and errors there reach everything behind them.
+#pragma once
+
+#include <string_view>
+
+#include "pllava/weights.hpp"
+
+namespace pllava {
+
+struct QuantizeOptions {
+  Quantization vision = {};    ///< layers of the vision tower, and the projector
+  Quantization language = {};  ///< layers of the language model; lm_head never below int8
+
+  /// int8: everything; int4: the language model, with vision in int8, which is bound by arithmetic
+  /// and not by memory.
+  static QuantizeOptions of(WeightFormat format) {
+    const bool plain = format == WeightFormat::plain;
+    return {{plain ? WeightFormat::plain : WeightFormat::int8}, {format}};
+  }
+  bool any() const noexcept {
+    return vision.format != WeightFormat::plain || language.format != WeightFormat::plain;
+  }
+  bool operator==(const QuantizeOptions&) const = default;
+};
+
+/// How the tensor of this canonical name is kept.
+Quantization quantization_of(std::string_view name, const Shape& shape,
+                             const QuantizeOptions& options);
+
+/// The same weights, marked so that a backend that can rounds them as it prepares them. `weights`
+/// is the root scope. Throws ArgumentError for a group that does not exist.
+WeightScope quantized(WeightScope weights, const QuantizeOptions& options);
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/quantize_inl.hpp"
+#endif

@@ -1,0 +1,155 @@
+// Products of integers are exact: every instruction set gives, to the bit, what plain loops give.
+#include <cmath>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "pllava/cpu/backend.hpp"
+#include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
+#include "support/catch.hpp"
+#include "support/tensors.hpp"
+
+namespace {
+
+using namespace pllava;
+using B = cpu::Backend;
+using Values = std::vector<float>;
+
+const std::vector<Quantization> kFormats = {{.format = WeightFormat::int8},
+                                            {.format = WeightFormat::int4, .group = 32},
+                                            {WeightFormat::int4, 32, true},
+                                            {WeightFormat::int4, 128, true}};
+
+/// Rows of integers from -127 to 127 that hold 127: their rounding is exact.
+Values integers(Index rows, Index cols, std::uint64_t seed) {
+  Values x = test::numbers(rows * cols, seed);
+  for (float& v : x) v = std::nearbyint(v * 126);
+  for (Index r = 0; r < rows; ++r) x[static_cast<std::size_t>(r * cols + r % cols)] = 127;
+  return x;
+}
+
+HostTensor host(const Values& values, const Shape& shape, const Quantization& q) {
+  return {DType::f32, shape, reinterpret_cast<const std::byte*>(values.data()), nullptr, q};
+}
+
+template <class Be>
+Values product(Be be, const Values& w, const Values& x, Index rows, Index out, Index in,
+               const Quantization& q) {
+  const HostTensor matrix = host(w, {out, in}, q);
+  const Linear<Be> linear{be.prepare({&matrix, 1}, WeightRole::linear), {}, out, in};
+  const auto left = test::tensor(be, x, {rows, in}, be.activation_dtype());
+  const Tensor<Be> y(be, {rows, out}, DType::f32);
+  ops::linear(be, y.view(), left.view(), linear);
+  return detail::to_floats(be, y);
+}
+
+Values by_loops(const Values& w, const Values& x, Index rows, Index out, Index in,
+                const Quantization& q) {
+  Values y;
+  for (Index r = 0; r < rows; ++r)
+    for (Index o = 0; o < out; ++o) {
+      const auto K = static_cast<std::size_t>(in);
+      const QuantizedRow row =
+          quantize(std::span(w).subspan(static_cast<std::size_t>(o) * K, K), q);
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < K; ++k)
+        sum += row.integer(q, k) * static_cast<int>(x[static_cast<std::size_t>(r) * K + k]);
+      y.push_back(static_cast<float>(sum) * row.scale);
+    }
+  return y;
+}
+
+template <class Visit>
+void each_isa(const Visit& visit) {
+  for (const cpu::Isa isa :
+       {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16})
+    if (isa <= cpu::detect_isa()) visit(isa);
+}
+
+TEST_CASE("Integer products equal plain loops to the bit", "[integers]") {
+  using Size = std::tuple<Index, Index, Index>;
+  each_isa([&](cpu::Isa isa) {
+    for (const Quantization& q : kFormats)
+      for (const auto& [rows, out, in] :
+           {Size{1, 1, 1}, Size{1, 33, 65}, Size{2, 31, 2}, Size{3, 64, 7}, Size{4, 40, 128},
+            Size{5, 70, 64}, Size{6, 5, 31}, Size{9, 32, 129}, Size{15, 5, 300},
+            Size{29, 40, 31}}) {
+        INFO(cpu::kernels(isa).name << ' ' << name_of(q.format) << " of " << q.group << " rows "
+                                    << rows << " out " << out << " in " << in);
+        const Values w = test::numbers(out * in, 3), x = integers(rows, in, 4);
+        const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
+        CHECK(product(be.fork(), w, x, rows, out, in, q) == by_loops(w, x, rows, out, in, q));
+      }
+  });
+}
+
+TEST_CASE("A row's result does not depend on the rows beside it", "[integers]") {
+  constexpr Index kOut = 70, kIn = 192;
+  const Values w = test::numbers(kOut * kIn, 5), x = test::numbers(30 * kIn, 6);
+  each_isa([&](cpu::Isa isa) {
+    for (const Quantization& q : kFormats) {
+      const B be({.dtype = DType::bf16, .threads = 2, .isa = isa});
+      const Values whole = product(be.fork(), w, x, 30, kOut, kIn, q);
+      for (const Index rows : {1, 2, 4, 13}) {
+        const Values part =
+            product(be.fork(), w, Values(x.begin(), x.begin() + rows * kIn), rows, kOut, kIn, q);
+        CHECK(part == Values(whole.begin(), whole.begin() + rows * kOut));
+      }
+    }
+  });
+}
+
+TEST_CASE("Rounding rows to 8 bits costs little accuracy", "[integers]") {
+  const Values w = test::numbers(64 * 300, 7), x = test::numbers(20 * 300, 8);
+  each_isa([&](cpu::Isa isa) {
+    for (const Quantization& q : kFormats) {
+      const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
+      CHECK(test::distance(product(be.fork(), w, x, 20, 64, 300, q),
+                           product(reference::Backend(), w, x, 20, 64, 300, q)) < 6e-3);
+    }
+  });
+}
+
+template <class Be>
+Values gated(Be be, const Quantization& q) {
+  constexpr Index kRows = 5, kFfn = 50, kIn = 96;
+  const Values gate = test::numbers(kFfn * kIn, 9), up = test::numbers(kFfn * kIn, 10);
+  const std::vector<HostTensor> parts = {host(gate, {kFfn, kIn}, q), host(up, {kFfn, kIn}, q)};
+  const Linear<Be> w{be.prepare(parts, WeightRole::gate_up), {}, kFfn, kIn};
+  const auto h =
+      test::tensor(be, test::numbers(kRows * kIn, 11), {kRows, kIn}, be.activation_dtype());
+  const Tensor<Be> g(be, {kRows, kFfn}, DType::f32);
+  ops::glu(be, g.view(), h.view(), w, Activation::silu);
+  return detail::to_floats(be, g);
+}
+
+TEST_CASE("Gate and up are rounded each by itself", "[integers]") {
+  for (const Quantization& q : kFormats)
+    CHECK(test::distance(gated(B({.dtype = DType::f32, .threads = 2}), q),
+                         gated(reference::Backend(), q)) < 1e-2);
+}
+
+TEST_CASE("Rows that are all zero, and what no integer holds", "[integers]") {
+  const Quantization q{.format = WeightFormat::int8};
+  B be({.threads = 1});
+  const Values zeros(3 * 40, 0.0f);
+  CHECK(product(be.fork(), test::numbers(8 * 40, 1), zeros, 3, 8, 40, q) == Values(24, 0.0f));
+  Values bad = test::numbers(8 * 40, 1);
+  bad[100] = NAN;
+  const HostTensor not_finite = host(bad, {8, 40}, q);
+  CHECK_THROWS_AS(be.prepare({&not_finite, 1}, WeightRole::linear), ArgumentError);
+  const Values wide(65'537, 1.0f);
+  const HostTensor too_wide = host(wide, {1, 65'537}, q);
+  CHECK_THROWS_AS(be.prepare({&too_wide, 1}, WeightRole::linear), ArgumentError);
+}
+
+TEST_CASE("Tables and vectors are never rounded", "[integers]") {
+  B be({.threads = 1});
+  const Values values = test::numbers(6 * 10, 2);
+  const HostTensor t = host(values, {6, 10}, {.format = WeightFormat::int8});
+  CHECK(be.prepare({&t, 1}, WeightRole::table).quantization == Quantization{});
+  CHECK(be.prepare({&t, 1}, WeightRole::vector).quantization == Quantization{});
+}
+
+}  // namespace

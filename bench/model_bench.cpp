@@ -1,5 +1,5 @@
-// Vision, prefill, decode and a whole clip at the published 7B sizes with random weights. Four of
-// the 32 decoder layers stand for all: they are alike.
+// Vision, prefill, decode and a whole clip at the published 7B sizes with random weights, in every
+// format of weights. Four of the 32 decoder layers stand for all: they are alike.
 #include <algorithm>
 #include <span>
 
@@ -13,45 +13,52 @@ using B = cpu::Backend;
 
 constexpr Index kLayers = 4;
 
-template <DType T>
+/// How the model is computed, and its weights.
+template <DType T, WeightFormat F>
+struct Computation {
+  B be{{.dtype = T}};
+  QuantizeOptions formats = QuantizeOptions::of(F);
+  WeightScope weights = quantized(RandomWeights::scope(1, T), formats);
+};
+
+template <DType T, WeightFormat F = WeightFormat::plain>
 void vision(benchmark::State& state) {
-  B be({.dtype = T});
+  Computation<T, F> c;
   const Index frames = state.range(0);
-  const VisionConfig c = ModelConfig::preset("7b").vision;
-  const VisionEncoder<B> encode(be, c, RandomWeights::scope(1, T)["vision_tower"]);
-  Tensor<B> pixels(be, {frames, 3, c.image_size, c.image_size}, DType::f32);
-  std::fill_n(pixels.view().as<float>(), pixels.shape().count(), 0.1f);
+  const VisionConfig config = ModelConfig::preset("7b").vision;
+  const VisionEncoder<B> encode(c.be, config, c.weights["vision_tower"]);
+  Tensor<B> pixels(c.be, {frames, 3, config.image_size, config.image_size}, DType::f32);
+  std::fill_n(pixels.view().template as<float>(), pixels.shape().count(), 0.1f);
   bench::measure(
-      state, be, {.flops = vision_flops(c, frames)}, [] {},
-      [&] { benchmark::DoNotOptimize(encode(be, pixels).view().data); });
+      state, c.be, vision_work(config, frames, c.formats.vision), 0, [] {},
+      [&] { benchmark::DoNotOptimize(encode(c.be, pixels).view().data); });
 }
 
 /// A 7B language model of kLayers layers and a small head.
-template <DType T>
-struct SevenB {
+template <DType T, WeightFormat F>
+struct SevenB : Computation<T, F> {
   TextConfig config = [] {
     TextConfig c = ModelConfig::preset("7b").text;
     c.layers = kLayers;
     c.vocab = 1024;  // the head is one row and no part of a layer
     return c;
   }();
-  B be{{.dtype = T}};
-  LanguageModel<B> model{be, config, RandomWeights::scope(1, T)["language_model"]};
+  LanguageModel<B> model{this->be, config, this->weights["language_model"]};
   Index width = config.width;
 };
 
-template <DType T>
+template <DType T, WeightFormat F = WeightFormat::plain>
 void prefill(benchmark::State& state) {
-  SevenB<T> m;
+  SevenB<T, F> m;
   const Index N = state.range(0);
   KvCache<B> kv = m.model.make_cache(m.be, N);
   Tensor<B> x(m.be, {N, m.width}, DType::f32), y(m.be, {1, m.config.vocab}, DType::f32);
   TextConfig whole = m.config;
   whole.layers = 32;
-  const double flops = prefill_flops(m.config, N);
-  const double tokens = static_cast<double>(N) * flops / prefill_flops(whole, N);  // of 32 layers
+  const double tokens = static_cast<double>(N) * prefill_work(m.config, N).flops /
+                        prefill_work(whole, N).flops;  // of 32 layers
   bench::measure(
-      state, m.be, {.flops = flops, .tokens = tokens},
+      state, m.be, prefill_work(m.config, N, 0, m.formats.language), tokens,
       [&] {
         std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
         kv.truncate(m.be, 0);
@@ -59,9 +66,9 @@ void prefill(benchmark::State& state) {
       [&] { m.model.forward(m.be, x, kv, y); });
 }
 
-template <DType T>
+template <DType T, WeightFormat F = WeightFormat::plain>
 void decode(benchmark::State& state) {
-  SevenB<T> m;
+  SevenB<T, F> m;
   const Index N = state.range(0);
   KvCache<B> kv = m.model.make_cache(m.be, N + 1);
   Tensor<B> x(m.be, {N, m.width}, DType::f32), y(m.be, {1, m.config.vocab}, DType::f32);
@@ -70,44 +77,64 @@ void decode(benchmark::State& state) {
   std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
   m.model.forward(m.be, x, kv, View{});
   bench::measure(
-      state, m.be, {.bytes = decode_bytes(m.config, N, T), .tokens = 1},
+      state, m.be, decode_work(m.config, N, T, m.formats.language), 1,
       [&] { kv.truncate(m.be, N); }, [&] { m.model.step(m.be, id, kv, y); });
 }
 
 /// From 16 frames in memory to the first token: the ViT-L and kLayers of the 32 layers.
-template <DType T>
+template <DType T, WeightFormat F = WeightFormat::plain>
 void clip_to_first_token(benchmark::State& state) {
+  Computation<T, F> c;
   ModelConfig config = ModelConfig::preset("7b");
   config.text.layers = kLayers;
   config.image_token = 259;
   config.text.vocab = 260;
-  const Pipeline model = Pipeline::random(config, 1, {.dtype = T});
-  std::vector<std::vector<std::uint8_t>> pixels;
+  PreprocessConfig pixels;
+  pixels.image_size = config.vision.image_size;
+  const Pipeline model(c.be.fork(), config, c.weights, Tokenizer::bytes(config.image_token),
+                       pixels);
+  std::vector<std::vector<std::uint8_t>> pictures;
   Clip clip;
   for (Index t = 0; t < config.frames; ++t) {
-    pixels.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
-    clip.frames.push_back(Frame::borrow(pixels.back().data(), 640, 360));
+    pictures.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
+    clip.frames.push_back(Frame::borrow(pictures.back().data(), 640, 360));
   }
   const Index patches = config.frames * config.vision.patches(), rows = config.pool.output.count();
-  B be({.dtype = T});
   bench::measure(
-      state, be,
-      {.flops = vision_flops(config.vision, config.frames) +
-                projector_flops(config.projector, patches, rows) +
-                prefill_flops(config.text, rows)},
-      [] {}, [&] { model.watch(clip).ask("What happens?", {.max_new_tokens = 1}); });
+      state, c.be,
+      vision_work(config.vision, config.frames, c.formats.vision) +
+          projector_work(config.projector, patches, rows, c.formats.vision) +
+          prefill_work(config.text, rows, 0, c.formats.language),
+      0, [] {}, [&] { model.watch(clip).ask("What happens?", {.max_new_tokens = 1}); });
 }
 
 void options(benchmark::internal::Benchmark* b) {
   b->UseManualTime()->Iterations(5)->Unit(benchmark::kMillisecond);
 }
+void frames(benchmark::internal::Benchmark* b) {
+  options(b->ArgName("frames")->Arg(2));
+}
+void rows(benchmark::internal::Benchmark* b) {
+  options(b->ArgName("rows")->Arg(2400));
+  b->Iterations(3);
+}
+void context(benchmark::internal::Benchmark* b) {
+  options(b->ArgName("context")->Arg(2400));
+  b->Iterations(21);
+}
 
-BENCHMARK(vision<DType::bf16>)->Apply(options)->ArgName("frames")->Arg(2);
-BENCHMARK(vision<DType::f32>)->Apply(options)->ArgName("frames")->Arg(2)->Iterations(3);
-BENCHMARK(prefill<DType::bf16>)->Apply(options)->ArgName("rows")->Arg(2400)->Iterations(3);
-BENCHMARK(decode<DType::bf16>)->Apply(options)->ArgName("context")->Arg(2400)->Iterations(21);
-BENCHMARK(decode<DType::f32>)->Apply(options)->ArgName("context")->Arg(2400)->Iterations(11);
+BENCHMARK(vision<DType::f32>)->Apply(frames);
+BENCHMARK(vision<DType::bf16>)->Apply(frames);
+BENCHMARK(vision<DType::bf16, WeightFormat::int8>)->Apply(frames);
+BENCHMARK(prefill<DType::bf16>)->Apply(rows);
+BENCHMARK(prefill<DType::bf16, WeightFormat::int8>)->Apply(rows);
+BENCHMARK(prefill<DType::bf16, WeightFormat::int4>)->Apply(rows);
+BENCHMARK(decode<DType::f32>)->Apply(context);
+BENCHMARK(decode<DType::bf16>)->Apply(context);
+BENCHMARK(decode<DType::bf16, WeightFormat::int8>)->Apply(context);
+BENCHMARK(decode<DType::bf16, WeightFormat::int4>)->Apply(context);
 BENCHMARK(clip_to_first_token<DType::bf16>)->Apply(options)->Iterations(1);
+BENCHMARK(clip_to_first_token<DType::bf16, WeightFormat::int4>)->Apply(options)->Iterations(1);
 
 }  // namespace
 

@@ -13,19 +13,21 @@ Tensor<B> filled(B& be, const Shape& shape, DType dtype) {
   return t;
 }
 
-template <DType T>
+template <DType T, WeightFormat F = WeightFormat::plain>
 void gemm(benchmark::State& state) {
   B be({.dtype = T});
   const Index N = state.range(0), O = state.range(1), I = state.range(2);
-  const auto weights = RandomWeights::scope(1, T);
-  const Linear<B> w = ops::load_linear(be, weights, O, I, false);
+  const Quantization format{.format = F};
+  HostTensor numbers = RandomWeights(1, T).tensor("gemm.weight", {O, I});
+  numbers.quantization = format;
+  const Linear<B> w{be.prepare({&numbers, 1}, WeightRole::linear), {}, O, I};
   const Tensor<B> x = filled(be, {N, I}, T);
   const Tensor<B> y(be, {N, O}, T);
-  const double flops = 2.0 * static_cast<double>(N * O * I);
-  const double bytes = static_cast<double>(O * I * size_of(T));
+  const auto weights = static_cast<double>(O * I);
+  const Work work = N == 1 ? Work{.bytes = weights * bits_of(format, T) / 8}
+                           : product_work(2 * static_cast<double>(N) * weights, format);
   bench::measure(
-      state, be, {.flops = flops, .bytes = N == 1 ? bytes : 0}, [] {},
-      [&] { ops::linear(be, y.view(), x.view(), w); });
+      state, be, work, 0, [] {}, [&] { ops::linear(be, y.view(), x.view(), w); });
 }
 
 /// rows queries over `past` earlier and their own keys; without a mask the ViT's, without rope
@@ -41,8 +43,8 @@ void attention(benchmark::State& state) {
   KvCache<B> kv(be, 1, h, past + N);
   const auto pairs = static_cast<double>(causal ? N * past + N * (N + 1) / 2 : N * N);
   const double width = static_cast<double>(heads * dh);
-  bench::Work work{.flops = 4 * pairs * width};
-  if (N == 1) work.bytes = 2 * static_cast<double>((past + 1) * size_of(T)) * width;
+  Work work{.flops = 4 * pairs * width};
+  if (N == 1) work = {.bytes = 2 * static_cast<double>((past + 1) * size_of(T)) * width};
   if (causal) {  // the earlier rows: what was never written would not be read from memory
     const Tensor<B> before = filled(be, {past, h.qkv_width()}, T);
     ops::attend<B>(be, View{nullptr, T, {0, heads * dh}}, before.view(), h, nullptr, &kv.layer(0),
@@ -50,7 +52,7 @@ void attention(benchmark::State& state) {
     kv.truncate(be, past);
   }
   bench::measure(
-      state, be, work, [] {},
+      state, be, work, 0, [] {},
       [&] {
         if (causal)
           ops::attend<B>(be, o.view(), qkv.view(), h, nullptr, &kv.layer(0), kv.extend_by(N),
@@ -76,6 +78,8 @@ void attention_sizes(benchmark::internal::Benchmark* b) {
 
 BENCHMARK(gemm<DType::bf16>)->Apply(gemm_sizes);
 BENCHMARK(gemm<DType::f32>)->Apply(gemm_sizes);
+BENCHMARK(gemm<DType::bf16, WeightFormat::int8>)->Apply(gemm_sizes);
+BENCHMARK(gemm<DType::bf16, WeightFormat::int4>)->Apply(gemm_sizes);
 BENCHMARK(attention<DType::bf16>)->Apply(attention_sizes);
 BENCHMARK(attention<DType::f32>)->Apply(attention_sizes);
 

@@ -1,6 +1,7 @@
 // bench: what each part of a model takes on this machine, and how much of what the machine can do
 // that is.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -22,23 +23,20 @@ namespace cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using pllava::Ceiling;
 using pllava::DType;
 using pllava::Index;
 using pllava::Tensor;
 using pllava::View;
-
-/// What a part needs at least: operations, or bytes read from memory.
-struct Need {
-  double flops = 0, bytes = 0;
-};
+using pllava::Work;
 
 struct Part {
   std::string name;
-  Need need;
-  double tokens = 0;   ///< that it goes through
-  double ms = 0;       ///< median
-  double ceiling = 0;  ///< median, of operations or bytes a second
-  double of_ceiling() const { return (need.bytes + need.flops) / (ms / 1e3) / ceiling; }
+  Work work;
+  double tokens = 0;  ///< that it goes through
+  double ms = 0;      ///< median
+  Ceiling ceiling;    ///< medians
+  double of_ceiling() const { return floor_seconds(work, ceiling) / (ms / 1e3); }
 };
 
 double median(std::vector<double> values) {
@@ -73,6 +71,7 @@ class Ceilings {
     bytes();
   }
 
+  double integers() const { return 0; }  // no backend but the CPU's keeps any
   double flops() {
     return kRepeats * 2.0 * kSide * kSide * kSide /
            seconds([&] { pllava::ops::linear(be_, y_.view(), x_.view(), w_); });
@@ -106,6 +105,7 @@ class Ceilings<pllava::cpu::Backend> {
  public:
   explicit Ceilings(pllava::cpu::Backend& be) : be_(be) {}
   double flops() { return pllava::cpu::peak_flops(be_); }
+  double integers() { return pllava::cpu::peak_integers(be_); }
   double bytes() { return pllava::cpu::read_bandwidth(be_); }
 
  private:
@@ -122,6 +122,7 @@ class Bench {
         const pllava::WeightScope& weights)
       : context_(context),
         config_(config),
+        formats_(quantize_options(context.options)),
         be_(std::move(backend)),
         vision_(be_, config.vision, weights["vision_tower"]),
         project_(be_, config.projector, weights["multi_modal_projector"]),
@@ -148,12 +149,13 @@ class Bench {
     pllava::Sampler sampler;
     const pllava::TemporalPool pool(config_.pool);
 
-    const Need vision{.flops = pllava::vision_flops(config_.vision, T)};
-    const Need projector{.flops = pllava::projector_flops(config_.projector, patches, V)};
-    const Need prefill{.flops = pllava::prefill_flops(config_.text, V + N)};
-    const Need question{.flops = pllava::prefill_flops(config_.text, N, V)};
-    const Need step{.bytes = pllava::decode_bytes(config_.text, V + N, act)};
-    const Need first{.flops = vision.flops + projector.flops + prefill.flops};
+    const auto& [of_vision, of_language] = formats_;
+    const Work vision = pllava::vision_work(config_.vision, T, of_vision);
+    const Work projector = pllava::projector_work(config_.projector, patches, V, of_vision);
+    const Work prefill = pllava::prefill_work(config_.text, V + N, 0, of_language);
+    const Work question = pllava::prefill_work(config_.text, N, V, of_language);
+    const Work step = pllava::decode_work(config_.text, V + N, act, of_language);
+    const Work first = vision + projector + prefill;
 
     Tensor<B> features, video;
     const auto encode = [&] { features = vision_(be_, pixels); };
@@ -196,26 +198,32 @@ class Bench {
   }
 
  private:
-  void measure(const std::string& name, const Need& need, double tokens,
-               const std::function<void()>& prepare, const std::function<void()>& work) {
-    std::vector<double> times, ceilings;
+  void measure(const std::string& name, const Work& work, double tokens,
+               const std::function<void()>& prepare, const std::function<void()>& run_once) {
+    std::vector<double> times, flops, integers, bytes;
     const Index runs = context_.options.runs;
     for (Index run = 0; run <= runs; ++run) {
       context_.control().at(name, run, runs);
       prepare();
-      if (run > 0) ceilings.push_back(need.bytes > 0 ? ceiling_.bytes() : ceiling_.flops());
+      if (run > 0) {
+        flops.push_back(work.flops > 0 ? ceiling_.flops() : 0);
+        integers.push_back(work.integers > 0 ? ceiling_.integers() : 0);
+        bytes.push_back(work.bytes > 0 ? ceiling_.bytes() : 0);
+      }
       wait_for(be_);
       pllava::Stopwatch watch;
-      work();
+      run_once();
       wait_for(be_);
       if (run > 0) times.push_back(watch.lap());
     }
     context_.status.clear();
-    parts_.push_back({name, need, tokens, median(times), median(ceilings)});
+    const Ceiling ceiling{median(flops), median(integers), median(bytes)};
+    parts_.push_back({name, work, tokens, median(times), ceiling});
   }
 
   const Context& context_;
   pllava::ModelConfig config_;
+  pllava::QuantizeOptions formats_;
   B be_;
   pllava::VisionEncoder<B> vision_;
   pllava::Projector<B> project_;
@@ -229,30 +237,38 @@ class Bench {
 
 std::string table(const std::vector<Part>& parts) {
   char line[160];
-  std::snprintf(line, sizeof line, "%-22s %12s %14s %22s %10s\n", "part", "ms", "per second",
-                "ceiling", "reached");
+  std::snprintf(line, sizeof line, "%-22s %12s %14s %10s  %s\n", "part", "ms", "per second",
+                "reached", "of");
   std::string text = line;
   for (const Part& p : parts) {
-    const bool memory = p.need.bytes > 0;
-    char ceiling[40];
-    std::snprintf(ceiling, sizeof ceiling, memory ? "%.0f GB/s" : "%.0f GFLOP/s", p.ceiling / 1e9);
-    std::snprintf(line, sizeof line, "%-22s %12.2f %14.1f %22s %9.0f%%\n", p.name.c_str(), p.ms,
-                  p.tokens / (p.ms / 1e3), ceiling, 100 * p.of_ceiling());
+    std::string ceiling;
+    const auto add = [&](double value, const char* unit) {
+      if (value == 0) return;
+      ceiling += (ceiling.empty() ? "" : ", ") + std::to_string(std::lround(value / 1e9)) + unit;
+    };
+    add(p.ceiling.flops, " GFLOP/s");
+    add(p.ceiling.integers, " GOP/s int8");
+    add(p.ceiling.bytes, " GB/s");
+    std::snprintf(line, sizeof line, "%-22s %12.2f %14.1f %9.0f%%  %s\n", p.name.c_str(), p.ms,
+                  p.tokens / (p.ms / 1e3), 100 * p.of_ceiling(), ceiling.c_str());
     text += line;
   }
   return text;
 }
 
+Json to_json(const Work& w) {
+  return {{"flops", w.flops}, {"integer_operations", w.integers}, {"bytes", w.bytes}};
+}
+
 Json to_json(const std::vector<Part>& parts) {
   Json json = Json::array();
   for (const Part& p : parts)
-    json.push_back(
-        {{"part", p.name},
-         {"median_ms", p.ms},
-         {"tokens_per_second", p.tokens / (p.ms / 1e3)},
-         {p.need.bytes > 0 ? "ceiling_bytes_per_second" : "ceiling_flops_per_second", p.ceiling},
-         {p.need.bytes > 0 ? "bytes" : "flops", p.need.bytes + p.need.flops},
-         {"of_ceiling", p.of_ceiling()}});
+    json.push_back({{"part", p.name},
+                    {"median_ms", p.ms},
+                    {"tokens_per_second", p.tokens / (p.ms / 1e3)},
+                    {"work", to_json(p.work)},
+                    {"ceiling_per_second", to_json(p.ceiling)},
+                    {"of_ceiling", p.of_ceiling()}});
   return json;
 }
 
@@ -283,6 +299,8 @@ int bench(const Context& context) {
   }
   const Json what = {{"model", o.model.empty() ? o.random_weights : o.model},
                      {"dtype", pllava::name_of(dtype)},
+                     {"vision_weights", pllava::name_of(quantize_options(o).vision.format)},
+                     {"lm_weights", pllava::name_of(quantize_options(o).language.format)},
                      {"device", o.gpu ? "cuda:" + std::to_string(*o.gpu) : "cpu"}};
   if (o.json) {
     Json json = what;

@@ -14,7 +14,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr pllava::DType kDTypes[] = {pllava::DType::f32, pllava::DType::bf16};
+/// What --dtype may say, and means.
+struct Type {
+  const char* name;
+  pllava::DType dtype;
+  pllava::WeightFormat weights = pllava::WeightFormat::plain;
+};
+constexpr Type kTypes[] = {{"f32", pllava::DType::f32},
+                           {"bf16", pllava::DType::bf16},
+                           {"int8", pllava::DType::bf16, pllava::WeightFormat::int8},
+                           {"int4", pllava::DType::bf16, pllava::WeightFormat::int4}};
+
+MemoryNeed need_of(const pllava::ModelConfig& config, const Type& type) {
+  return memory_need(config, type.dtype, pllava::QuantizeOptions::of(type.weights));
+}
 
 Json to_json(const pllava::ModelConfig& m) {
   return {{"frames", m.frames},
@@ -90,11 +103,11 @@ std::string describe(const pllava::ModelConfig& m) {
          number(m.text.vocab) + ", context " + number(m.text.context) + '\n';
 }
 
-std::string describe(pllava::DType dtype, const MemoryNeed& need) {
-  return "memory in " + std::string(pllava::name_of(dtype)) + ": " + human_bytes(need.total()) +
-         " = weights " + human_bytes(need.weights) + " + keys and values " +
-         human_bytes(need.kv_per_context) + " (one video " + human_bytes(need.kv_per_clip) +
-         ") + scratch, about " + human_bytes(need.scratch) + '\n';
+std::string describe(const Type& type, const MemoryNeed& need) {
+  return "memory in " + std::string(type.name) + ": " + human_bytes(need.total()) + " = weights " +
+         human_bytes(need.weights) + " + keys and values " + human_bytes(need.kv_per_context) +
+         " (one video " + human_bytes(need.kv_per_clip) + ") + scratch, about " +
+         human_bytes(need.scratch) + '\n';
 }
 
 }  // namespace
@@ -109,13 +122,12 @@ int inspect(const Context& context) {
   const pllava::LoadReport& report = checkpoint.report();
   if (o.json) {
     Json json = {{"directory", o.model}, {"config", to_json(config)}, {"report", to_json(report)}};
-    for (const pllava::DType dtype : kDTypes)
-      json["memory_bytes"][std::string(pllava::name_of(dtype))] =
-          to_json(memory_need(config, dtype));
+    for (const Type& type : kTypes)
+      json["memory_bytes"][type.name] = to_json(need_of(config, type));
     write_output(json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   } else {
     std::string text = describe(config) + report.str();
-    for (const pllava::DType dtype : kDTypes) text += describe(dtype, memory_need(config, dtype));
+    for (const Type& type : kTypes) text += describe(type, need_of(config, type));
     write_output(text);
   }
   if (report.clean()) return kSuccess;

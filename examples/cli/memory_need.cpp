@@ -1,6 +1,7 @@
 #include "memory_need.hpp"
 
 #include <algorithm>
+#include <string>
 
 #include "pllava/tensor_table.hpp"
 
@@ -8,16 +9,23 @@ namespace cli {
 
 using pllava::Index;
 
-MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype) {
+MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
+                       const pllava::QuantizeOptions& quantize) {
   const Index element = pllava::size_of(dtype), f32 = pllava::size_of(pllava::DType::f32);
   const pllava::VisionConfig& vision = config.vision;
   const pllava::TextConfig& text = config.text;
 
-  Index weights = 0;
+  double bits = 0;
+  const auto add = [&](const std::string& name, const pllava::Shape& shape) {
+    const auto count = static_cast<double>(shape.count());
+    bits += count * bits_of(pllava::quantization_of(name, shape, quantize),
+                            shape.rank() > 1 ? dtype : pllava::DType::f32);
+  };
   for (const pllava::TensorSpec& spec : pllava::model_tensors(config))
-    if (spec.presence == pllava::Presence::required)
-      weights += spec.shape.count() * (spec.shape.rank() > 1 ? element : f32);
-  if (text.tied_embeddings) weights += text.vocab * text.width * element;  // as table and as matrix
+    if (spec.presence == pllava::Presence::required) add(spec.name, spec.shape);
+  if (text.tied_embeddings)  // as table and as matrix
+    add("language_model.lm_head.weight", {text.vocab, text.width});
+  const auto weights = static_cast<Index>(bits / 8);
 
   const Index kv_per_row = 2 * text.layers * text.kv_heads * text.head_dim * element;
   const Index T = config.frames, S = vision.image_size, H = config.projector.output;

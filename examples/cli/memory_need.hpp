@@ -5,6 +5,7 @@
 
 #include "pllava/core/dtype.hpp"
 #include "pllava/model_config.hpp"
+#include "pllava/quantize.hpp"
 
 namespace cli {
 
@@ -23,6 +24,7 @@ struct MemoryNeed {
 /// and an allowance for scratch. That is the pixels twice, the features before and after the
 /// projector, the video's embeddings, and a chunk of 1,024 rows at the widest place of the language
 /// model twice: its values, and their copy for the product.
-MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype);
+MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
+                       const pllava::QuantizeOptions& quantize = {});
 
 }  // namespace cli

@@ -3,24 +3,54 @@
 #pragma once
 
 #include "pllava/core/dtype.hpp"
+#include "pllava/core/quantization.hpp"
 #include "pllava/model_config.hpp"
 
 namespace pllava {
 
-// A multiplication with an addition counts as two operations.
+/// A multiplication with an addition counts as two operations.
+struct Work {
+  double flops = 0;     ///< operations in the type of the computation
+  double integers = 0;  ///< operations on 8-bit integers
+  double bytes = 0;     ///< read from memory, where that is what takes the time
+
+  friend Work operator+(Work a, const Work& b) noexcept {
+    a.flops += b.flops;
+    a.integers += b.integers;
+    a.bytes += b.bytes;
+    return a;
+  }
+};
+
+/// The most that a machine does in a second.
+using Ceiling = Work;
+
+/// The least time that the work takes. Kinds of work that are zero need no ceiling.
+inline double floor_seconds(const Work& work, const Ceiling& ceiling) noexcept {
+  const auto part = [](double amount, double most) { return amount > 0 ? amount / most : 0; };
+  return part(work.flops, ceiling.flops) + part(work.integers, ceiling.integers) +
+         part(work.bytes, ceiling.bytes);
+}
+
+/// A matrix product of so many operations with weights of this format.
+inline Work product_work(double operations, const Quantization& q) noexcept {
+  return q.format == WeightFormat::plain ? Work{.flops = operations} : Work{.integers = operations};
+}
 
 /// Of the vision encoder over `frames` frames: the layers that are used.
-inline double vision_flops(const VisionConfig& c, Index frames) {
+inline Work vision_work(const VisionConfig& c, Index frames, const Quantization& q = {}) {
   const auto rows = static_cast<double>(frames * (c.patches() + 1));
   const auto d = static_cast<double>(c.width), f = static_cast<double>(c.ffn);
-  const double products = 2 * rows * (4 * d * d + 2 * d * f);
-  const double attention = 4 * rows * static_cast<double>(c.patches() + 1) * d;
-  return static_cast<double>(c.used_layers()) * (products + attention);
+  const auto layers = static_cast<double>(c.used_layers());
+  const Work attention{.flops = layers * 4 * rows * static_cast<double>(c.patches() + 1) * d};
+  return product_work(layers * 2 * rows * (4 * d * d + 2 * d * f), q) + attention;
 }
 
 /// Of linear_1 over all patches and linear_2 over the pooled rows.
-inline double projector_flops(const ProjectorConfig& c, Index patches, Index pooled) {
-  return static_cast<double>(2 * c.output * (patches * c.input + pooled * c.output));
+inline Work projector_work(const ProjectorConfig& c, Index patches, Index pooled,
+                           const Quantization& q = {}) {
+  return product_work(static_cast<double>(2 * c.output * (patches * c.input + pooled * c.output)),
+                      q);
 }
 
 /// Weights of one decoder layer.
@@ -31,21 +61,25 @@ inline double layer_weights(const TextConfig& c) {
 
 /// Of a prefill of `rows` rows after `past`, the logits of the last row included. In the last layer
 /// only that row goes beyond its keys and values.
-inline double prefill_flops(const TextConfig& c, Index rows, Index past = 0) {
+inline Work prefill_work(const TextConfig& c, Index rows, Index past = 0,
+                         const Quantization& q = {}) {
   const auto n = static_cast<double>(rows), seen = static_cast<double>(past) + n / 2;
   const auto whole = static_cast<double>(c.layers - 1);
   const auto qkv = static_cast<double>(c.width * c.head_dim * (c.heads + 2 * c.kv_heads));
-  const auto mixed = 4 * n * seen * static_cast<double>(c.heads * c.head_dim);
-  return 2 * n * (whole * layer_weights(c) + qkv) + mixed * whole +
-         2 * static_cast<double>(c.vocab * c.width);
+  const Work attention{.flops = whole * 4 * n * seen * static_cast<double>(c.heads * c.head_dim)};
+  const double products = 2 * n * (whole * layer_weights(c) + qkv);
+  return product_work(products + 2 * static_cast<double>(c.vocab * c.width), q) + attention;
 }
 
-/// Bytes that one decode step reads after `past` rows: every weight once, and all keys and values.
-inline double decode_bytes(const TextConfig& c, Index past, DType dtype) {
+/// Of one decode step after `past` rows: every weight is read once, and all keys and values.
+inline Work decode_work(const TextConfig& c, Index past, DType dtype, const Quantization& q = {}) {
   const auto layers = static_cast<double>(c.layers);
-  const double weights = layers * layer_weights(c) + static_cast<double>(c.vocab * c.width);
-  const double cache = layers * static_cast<double>(2 * past * c.kv_heads * c.head_dim);
-  return static_cast<double>(size_of(dtype)) * (weights + cache);
+  const double plain = 8 * static_cast<double>(size_of(dtype));  // bits
+  const double head = q.format == WeightFormat::plain ? plain : 8;
+  const double bits =
+      layers * layer_weights(c) * bits_of(q, dtype) + head * static_cast<double>(c.vocab * c.width);
+  const double cache = plain * layers * static_cast<double>(2 * past * c.kv_heads * c.head_dim);
+  return {.bytes = (bits + cache) / 8};
 }
 
 }  // namespace pllava

@@ -220,13 +220,17 @@ TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
   CHECK(f32["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 4);
   CHECK(f32["kv_per_context"] == 2 * 2 * 2 * 16 * 1024 * 4);
   CHECK(bf16["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 2);
-  for (const json& need : {f32, bf16})
+  const json &int8 = j["memory_bytes"]["int8"], &int4 = j["memory_bytes"]["int4"];
+  CHECK(int4["weights"] < int8["weights"]);
+  CHECK(int8["weights"] < bf16["weights"]);
+  CHECK(int4["kv_per_clip"] == bf16["kv_per_clip"]);
+  for (const json& need : {f32, bf16, int8, int4})
     CHECK(need["total"] == need["weights"].get<Index>() + need["kv_per_context"].get<Index>() +
                                need["scratch"].get<Index>());
 
   const std::string text = succeed({"inspect", tiny_model()});
   for (const std::string part : {"3 layers (2 used)", "16 frames to 16x2x2", "context 1024",
-                                 "memory in f32: ", "memory in bf16: ", "62 BF16"}) {
+                                 "memory in f32: ", "memory in int4: ", "62 BF16"}) {
     INFO(part << " in " << text);
     CHECK(contains(text, part));
   }
@@ -373,6 +377,13 @@ TEST_CASE("bench measures every part of a model beside its ceiling", "[program]"
   const std::string table = succeed(
       {"bench", "--random-weights", "tiny", "--runs", "1", "--text-rows", "3", "--frames", "2"});
   for (const std::string& name : parts) CHECK(contains(table, name));
+  const json rounded = succeed_json(
+      {"bench", "--random-weights", "tiny", "--runs", "1", "--dtype", "int4", "--frames", "2"})[0];
+  CHECK(rounded["lm_weights"] == "int4");
+  for (const json& part : rounded["parts"]) {
+    CHECK(part["of_ceiling"] > 0);
+    CHECK((part["work"]["integer_operations"] > 0) == (part["part"] != "decode"));
+  }
 }
 
 TEST_CASE("A checkpoint may bring tokenizer.model instead of tokenizer.json", "[program]") {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "pllava/config.hpp"
+#include "pllava/core/dtype.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava {
@@ -46,6 +47,18 @@ struct Quantization {
 
   bool operator==(const Quantization&) const = default;
 };
+
+/// Bits that a weight takes, its share of the factors of its group included; `plain` is the type of
+/// weights that are not rounded.
+constexpr double bits_of(const Quantization& q, DType plain) noexcept {
+  const double kinds = q.zero_points ? 2 : 1;  // of factors, a byte each
+  switch (q.format) {
+    case WeightFormat::plain: break;
+    case WeightFormat::int8: return 8;
+    case WeightFormat::int4: return 4 + 8 * kinds / static_cast<double>(q.group);
+  }
+  return 8 * static_cast<double>(size_of(plain));
+}
 
 /// Throws ArgumentError for a group that is neither 32 nor 128.
 inline void require_valid(const Quantization& q) {

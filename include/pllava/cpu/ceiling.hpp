@@ -10,6 +10,9 @@ namespace pllava::cpu {
 /// on all its threads. A multiplication with an addition counts as two.
 double peak_flops(Backend& be);
 
+/// The same of its matrix kernel for 8-bit integers.
+double peak_integers(Backend& be);
+
 /// Bytes a second that all threads of the backend together read from memory. Allocates 512 MiB at
 /// the first call. Throws OutOfMemoryError.
 double read_bandwidth(Backend& be);

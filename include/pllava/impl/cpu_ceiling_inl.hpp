@@ -11,28 +11,50 @@
 
 namespace pllava::cpu {
 
-PLLAVA_INLINE double peak_flops(Backend& be) {
-  const Kernels& k = kernels(std::min(be.options().isa, detect_isa()));
-  const bool pairs = be.activation_dtype() == DType::bf16;
-  const Index depth = 256, repeats = 10'000;
-  const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-  const std::vector<float> a(size(depth * k.max_rows)), b(size(depth * kPanel));
+namespace detail {
+
+/// Operations a second of `tile(out)`, a product of `depth`, on all threads.
+template <class Tile>
+double peak_of(Backend& be, const Kernels& k, Index depth, const Tile& tile) {
+  constexpr Index kRepeats = 10'000;
   std::atomic<float> kept = 0;  // so that nothing is left out as unused
   Stopwatch watch;
   be.pool().run(be.pool().size(), [&](Index) {
-    std::vector<float> c(size(k.max_rows * kPanel));
-    for (Index i = 0; i < repeats; ++i) {
-      if (pairs)
-        k.tile_bf16(k.max_rows, reinterpret_cast<const bf16*>(a.data()),
-                    reinterpret_cast<const bf16*>(b.data()), depth / 2, c.data());
-      else
-        k.tile_f32(k.max_rows, a.data(), b.data(), depth, c.data());
-    }
+    std::vector<float> c(static_cast<std::size_t>(k.max_rows * kPanel));
+    for (Index i = 0; i < kRepeats; ++i) tile(c.data());
     kept = c[0];
   });
-  const double seconds = watch.lap() / 1e3;
-  return static_cast<double>(2 * depth * k.max_rows * kPanel * repeats * be.pool().size()) /
-         seconds;
+  const Index operations = 2 * depth * k.max_rows * kPanel * kRepeats * be.pool().size();
+  return static_cast<double>(operations) / (watch.lap() / 1e3);
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE double peak_flops(Backend& be) {
+  const Kernels& k = kernels(std::min(be.options().isa, detect_isa()));
+  constexpr Index kDepth = 256;
+  const std::vector<float> a(static_cast<std::size_t>(kDepth * k.max_rows)), b(kDepth * kPanel);
+  if (be.activation_dtype() == DType::f32)
+    return detail::peak_of(
+        be, k, kDepth, [&](float* c) { k.tile_f32(k.max_rows, a.data(), b.data(), kDepth, c); });
+  return detail::peak_of(be, k, kDepth, [&](float* c) {
+    k.tile_bf16(k.max_rows, reinterpret_cast<const bf16*>(a.data()),
+                reinterpret_cast<const bf16*>(b.data()), kDepth / 2, c);
+  });
+}
+
+PLLAVA_INLINE double peak_integers(Backend& be) {
+  const Kernels& k = kernels(std::min(be.options().isa, detect_isa()));
+  constexpr Index kDepth = 512;
+  const auto rows = static_cast<std::size_t>(k.max_rows);
+  const std::vector<std::int8_t> a(kDepth * rows);
+  const std::vector<std::int32_t> sums((kDepth / 32 + 1) * rows);
+  const std::vector<std::uint8_t> b(kDepth * kPanel);
+  const std::vector<float> scales(std::max<std::size_t>(rows, kPanel));
+  const Int8Rows left{a.data(), sums.data(), scales.data()};
+  const IntegerPanel right{b.data(), nullptr, nullptr, scales.data()};
+  return detail::peak_of(be, k, kDepth,
+                         [&](float* c) { k.tile_int8(k.max_rows, left, right, kDepth / 4, c); });
 }
 
 PLLAVA_INLINE double read_bandwidth(Backend& be) {

@@ -18,6 +18,7 @@
 #include "pllava/impl/preprocess_inl.hpp"
 #include "pllava/impl/prompt_inl.hpp"
 #include "pllava/impl/quantize_inl.hpp"
+#include "pllava/impl/quantized_checkpoint_inl.hpp"
 #include "pllava/impl/random_weights_inl.hpp"
 #include "pllava/impl/safetensors_inl.hpp"
 #include "pllava/impl/sampling_inl.hpp"

@@ -119,10 +119,10 @@ template <pllava::Backend B>
 class Bench {
  public:
   Bench(const Context& context, B backend, const pllava::ModelConfig& config,
-        const pllava::WeightScope& weights)
+        const pllava::QuantizeOptions& formats, const pllava::WeightScope& weights)
       : context_(context),
         config_(config),
-        formats_(quantize_options(context.options)),
+        formats_(formats),
         be_(std::move(backend)),
         vision_(be_, config.vision, weights["vision_tower"]),
         project_(be_, config.projector, weights["multi_modal_projector"]),
@@ -278,29 +278,30 @@ int bench(const Context& context) {
   const Options& o = context.options;
   std::vector<Part> parts;
   DType dtype = o.dtype.value_or(DType::f32);
+  pllava::QuantizeOptions formats = quantize_options(o);
   const auto run = [&](pllava::ModelConfig config, const pllava::WeightScope& weights) {
     config.frames = o.frames.value_or(config.frames);
     if (o.frames) config.pool.output.t = std::min(config.pool.output.t, *o.frames);
     on_device(o, dtype, [&](auto backend) {
       parts =
-          Bench(context, std::move(backend), config,
+          Bench(context, std::move(backend), config, formats,
                 pllava::with_progress(weights, pllava::required_tensors(config), context.control()))
               .run();
     });
   };
   if (o.model.empty()) {
     run(pllava::ModelConfig::preset(o.random_weights),
-        pllava::quantized(pllava::RandomWeights::scope(o.generate.sampling.seed, dtype),
-                          quantize_options(o)));
+        pllava::quantized(pllava::RandomWeights::scope(o.generate.sampling.seed, dtype), formats));
   } else {
     const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
     dtype = o.dtype.value_or(checkpoint.report().dtype());
+    if (checkpoint.stored_formats().any()) formats = checkpoint.stored_formats();
     run(checkpoint.config(), checkpoint[""]);
   }
   const Json what = {{"model", o.model.empty() ? o.random_weights : o.model},
                      {"dtype", pllava::name_of(dtype)},
-                     {"vision_weights", pllava::name_of(quantize_options(o).vision.format)},
-                     {"lm_weights", pllava::name_of(quantize_options(o).language.format)},
+                     {"vision_weights", pllava::name_of(formats.vision.format)},
+                     {"lm_weights", pllava::name_of(formats.language.format)},
                      {"device", o.gpu ? "cuda:" + std::to_string(*o.gpu) : "cpu"}};
   if (o.json) {
     Json json = what;

@@ -11,6 +11,7 @@ int chat(const Context& context);
 int trace(const Context& context);
 int inspect(const Context& context);
 int bench(const Context& context);
+int quantize(const Context& context);
 int write_random(const Context& context);
 
 }  // namespace cli

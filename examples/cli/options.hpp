@@ -16,7 +16,16 @@ namespace cli {
 
 using pllava::Index;
 
-enum class Command : std::uint8_t { caption, ask, chat, trace, inspect, bench, write_random };
+enum class Command : std::uint8_t {
+  caption,
+  ask,
+  chat,
+  trace,
+  inspect,
+  bench,
+  quantize,
+  write_random
+};
 
 struct Options {
   Command command = Command::caption;

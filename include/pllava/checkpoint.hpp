@@ -24,7 +24,7 @@ struct LoadOptions {
   std::filesystem::path base = {};   ///< llava-hf directory under an adapter-only one; else empty
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
-  QuantizeOptions quantize = {};     ///< round matrices while loading
+  QuantizeOptions quantize = {};     ///< round matrices while loading; not twice
 };
 
 /// What was found. Lists hold "name" or "name: expected ..., got ...".
@@ -65,6 +65,8 @@ class Checkpoint {
 
   const ModelConfig& config() const noexcept { return config_; }
   const LoadReport& report() const noexcept { return report_; }
+  /// How the matrices were rounded when the files were written.
+  const QuantizeOptions& stored_formats() const noexcept { return stored_; }
 
   /// Weights under "vision_tower", "multi_modal_projector" or "language_model". Tensors borrow the
   /// mapped file, or are f32 copies where LoRA was merged into them.
@@ -75,6 +77,7 @@ class Checkpoint {
 
   ModelConfig config_;
   LoadReport report_;
+  QuantizeOptions stored_;
   WeightScope root_{nullptr};
 };
 

@@ -28,6 +28,7 @@
 #include "pllava/projector.hpp"
 #include "pllava/prompt.hpp"
 #include "pllava/quantize.hpp"
+#include "pllava/quantized_checkpoint.hpp"
 #include "pllava/random_weights.hpp"
 #include "pllava/sampling.hpp"
 #include "pllava/session.hpp"

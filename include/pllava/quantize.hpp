@@ -31,8 +31,13 @@ struct QuantizeOptions {
 Quantization quantization_of(std::string_view name, const Shape& shape,
                              const QuantizeOptions& options);
 
+/// The same for a tensor in a file: a table that is looked up stays plain, whatever else it is for.
+Quantization stored_quantization(std::string_view name, const Shape& shape,
+                                 const QuantizeOptions& options);
+
 /// The same weights, marked so that a backend that can rounds them as it prepares them. `weights`
-/// is the root scope. Throws ArgumentError for a group that does not exist.
+/// is the root scope; what was rounded before stays as it is. Throws ArgumentError for a group that
+/// does not exist.
 WeightScope quantized(WeightScope weights, const QuantizeOptions& options);
 
 }  // namespace pllava

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "pllava/core/control.hpp"
 #include "pllava/core/dtype.hpp"
@@ -22,8 +23,21 @@ struct HostTensor {
   Shape shape;
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;
-  Quantization quantization = {};  ///< as what a backend that can is to keep it
+  /// How a backend that can is to keep it. With dtype u8 it was rounded before: rows of `shape` as
+  /// store_row writes them.
+  Quantization quantization = {};
 };
+
+/// Row `r` of a matrix that is kept rounded. Throws ArgumentError.
+inline QuantizedRow quantized_row(const HostTensor& t, Index r) {
+  const Index cols = t.shape[1];
+  if (t.dtype == DType::u8)
+    return load_row(t.data + r * stored_row_bytes(t.quantization, cols), cols, t.quantization);
+  std::vector<float> values(static_cast<std::size_t>(cols));
+  for (Index k = 0; k < cols; ++k)
+    values[static_cast<std::size_t>(k)] = load_float(t.data, t.dtype, r * cols + k);
+  return quantize(values, t.quantization);
+}
 
 /// A set of named tensors: a checkpoint, random numbers, a user's own container.
 /// Implementations are immutable after construction and safe to read from several threads.

@@ -153,6 +153,8 @@ TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
   check_fails({"chat", "no.mp4", "two.mp4", "--model", "no-model"}, 2, "two.mp4");
   check_fails({"trace", "no.mp4", "--model", "no-model"}, 2, "--out");
   check_fails({"write-random", "--out", "no-model"}, 2, "--tokenizer");
+  check_fails({"quantize", "no-model", "--out", "no-model"}, 2, "--dtype");
+  check_fails({"quantize", "no-model", "--dtype", "int8"}, 2, "--out");
   check_fails({"describe"}, 2, "describe");
   check_fails({}, 2, "command");
 }

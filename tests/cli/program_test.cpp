@@ -15,6 +15,7 @@
 #include "pllava/version.hpp"
 #include "support/catch.hpp"
 #include "support/clip_writer.hpp"
+#include "support/temp_directory.hpp"
 
 namespace {
 
@@ -359,6 +360,26 @@ TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]
   CHECK(caption({"--vision-weights", "plain", "--lm-weights", "plain", "--dtype", "int8"}) ==
         caption({"--dtype", "bf16"}));
   CHECK(caption({"--dtype", "int4", "--group", "128", "--zero-points"}).size() > 1);
+}
+
+TEST_CASE("quantize writes a checkpoint that answers as one that is rounded at load", "[program]") {
+  const test::TempDirectory temp;
+  const std::string out = temp / "rounded";
+  CHECK(succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", out}) == "");
+  const auto caption = [](const std::string& model, const std::vector<std::string>& how) {
+    std::vector<std::string> arguments = {"caption", clip(), "--model", model};
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    return succeed(arguments);
+  };
+  CHECK(caption(out, {}) == caption(tiny_model(), {"--dtype", "int4"}));
+  const json j = json::parse(succeed({"inspect", out, "--json"}));
+  CHECK(j["report"]["parameters"] ==
+        json::parse(succeed({"inspect", tiny_model(), "--json"}))["report"]["parameters"]);
+  CHECK(succeed_json({"bench", "--model", out, "--runs", "1", "--frames", "2"})[0]["lm_weights"] ==
+        "int4");
+  const Result again = run({"quantize", tiny_model(), "--dtype", "int8", "--out", out});
+  CHECK(again.code == 1);
+  CHECK(contains(again.err, "exists already"));
 }
 
 TEST_CASE("bench measures every part of a model beside its ceiling", "[program]") {

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -164,6 +165,12 @@ inline void quantize_int4(std::span<const float> w, const Quantization& q, Quant
   }
 }
 
+/// Groups of a row of so many inputs; none in int8.
+inline std::size_t groups_of(const Quantization& q, Index cols) noexcept {
+  return q.format == WeightFormat::int4 ? static_cast<std::size_t>((cols + q.group - 1) / q.group)
+                                        : 0;
+}
+
 }  // namespace detail
 
 /// Rounds one row of a matrix to int8 or int4. Throws ArgumentError if a value is not finite.
@@ -176,6 +183,69 @@ inline QuantizedRow quantize(std::span<const float> w, const Quantization& q) {
     detail::quantize_int8(w, row);
   else
     detail::quantize_int4(w, q, row);
+  return row;
+}
+
+// ---- rows in a file
+//
+// f32 scale | multipliers | zeros, where the format has zero points | values: in int8 a byte each,
+// in int4 two to a byte, the even one low. Little-endian, as safetensors.
+
+/// Bytes of such a row.
+inline Index stored_row_bytes(const Quantization& q, Index cols) noexcept {
+  const auto groups = static_cast<Index>(detail::groups_of(q, cols));
+  return 4 + groups * (q.zero_points ? 2 : 1) +
+         (q.format == WeightFormat::int4 ? (cols + 1) / 2 : cols);
+}
+
+inline void store_row(std::byte* out, const QuantizedRow& row, const Quantization& q) {
+  const auto put = [&out](const void* data, std::size_t size) {
+    if (size > 0) std::memcpy(out, data, size);
+    out += size;
+  };
+  put(&row.scale, 4);
+  put(row.multipliers.data(), row.multipliers.size());
+  if (q.format == WeightFormat::int4 && q.zero_points) put(row.zeros.data(), row.zeros.size());
+  if (q.format == WeightFormat::int8) return put(row.values.data(), row.values.size());
+  for (std::size_t k = 0; k < row.values.size(); k += 2) {
+    const unsigned high = k + 1 < row.values.size() ? row.values[k + 1] : 0u;
+    *out++ = static_cast<std::byte>(row.values[k] | (high << 4));
+  }
+}
+
+/// Reads what store_row wrote. `with_values` false leaves the values out. Throws ArgumentError for
+/// factors that no row of 8-bit integers has.
+inline QuantizedRow load_row(const std::byte* in, Index cols, const Quantization& q,
+                             bool with_values = true) {
+  QuantizedRow row;
+  const auto get = [&in](std::vector<std::uint8_t>& to, std::size_t size) {
+    to.resize(size);
+    if (size > 0) std::memcpy(to.data(), in, size);
+    in += size;
+  };
+  std::memcpy(&row.scale, in, 4);
+  in += 4;
+  if (!std::isfinite(row.scale) || row.scale < 0) throw ArgumentError("a scale below zero");
+  const std::size_t groups = detail::groups_of(q, cols);
+  get(row.multipliers, groups);
+  row.zeros.assign(groups, kMiddle);
+  if (q.zero_points) get(row.zeros, groups);
+  for (std::size_t g = 0; g < groups; ++g) {
+    const int reach = std::max<int>(row.zeros[g], 15 - row.zeros[g]);
+    if (row.zeros[g] > 15 || row.multipliers[g] * reach > 127)
+      throw ArgumentError("a group that does not fit 8 bits");
+  }
+  if (!with_values) return row;
+  const auto size = static_cast<std::size_t>(cols);
+  if (q.format == WeightFormat::int8) {
+    get(row.values, size);
+    return row;
+  }
+  row.values.resize(size);
+  for (std::size_t k = 0; k < size; ++k) {
+    const auto byte = static_cast<unsigned>(in[k / 2]);
+    row.values[k] = static_cast<std::uint8_t>(k % 2 == 0 ? byte & 15u : byte >> 4);
+  }
   return row;
 }
 

@@ -132,18 +132,23 @@ class CheckpointSource final : public WeightSource {
     }
   }
 
-  /// Compares with what the model needs and fills the report.
-  void check(const ModelConfig& config, double lora_alpha, LoadReport& report) {
+  /// Compares with what the model needs and fills the report. `stored` says what is rounded.
+  void check(const ModelConfig& config, const QuantizeOptions& stored, double lora_alpha,
+             LoadReport& report) {
+    stored_ = stored;
     lora_alpha_ = lora_alpha;
     for (const SafetensorsFile& file : files_) report.files.push_back(file.path());
     const auto mismatch = [](const SafetensorsEntry& e, const std::string& expected,
                              const std::string& got) {
       return e.name + ": expected " + expected + ", got " + got;
     };
-    const auto check_part = [&](const Place& place, const std::vector<Index>& dims) {
+    const auto check_part = [&](const Place& place, const std::vector<Index>& dims,
+                                bool rounded = false) {
       const SafetensorsEntry& e = *place.entry;
       if (e.dims != dims) report.misshapen.push_back(mismatch(e, dims_str(dims), dims_str(e.dims)));
-      if (!e.dtype || !is_floating(*e.dtype))
+      if (rounded && e.dtype != DType::u8)
+        report.wrong_dtype.push_back(mismatch(e, "U8", e.format_dtype));
+      else if (!rounded && (!e.dtype || !is_floating(*e.dtype)))
         report.wrong_dtype.push_back(mismatch(e, "F32, F16 or BF16", e.format_dtype));
     };
     std::set<std::string> known;
@@ -158,17 +163,28 @@ class CheckpointSource final : public WeightSource {
       std::vector<Index> dims;
       dims.reserve(Shape::kMaxRank);
       for (int i = 0; i < spec.shape.rank(); ++i) dims.push_back(spec.shape[i]);
+      const Quantization q = stored_quantization(spec.name, spec.shape, stored);
+      const bool rounded = q.format != WeightFormat::plain;
+      if (rounded) dims.back() = stored_row_bytes(q, dims.back());
       if (parts.weight) {
         ++report.tensors;
         const SafetensorsEntry& e = *parts.weight->entry;
         ++report.dtypes[e.format_dtype];
         report.bytes += e.size;
-        if (e.dtype) report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
-        check_part(*parts.weight, dims);
+        if (rounded)
+          report.parameters += spec.shape.count();
+        else if (e.dtype)
+          report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
+        check_part(*parts.weight, dims, rounded);
       } else {
         report.missing.push_back(spec.name);
       }
       if (!parts.lora_a && !parts.lora_b) continue;
+      if (rounded) {  // nothing can be merged into it any more
+        for (const auto& place : {parts.lora_a, parts.lora_b})
+          if (place) report.unused.push_back(place->entry->name);
+        continue;
+      }
       if (!parts.lora_a || !parts.lora_b) {
         report.missing.push_back(spec.name + (parts.lora_a ? " (lora_B)" : " (lora_A)"));
         continue;
@@ -201,6 +217,22 @@ class CheckpointSource final : public WeightSource {
                                  .expected = std::move(expected),
                                  .got = std::move(got)});
     };
+    const Quantization q = stored_quantization(name, shape, stored_);
+    if (q.format != WeightFormat::plain) {
+      const Shape stored{shape[0], stored_row_bytes(q, shape[1])};
+      if (weight.dtype != DType::u8 || weight.shape != stored)
+        throw fail("not a rounded matrix", "U8 " + stored.str(),
+                   parts.weight->entry->format_dtype + ' ' + weight.shape.str());
+      weight.shape = shape;
+      weight.quantization = q;
+      try {
+        for (Index r = 0; r < shape[0]; ++r)
+          load_row(weight.data + r * stored[1], shape[1], q, false);
+      } catch (const ArgumentError& e) {
+        throw fail("a row is damaged", {}, e.what());
+      }
+      return weight;
+    }
     if (weight.shape != shape)
       throw fail("tensor has another shape", shape.str(), weight.shape.str());
     if (!is_floating(weight.dtype))
@@ -227,8 +259,46 @@ class CheckpointSource final : public WeightSource {
 
   std::vector<SafetensorsFile> files_;  // share their entries, so that pointers to them stay good
   std::map<std::string, Parts> parts_;
+  QuantizeOptions stored_;
   double lora_alpha_ = 0;
 };
+
+/// The key of config.json under which a checkpoint says how it is rounded.
+inline constexpr const char* kFormatsKey = "pllava_weights";
+
+PLLAVA_INLINE nlohmann::json to_json(const Quantization& q) {
+  nlohmann::json json = {{"format", name_of(q.format)}};
+  if (q.format == WeightFormat::int4) {
+    json["group"] = q.group;
+    json["zero_points"] = q.zero_points;
+  }
+  return json;
+}
+
+PLLAVA_INLINE Quantization read_quantization(const ConfigReader& json) {
+  Quantization q;
+  const std::string format = json.text("format", "");
+  json.require("format", format == "plain" || format == "int8" || format == "int4",
+               "\"plain\", \"int8\" or \"int4\"");
+  if (format == "int8") q.format = WeightFormat::int8;
+  if (format != "int4") return q;
+  q.format = WeightFormat::int4;
+  q.group = json.integer("group", q.group, 32, 128);
+  json.require("group", q.group == 32 || q.group == 128, "32 or 128");
+  q.zero_points = json.boolean("zero_points", false);
+  return q;
+}
+
+/// How the matrices of a directory were rounded when it was written.
+PLLAVA_INLINE QuantizeOptions stored_formats(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "config.json";
+  const nlohmann::json config = read_json_object(path);
+  const ConfigReader json(config, path.string());
+  if (json.find(kFormatsKey) == nullptr) return {};
+  const ConfigReader formats = json.object(kFormatsKey);
+  return {read_quantization(formats.object("vision")),
+          read_quantization(formats.object("language"))};
+}
 
 }  // namespace detail
 
@@ -274,8 +344,11 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   Checkpoint checkpoint;
   std::error_code error;
   const bool own_config = std::filesystem::exists(directory / "config.json", error);
-  checkpoint.config_ =
-      ModelConfig::from_directory(own_config || options.base.empty() ? directory : options.base);
+  const auto& home = own_config || options.base.empty() ? directory : options.base;
+  checkpoint.config_ = ModelConfig::from_directory(home);
+  checkpoint.stored_ = detail::stored_formats(home);
+  if (checkpoint.stored_.any() && options.quantize.any() && options.quantize != checkpoint.stored_)
+    throw ArgumentError(home.string() + ": the weights are rounded already, and otherwise");
   ModelConfig& config = checkpoint.config_;
   if (options.frames) config.frames = *options.frames;
   if (options.pool) config.pool.output = *options.pool;
@@ -284,7 +357,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   if (!options.base.empty()) source->add(options.base);
   source->add(directory);
   LoadReport& report = checkpoint.report_;
-  source->check(config, options.lora_alpha, report);
+  source->check(config, checkpoint.stored_, options.lora_alpha, report);
   if (options.strict && !report.clean()) {
     const auto part = [](const char* title, const std::vector<std::string>& list) {
       return list.empty() ? std::string() : std::string(title) + detail::joined(list) + "; ";
@@ -296,7 +369,8 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
         "tensors do not match config.json",
         {.file = directory.string(), .tensor = std::move(all), .expected = {}, .got = {}});
   }
-  checkpoint.root_ = quantized(WeightScope(std::move(source)), options.quantize);
+  checkpoint.root_ = quantized(WeightScope(std::move(source)),
+                               checkpoint.stored_.any() ? checkpoint.stored_ : options.quantize);
   return checkpoint;
 }
 

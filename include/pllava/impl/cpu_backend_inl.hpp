@@ -195,14 +195,10 @@ Weight Backend::prepare_integers(Weight w, Index panels, const Locate& locate) {
   auto* multipliers = reinterpret_cast<std::uint8_t*>(scales + panels * kPanel);
   pool_->run(panels, [&](Index panel) {
     std::vector<std::byte> columns(static_cast<std::size_t>(bytes));
-    std::vector<float> values(static_cast<std::size_t>(w.cols));
+    const std::vector<float> zeros(static_cast<std::size_t>(w.cols));
     for (Index n = 0; n < kPanel; ++n) {
       const auto [part, r] = locate(panel, n);
-      if (part != nullptr)
-        detail::host_row(values.data(), DType::f32, *part, r, w.cols);
-      else
-        std::ranges::fill(values, 0.0f);
-      const QuantizedRow row = quantize(values, q);
+      const QuantizedRow row = part != nullptr ? quantized_row(*part, r) : quantize(zeros, q);
       detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanel)], q, row);
       scales[panel * kPanel + n] = row.scale;
       for (std::size_t g = 0; g < row.multipliers.size(); ++g) {

@@ -17,6 +17,12 @@ PLLAVA_INLINE Quantization quantization_of(std::string_view name, const Shape& s
   return {rounded ? WeightFormat::int8 : WeightFormat::plain};
 }
 
+PLLAVA_INLINE Quantization stored_quantization(std::string_view name, const Shape& shape,
+                                               const QuantizeOptions& options) {
+  const bool table = name.find("embed_tokens") != std::string_view::npos;
+  return table ? Quantization{} : quantization_of(name, shape, options);
+}
+
 namespace detail {
 
 class MarkedWeights final : public WeightSource {
@@ -26,7 +32,7 @@ class MarkedWeights final : public WeightSource {
 
   HostTensor tensor(const std::string& name, const Shape& shape) const override {
     HostTensor tensor = weights_.tensor(name, shape);
-    tensor.quantization = quantization_of(name, shape, options_);
+    if (tensor.dtype != DType::u8) tensor.quantization = quantization_of(name, shape, options_);
     return tensor;
   }
   bool contains(const std::string& name) const override { return weights_.contains(name); }

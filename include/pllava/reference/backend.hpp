@@ -55,10 +55,10 @@ class Backend {
   Weight prepare(std::span<const HostTensor> parts, WeightRole role) {
     auto w = std::make_shared<std::vector<float>>();
     for (const HostTensor& p : parts) {
-      const std::size_t begin = w->size();
-      for (Index i = 0; i < p.shape.count(); ++i) w->push_back(load_float(p.data, p.dtype, i));
-      const Quantization q = quantization_for({&p, 1}, role);
-      if (q.format != WeightFormat::plain) round_rows(std::span(*w).subspan(begin), p.shape[1], q);
+      if (quantization_for({&p, 1}, role).format != WeightFormat::plain)
+        append_rounded(*w, p);
+      else
+        for (Index i = 0; i < p.shape.count(); ++i) w->push_back(load_float(p.data, p.dtype, i));
     }
     return w;
   }
@@ -200,13 +200,12 @@ class Backend {
   }
 
  private:
-  /// Rounded weights as the numbers that they stand for.
-  static void round_rows(std::span<float> w, Index cols, const Quantization& q) {
-    const auto K = static_cast<std::size_t>(cols);
-    for (std::size_t begin = 0; begin < w.size(); begin += K) {
-      const QuantizedRow row = quantize(w.subspan(begin, K), q);
-      for (std::size_t k = 0; k < K; ++k)
-        w[begin + k] = row.scale * static_cast<float>(row.integer(q, k));
+  /// A rounded matrix as the numbers that it stands for.
+  static void append_rounded(std::vector<float>& w, const HostTensor& t) {
+    for (Index r = 0; r < t.shape[0]; ++r) {
+      const QuantizedRow row = quantized_row(t, r);
+      for (std::size_t k = 0; k < row.values.size(); ++k)
+        w.push_back(row.scale * static_cast<float>(row.integer(t.quantization, k)));
     }
   }
 

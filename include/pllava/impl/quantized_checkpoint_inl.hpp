@@ -1,0 +1,127 @@
+// Bodies of quantized_checkpoint.hpp.
+#pragma once
+
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "pllava/cpu/thread_pool.hpp"
+#include "pllava/impl/checkpoint_inl.hpp"
+#include "pllava/quantized_checkpoint.hpp"
+#include "pllava/tensor_table.hpp"
+
+namespace pllava {
+namespace detail {
+
+/// A directory that becomes `path`, or vanishes.
+class NewDirectory {
+ public:
+  explicit NewDirectory(std::filesystem::path path) : path_(std::move(path)), part_(path_) {
+    part_ += "." + std::to_string(::getpid()) + ".part";
+    std::error_code error;
+    if (std::filesystem::exists(path_, error)) throw fail("exists already");
+    std::filesystem::create_directories(part_, error);
+    if (error) throw fail("cannot be created: " + error.message());
+  }
+  ~NewDirectory() {
+    std::error_code ignored;
+    if (!committed_) std::filesystem::remove_all(part_, ignored);
+  }
+  NewDirectory(const NewDirectory&) = delete;
+  NewDirectory& operator=(const NewDirectory&) = delete;
+
+  const std::filesystem::path& part() const noexcept { return part_; }
+  void commit() {
+    std::error_code error;
+    std::filesystem::rename(part_, path_, error);
+    if (error) throw fail("cannot be created: " + error.message());
+    committed_ = true;
+  }
+
+ private:
+  LoadError fail(const std::string& problem) const {
+    return {problem, {.file = path_.string(), .tensor = {}, .expected = {}, .got = {}}};
+  }
+
+  std::filesystem::path path_, part_;
+  bool committed_ = false;
+};
+
+/// Copies what lies beside the weights: configurations and tokenizers.
+PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
+                                    const std::filesystem::path& to) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const bool wanted = (name.ends_with(".json") && !name.ends_with(".index.json") &&
+                         !name.starts_with("adapter_")) ||
+                        name == "tokenizer.model";
+    if (!wanted || !it->is_regular_file()) continue;
+    std::filesystem::copy_file(it->path(), to / name,
+                               std::filesystem::copy_options::overwrite_existing, error);
+    if (error)
+      throw LoadError("cannot be copied: " + error.message(),
+                      {.file = it->path().string(), .tensor = {}, .expected = {}, .got = {}});
+  }
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
+                                              const std::filesystem::path& from,
+                                              const LoadOptions& options,
+                                              const RunControl& control) {
+  const QuantizeOptions& formats = options.quantize;
+  if (!formats.any()) throw ArgumentError("nothing to round: neither int8 nor int4 was chosen");
+  const Checkpoint checkpoint = Checkpoint::open(from, options);
+  if (checkpoint.stored_formats().any())
+    throw ArgumentError(from.string() + ": the weights are rounded already");
+  detail::NewDirectory directory(to);
+  if (!options.base.empty()) detail::copy_small_files(options.base, directory.part());
+  detail::copy_small_files(from, directory.part());
+
+  const std::filesystem::path config_path = directory.part() / "config.json";
+  nlohmann::json config = detail::read_json_object(config_path);
+  config[detail::kFormatsKey] = {{"vision", detail::to_json(formats.vision)},
+                                 {"language", detail::to_json(formats.language)}};
+  const std::string text = config.dump(2) + "\n";
+  detail::NewFile config_file(config_path);
+  config_file.write(text.data(), text.size());
+  config_file.commit();
+
+  cpu::ThreadPool pool;
+  const Index total = required_tensors(checkpoint.config());
+  Index done = 0;
+  const WeightScope weights = checkpoint[""];
+  std::vector<detail::TensorToWrite> tensors;
+  for (const TensorSpec& spec : model_tensors(checkpoint.config())) {
+    if (spec.presence != Presence::required) continue;
+    const Quantization q = stored_quantization(spec.name, spec.shape, formats);
+    if (q.format == WeightFormat::plain) {
+      tensors.push_back(
+          {spec.name, weights.tensor(spec.name, spec.shape).dtype, spec.shape, [&, spec] {
+             control.at("quantize", ++done, total);
+             return weights.tensor(spec.name, spec.shape);
+           }});
+      continue;
+    }
+    const Shape stored{spec.shape[0], stored_row_bytes(q, spec.shape[1])};
+    tensors.push_back({spec.name, DType::u8, stored, [&, spec, stored, q] {
+                         control.at("quantize", ++done, total);
+                         const HostTensor w = weights.tensor(spec.name, spec.shape);
+                         const auto bytes = std::make_shared<std::vector<std::byte>>(
+                             static_cast<std::size_t>(stored.count()));
+                         pool.run(stored[0], [&](Index r) {
+                           store_row(bytes->data() + r * stored[1], quantized_row(w, r), q);
+                         });
+                         return HostTensor{DType::u8, stored, bytes->data(), bytes};
+                       }});
+  }
+  detail::write_safetensors(directory.part() / "model.safetensors", std::move(tensors),
+                            {{"format", "pt"}});
+  directory.commit();
+}
+
+}  // namespace pllava

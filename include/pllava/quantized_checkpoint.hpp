@@ -1,0 +1,24 @@
+// Rounding a checkpoint once, so that it loads faster and takes less space.
+#pragma once
+
+#include <filesystem>
+
+#include "pllava/checkpoint.hpp"
+#include "pllava/core/control.hpp"
+
+namespace pllava {
+
+/// Writes the checkpoint `from` with the matrices that `options.quantize` names rounded, and LoRA
+/// merged at options.lora_alpha, as a new directory `to`, complete or not at all. A rounded matrix
+/// (N, K) is a U8 tensor of N rows as store_row writes them; config.json says how it was rounded.
+/// What the new directory computes equals to the bit what `from` computes with these options.
+/// Throws LoadError (also where `to` exists), ArgumentError (nothing to round, or rounded already),
+/// CancelledError; reports stage "quantize".
+void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
+                                const LoadOptions& options, const RunControl& control = {});
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/quantized_checkpoint_inl.hpp"
+#endif

@@ -38,6 +38,18 @@ DEEDS = (*world.ACTIONS, *world.DIRECTIONS, "blinked once", "blinked twice", "bl
 EVENTS = (*world.ACTIONS, *world.DIRECTIONS, "cut", "shown", "hidden", "two things", "three things",
           "one mover", "two movers", "three movers")
 
+# An event as classes: what happens (ACT, the last class of each part: nothing, no way, no new colour), and who does
+# it to whom. LATEST says it of the thing in a cell, with the event's place in the story; STORY of the whole picture.
+ACT = (len(world.ACTIONS) + 1, len(world.DIRECTIONS) + 1, len(world.COLOURS) + 1)
+LATEST = (4, *ACT)
+STORY = (*ACT, len(world.KINDS), len(world.COLOURS), len(world.KINDS) + 1, len(world.COLOURS) + 1)
+STORY_EVENTS = 3
+
+# What is learned slowest is asked most. One row of DRILLED asks only whether things are there.
+OFTEN = {"Object Existence": 2.0, "Character Order": 3.0, "Object Interaction": 3.0, "Scene Transition": 3.0,
+         "Action Sequence": 2.0, "Action Count": 2.0}
+DRILLED = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Mix:
@@ -83,10 +95,12 @@ class Row:
     positions: list[int] = dataclasses.field(default_factory=list)
     tasks: list[str] = dataclasses.field(default_factory=list)
     options: list[int] = dataclasses.field(default_factory=list)  # which option a token belongs to
+    exists: list[int] = dataclasses.field(default_factory=list)  # behind "red circle": whether there is one
     gists: list[tuple[int, list[int]]] = dataclasses.field(default_factory=list)  # see Choice
     prefix: int = 0
 
-    def add(self, segment: int, start: int, prompt: list[int], answer: list[int], choice: Choice | None = None) -> None:
+    def add(self, segment: int, start: int, prompt: list[int], answer: list[int], choice: Choice | None = None,
+            exists: list[int] | None = None) -> None:
         ids = prompt + answer
         if segment == PREFIX:
             self.prefix = len(ids)
@@ -96,6 +110,7 @@ class Row:
             self.options += choice.options(ids)
         else:
             self.options += [IGNORE] * len(ids)
+        self.exists += (exists or []) + [IGNORE] * (len(ids) - len(exists or []))
         self.ids += ids
         self.labels += [*[IGNORE] * len(prompt), *answer]
         self.segments += [segment] * len(ids)
@@ -112,6 +127,7 @@ def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, n
     look = np.zeros((*shape, len(LOOK_VALUES)), np.float32)
     motion = np.zeros((*shape, len(MOTION_VALUES)), np.float32)
     deeds = np.zeros((*shape, len(DEEDS)), np.float32)
+    latest = np.full((*shape, len(LATEST)), IGNORE)
     events = np.zeros((len(times), len(EVENTS)), np.float32)
     seen_things = np.zeros(len(times), int)
     movers = np.zeros(len(times), int)
@@ -135,6 +151,7 @@ def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, n
         seen = np.maximum.accumulate(shown)
         t = np.flatnonzero(seen)
         deeds[t, (row * side + column)[t]] = _deeds(scene, index, told, times)[t]
+        latest[t, (row * side + column)[t]] = _latest(index, told, times)[t]
         rank[t, (row * side + column)[t]] = place
         seen_things += seen
         events[:, EVENTS.index("shown")] += np.append(False, shown[1:] & ~shown[:-1])
@@ -159,7 +176,8 @@ def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, n
     background = [world.BACKGROUNDS.index(scene.cut[1] if scene.cut and s >= scene.cut[0] else scene.background)
                   for s in times]
     return {"kind": kind, "colour": colour, "first_colour": first_colour, "rank": rank, "look": look,
-            "motion": motion, "deeds": deeds, "events": events, "background": np.array(background)}
+            "motion": motion, "deeds": deeds, "latest": latest, "story": _story(scene, told, times), "events": events,
+            "background": np.array(background)}
 
 
 def _deeds(scene: world.Scene, index: int, told: list[world.Event], times: list[float]) -> np.ndarray:
@@ -182,6 +200,37 @@ def _deeds(scene: world.Scene, index: int, told: list[world.Event], times: list[
                 name = ("blinked once", "blinked twice", "blinked three times")[count]
                 done[at >= event.start + (2 * count + 0.5) * span, DEEDS.index(name)] = 1
     return done
+
+
+def _act(event: world.Event | None) -> tuple[int, ...]:
+    """The classes of ACT."""
+    return tuple(names.index(value) if value else len(names) for names, value in (
+        (world.ACTIONS, event and event.action), (world.DIRECTIONS, event and event.direction),
+        (world.COLOURS, event and event.colour)))
+
+
+def _latest(index: int, told: list[world.Event], times: list[float]) -> np.ndarray:
+    """(T, LATEST): the latest event of the thing whose middle has passed."""
+    at = np.asarray(times)
+    rows = np.tile((STORY_EVENTS, *_act(None)), (len(times), 1))
+    for number, event in enumerate(told):
+        if index == event.thing or (index == event.other and event.action == "collides"):
+            rows[at >= (event.start + event.end) / 2] = (number, *_act(event))
+    return rows
+
+
+def _story(scene: world.Scene, told: list[world.Event], times: list[float]) -> np.ndarray:
+    """(T, STORY_EVENTS, STORY): the events whose middle has passed, as a caption tells them."""
+    at = np.asarray(times)
+    rows = np.full((len(times), STORY_EVENTS, len(STORY)), IGNORE)
+    rows[..., :len(ACT)] = _act(None)
+    for number, event in enumerate(told):
+        thing, other = scene.things[event.thing], None if event.other is None else scene.things[event.other]
+        rows[at >= (event.start + event.end) / 2, number] = (
+            *_act(event), world.KINDS.index(thing.kind), world.COLOURS.index(thing.colour),
+            world.KINDS.index(other.kind) if other else len(world.KINDS),
+            world.COLOURS.index(other.colour) if other else len(world.COLOURS))
+    return rows
 
 
 def _has_moved(scene: world.Scene, index: int, times: list[float]) -> np.ndarray:
@@ -207,6 +256,8 @@ class Packer:
         token_id = prompts.tokenizer.token_to_id
         self.letters = [token_id(letter) for letter in LETTERS]
         self.close, self.newline = token_id(")"), token_id("<0x0A>")
+        self.colours, self.kinds = ({self._words(word)[0]: word for word in words} for words in (
+            world.COLOURS, world.KINDS))
 
     def row(self, scene: world.Scene, count: int, benchmark: bool, video_rows: int,
             rng: np.random.Generator) -> Row:
@@ -230,16 +281,28 @@ class Packer:
         start = len(row.ids)
         for number, (task, prompt, answer, choice) in enumerate(pairs, 1):
             row.tasks.append(task)
-            row.add(number, start, prompt, answer, choice)
+            row.add(number, start, prompt, answer, choice, self.exists(scene, prompt) if video_rows else None)
         return row
+
+    def exists(self, scene: world.Scene, ids: list[int]) -> list[int]:
+        """Behind each colour and kind, 1 or 0: whether there is such a thing; else IGNORE."""
+        there = {(t.colour, t.kind) for t in (*scene.things, *world.final_things(scene))}
+        found = [IGNORE] * len(ids)
+        for i, (before, token) in enumerate(itertools.pairwise(ids), 1):
+            if before in self.colours and token in self.kinds:
+                found[i] = int((self.colours[before], self.kinds[token]) in there)
+        return found
 
     def _pairs(self, scene: world.Scene, count: int, benchmark: bool,
                rng: np.random.Generator) -> list[Pair]:
         """A caption first, then open questions and choices."""
         if benchmark:  # they are longer, hence fewer
-            qas = language.questions(scene, rng, 2 * count // 3, multiple_choice=1)
+            if rng.integers(DRILLED) == 0:
+                qas = [language.ask(scene, rng, "Object Existence") for _ in range(2 * count // 3)]
+            else:
+                qas = language.questions(scene, rng, 2 * count // 3, multiple_choice=1, often=OFTEN)
             return [self._choice(qa, True) for qa in qas]
-        qas = language.questions(scene, rng, count - 1, multiple_choice=0.5)
+        qas = language.questions(scene, rng, count - 1, multiple_choice=0.5, often=OFTEN)
         caption = self.prompts.answer(language.caption(scene, rng))
         pairs: list[Pair] = [("caption", self.prompts.question(CAPTION_PROMPT), caption, None)]
         for qa in qas:
@@ -343,7 +406,8 @@ def pack(rows: list[Row]) -> dict:
 
     return {"ids": padded("ids", 0), "labels": padded("labels", IGNORE), "segments": padded("segments", PAD),
             "positions": padded("positions", 0),
-            "options": padded("options", IGNORE), "gists": [row.gists for row in rows], "prefix": prefix, "tasks": [row.tasks for row in rows]}
+            "options": padded("options", IGNORE), "exists": padded("exists", IGNORE),
+            "gists": [row.gists for row in rows], "prefix": prefix, "tasks": [row.tasks for row in rows]}
 
 
 def block_mask(segments: Tensor, prefix: int) -> Tensor | None:

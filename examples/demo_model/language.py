@@ -8,7 +8,7 @@ left to right, and events are told in the order in which they begin.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
@@ -255,17 +255,20 @@ def parse_caption(text: str) -> list[Mention]:
 Asker = Callable[[Scene, np.random.Generator], "QA | None"]
 
 
-def questions(scene: Scene, rng: np.random.Generator, n: int,
-              multiple_choice: float = 0.6) -> list[QA]:
+def questions(scene: Scene, rng: np.random.Generator, n: int, multiple_choice: float = 0.6,
+              often: Mapping[str, float] | None = None) -> list[QA]:
     """Up to n different questions, the share `multiple_choice` of them with candidates.
 
-    Which tasks are asked is drawn from those that the scene has something to say about.
+    Which tasks are asked is drawn from those that the scene has something to say about; `often` says
+    how much more often some of them are drawn.
     """
     asked: dict[str, QA] = {}
+    tasks = tuple(ASKERS)
+    weights = np.array([(often or {}).get(task, 1.0) for task in tasks])
     for _ in range(4 * n):
         if len(asked) >= n:
             break
-        task = _pick(rng, tuple(ASKERS))
+        task = str(rng.choice(tasks, p=weights / weights.sum())) if often else _pick(rng, tasks)
         qa = ask(scene, rng, task)
         if qa is None:
             continue

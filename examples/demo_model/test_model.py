@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
@@ -18,13 +19,14 @@ import plot
 import tokenizer
 from answers import WORDINGS, first_ids, greedy, video_rows
 from clips import sample_clips
-from data import IGNORE, PREFIX, Clips, Mix, block_mask, cell_truth
+from data import IGNORE, PREFIX, Clips, Mix, Packer, block_mask, cell_truth
 from export import config_from_json, config_json, read_directory, write_directory
+from language import ask, label, true_story
 from model import Config, Pllava, normalised
 from render import sample_times
 from train import Stage, embedded, losses
 from variants import VARIANTS, stage_of, varied
-from world import KINDS, sample_scene
+from world import ACTIONS, COLOURS, DIRECTIONS, KINDS, Event, sample_scene
 
 WORDS = ("Describe the video in details.", "What moves?\nOptions:\n(A) the red star\n(B) nothing")
 
@@ -219,6 +221,34 @@ class TruthTest(unittest.TestCase):
             self.assertTrue((truth["kind"][there] == KINDS.index(scene.things[0].kind)).all())
             way = truth["motion"][there][-1, 2:4]
             self.assertEqual(bool(np.abs(way).max() > 0.2), bool(scene.events))
+
+    def test_the_last_frame_knows_the_story(self) -> None:
+        rng = np.random.default_rng(8)
+        for _ in range(40):
+            scene = sample_scene(rng, 4)
+            truth = cell_truth(scene, sample_times(scene, 8), 4)
+            story = []
+            for action, way, colour, kind, thing_colour, *_ in truth["story"][-1].tolist():
+                if action < len(ACTIONS):
+                    event = Event(0, ACTIONS[action], 0, 1, direction=(*DIRECTIONS, None)[way],
+                                  colour=(*COLOURS, None)[colour])
+                    story.append((KINDS[kind], COLOURS[thing_colour], label(event).removesuffix(" once")))
+            told = [(kind, colour, re.sub(r"^blinks .*", "blinks", motion))
+                    for kind, colour, motion in true_story(scene)]
+            self.assertEqual(story, told)
+            before = truth["story"][0, :, 0]  # in the first frame hardly anything has happened
+            self.assertGreater((before == len(ACTIONS)).sum(), 0)
+            self.assertTrue((truth["latest"][truth["rank"] == IGNORE] == IGNORE).all())
+
+    def test_things_that_are_asked_for_are_there_or_not(self) -> None:
+        rng = np.random.default_rng(9)
+        prompts = tokenizer.Prompts(pathlib.Path(__file__).parent / "weights" / "tokenizer.json")
+        packer = Packer(prompts, Config())
+        for _ in range(40):
+            scene = sample_scene(rng, 2)
+            qa = ask(scene, rng, "Object Existence")
+            found = packer.exists(scene, prompts.question(qa.question))
+            self.assertEqual([f for f in found if f != IGNORE], [int(qa.answer == "yes")])
 
 
 if __name__ == "__main__":

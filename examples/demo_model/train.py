@@ -23,6 +23,7 @@ import pathlib
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,7 +34,10 @@ from torch.utils.data import DataLoader
 
 import tokenizer
 import world
-from data import DEEDS, EVENTS, IGNORE, LETTERS, LOOK_VALUES, MOTION_VALUES, Clips, Mix, augmented, block_mask
+from data import (
+    DEEDS, EVENTS, IGNORE, LATEST, LETTERS, LOOK_VALUES, MOTION_VALUES, STORY, STORY_EVENTS, Clips, Mix, augmented,
+    block_mask,
+)
 from export import read_directory, write_directory
 from model import Config, Pllava, normalised
 
@@ -59,7 +63,7 @@ STAGES = (
     Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
     Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
     Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 4, 4: 4}, text=0.1, silent=0.1, benchmark=0.4), 16, 1.2e-3,
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 8, 4: 8}, text=0.08, silent=0.3, benchmark=0.4), 16, 1.2e-3,
           last_rate=0.1),
     Stage("lora", 10, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.4), 16, 1e-3, lora=True, last_rate=0.05),
 )
@@ -72,11 +76,12 @@ class Heads(nn.Module):
     """Auxiliary heads, which read facts where the layers behind need them and are dropped at the export.
 
     What a cell shows is read from its pooled row; how its thing has moved, behind MOTION_DEPTH layers of the
-    language model; what it and the others have done, behind DEEDS_DEPTH layers. What follows the video can
-    look such facts up in the layers that remain.
+    language model; what it and the others have done, behind DEEDS_DEPTH layers; and the whole story so far,
+    behind STORY_DEPTH layers, in the last rows of every frame. What follows the video can look such facts up in
+    the layers that remain.
     """
 
-    MOTION_DEPTH, DEEDS_DEPTH = 2, 3
+    MOTION_DEPTH, DEEDS_DEPTH, STORY_DEPTH = 2, 3, 4
     OPTIONS_DEPTH, GIST_DEPTH = 2, 4
 
     def __init__(self, c: Config) -> None:
@@ -88,12 +93,16 @@ class Heads(nn.Module):
         self.look = self._reader(c, self.look_sizes)
         self.motion = self._reader(c, self.motion_sizes)
         self.deeds = self._reader(c, self.deeds_sizes)
-        self.events = self._reader(c, [len(EVENTS)])
+        self.events_sizes = [len(EVENTS), len(world.BACKGROUNDS)]
+        self.events = self._reader(c, self.events_sizes)
+        self.latest = self._reader(c, LATEST)
+        self.story = self._reader(c, STORY)
+        self.exists = self._reader(c, [1])
         self.options = self._reader(c, [len(LETTERS)])
         self.gist = self._reader(c, [c.vocab])
 
     @staticmethod
-    def _reader(c: Config, sizes: list[int]) -> nn.Module:
+    def _reader(c: Config, sizes: Sequence[int]) -> nn.Module:
         return nn.Sequential(nn.LayerNorm(c.width), nn.Linear(c.width, sum(sizes)))
 
     def look_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
@@ -121,14 +130,28 @@ class Heads(nn.Module):
     def deeds_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
         """rows: (B, T, cells, H), states behind DEEDS_DEPTH layers."""
         rank, deeds = self.deeds(rows).float().split(self.deeds_sizes, -1)
-        events = self.events(rows[:, :, -1]).float()
+        events, was = self.events(rows[:, :, -1]).float().split(self.events_sizes, -1)
+        first_background = batch["background"][:, :1].expand(was.shape[:2])
         seen = batch["rank"] != IGNORE
         return {
             "rank": choice_loss(rank[:, 1:], batch["rank"][:, 1:]),  # a first frame has not been seen whole
             "deeds": 4 * F.binary_cross_entropy_with_logits(deeds[seen], batch["deeds"][seen]),
             "events": 2 * F.binary_cross_entropy_with_logits(events, batch["events"]),
+            "ground": 0.5 * choice_loss(was, first_background),
+            "latest": 0.5 * choices_loss(self.latest(rows), LATEST, batch["latest"]),
         }
 
+    def story_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
+        """rows: (B, T, cells, H), states behind STORY_DEPTH layers."""
+        return {"story": 0.5 * choices_loss(self.story(rows[:, :, -STORY_EVENTS:]), STORY, batch["story"])}
+
+    def exists_losses(self, states: Tensor, batch: dict) -> dict[str, Tensor]:
+        """States (B, N, H) behind DEEDS_DEPTH layers."""
+        asked = batch["exists"] != IGNORE
+        if not asked.any():
+            return {}
+        guess = self.exists(states[asked]).float()[:, 0]
+        return {"exists": 0.5 * F.binary_cross_entropy_with_logits(guess, batch["exists"][asked].float())}
 
     def choice_losses(self, options: Tensor, gists: Tensor, batch: dict) -> dict[str, Tensor]:
         """States (B, N, H) behind OPTIONS_DEPTH and GIST_DEPTH layers: an option's words know its letter; where a
@@ -149,6 +172,12 @@ class Heads(nn.Module):
 def choice_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """(..., C) logits and (...) classes, IGNORE where there is none."""
     return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORE)
+
+
+def choices_loss(logits: Tensor, sizes: Sequence[int], wanted: Tensor) -> Tensor:
+    """The sum over the parts: (..., sum of sizes) logits and (..., number of sizes) classes."""
+    parts = logits.float().split(list(sizes), -1)
+    return sum(choice_loss(part, wanted[..., i]) for i, part in enumerate(parts) if (wanted[..., i] != IGNORE).any())
 
 
 def answer_loss(model: Pllava, state: Tensor, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,12 +216,13 @@ def losses(model: Pllava, heads: Heads | None, batch: dict, pixels: Tensor | Non
     talks = any(batch["tasks"])
     states = model.llama.states(embedded(model, batch["ids"], video), batch["positions"],
                                 block_mask(batch["segments"], batch["prefix"]), batch["prefix"],
-                                None if talks else Heads.DEEDS_DEPTH)
+                                None if talks else Heads.STORY_DEPTH)
     logits, at = None, None
     if talks:
         parts["answers"], logits, at = answer_loss(model, states[-1], batch)
         if heads is not None:
             parts |= heads.choice_losses(states[Heads.OPTIONS_DEPTH - 1], states[Heads.GIST_DEPTH - 1], batch)
+            parts |= heads.exists_losses(states[Heads.DEEDS_DEPTH - 1], batch)
     if heads is not None and pixels is not None and pixels.shape[1] > 1:
         first = int((batch["ids"][0] == model.config.image_token).nonzero()[0])
 
@@ -201,6 +231,7 @@ def losses(model: Pllava, heads: Heads | None, batch: dict, pixels: Tensor | Non
 
         parts |= heads.motion_losses(rows(Heads.MOTION_DEPTH), batch)
         parts |= heads.deeds_losses(rows(Heads.DEEDS_DEPTH), batch)
+        parts |= heads.story_losses(rows(Heads.STORY_DEPTH), batch)
     return parts, logits, at
 
 

@@ -41,12 +41,15 @@ struct Computation {
   const char* name;
   DType dtype;
   WeightFormat weights = WeightFormat::plain;
+  bool int8_kv = false;
 };
 
-const std::vector<Computation> kComputations = {{"f32", DType::f32},
-                                                {"bf16", DType::bf16},
-                                                {"int8", DType::bf16, WeightFormat::int8},
-                                                {"int4", DType::bf16, WeightFormat::int4}};
+const std::vector<Computation> kComputations = {
+    {"f32", DType::f32},
+    {"bf16", DType::bf16},
+    {"int8", DType::bf16, WeightFormat::int8},
+    {"int4", DType::bf16, WeightFormat::int4},
+    {"int4, 8-bit keys and values", DType::bf16, WeightFormat::int4, true}};
 
 const Pipeline& model(const Computation& c) {
   static std::map<std::string, Pipeline> models;
@@ -54,7 +57,9 @@ const Pipeline& model(const Computation& c) {
   if (found != models.end()) return found->second;
   LoadOptions options;
   options.quantize = QuantizeOptions::of(c.weights);
-  return models.emplace(c.name, Pipeline::load(kDemo / "weights", options, {.dtype = c.dtype}))
+  return models
+      .emplace(c.name,
+               Pipeline::load(kDemo / "weights", options, {.dtype = c.dtype, .int8_kv = c.int8_kv}))
       .first->second;
 }
 

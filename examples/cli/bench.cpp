@@ -154,7 +154,8 @@ class Bench {
     const Work projector = pllava::projector_work(config_.projector, patches, V, of_vision);
     const Work prefill = pllava::prefill_work(config_.text, V + N, 0, of_language);
     const Work question = pllava::prefill_work(config_.text, N, V, of_language);
-    const Work step = pllava::decode_work(config_.text, V + N, act, of_language);
+    const Work step =
+        pllava::decode_work(config_.text, V + N, act, of_language, context_.options.int8_kv);
     const Work first = vision + projector + prefill;
 
     Tensor<B> features, video;
@@ -302,6 +303,7 @@ int bench(const Context& context) {
                      {"dtype", pllava::name_of(dtype)},
                      {"vision_weights", pllava::name_of(formats.vision.format)},
                      {"lm_weights", pllava::name_of(formats.language.format)},
+                     {"int8_kv", o.int8_kv},
                      {"device", o.gpu ? "cuda:" + std::to_string(*o.gpu) : "cpu"}};
   if (o.json) {
     Json json = what;

@@ -137,6 +137,7 @@ void add_types(CLI::App& app, Options& o) {
 }
 
 void add_model(CLI::App& app, Options& o) {
+  app.add_flag("--int8-kv", o.int8_kv, "keep keys and values in 8 bits");
   app.add_option("--model", o.model, "checkpoint directory: config.json, *.safetensors, tokenizer")
       ->type_name("DIR");
   app.add_option("--random-weights", o.random_weights,
@@ -374,8 +375,8 @@ void check_together(const Options& o) {
     throw CLI::ValidationError("give either --model or --random-weights");
   if (o.dtype == pllava::DType::f16 && !o.gpu)
     throw CLI::ValidationError("--dtype f16 needs --device cuda");
-  if (quantize_options(o).any() && o.gpu)
-    throw CLI::ValidationError("weights in int8 and int4 are for the CPU, not for --device cuda");
+  if ((quantize_options(o).any() || o.int8_kv) && o.gpu)
+    throw CLI::ValidationError("int8 and int4 are for the CPU, not for --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
     throw CLI::ValidationError("--start and --end need --sampling eval");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");

@@ -14,7 +14,8 @@ namespace cli {
 /// a program without component cuda, and what backends throw.
 template <class Make>
 auto on_device(const Options& o, pllava::DType dtype, const Make& make) {
-  if (!o.gpu) return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads}));
+  if (!o.gpu)
+    return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads, .int8_kv = o.int8_kv}));
 #ifdef PLLAVA_HAS_CUDA
   return make(pllava::cuda::Backend({.dtype = dtype, .device = *o.gpu}));
 #else

@@ -41,6 +41,7 @@ struct Options {
   std::optional<pllava::WeightFormat> vision_weights, lm_weights;  ///< else as `weights` says
   Index group = 32;
   bool zero_points = false;
+  bool int8_kv = false;
   std::optional<int> gpu;  ///< compute there, not on the CPU
   Index threads = 0;
   std::optional<Index> frames;

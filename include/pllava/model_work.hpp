@@ -71,14 +71,17 @@ inline Work prefill_work(const TextConfig& c, Index rows, Index past = 0,
   return product_work(products + 2 * static_cast<double>(c.vocab * c.width), q) + attention;
 }
 
-/// Of one decode step after `past` rows: every weight is read once, and all keys and values.
-inline Work decode_work(const TextConfig& c, Index past, DType dtype, const Quantization& q = {}) {
+/// Of one decode step after `past` rows: every weight is read once, and all keys and values, which
+/// have 8 bits and a scale for each row of a head with `int8_kv`.
+inline Work decode_work(const TextConfig& c, Index past, DType dtype, const Quantization& q = {},
+                        bool int8_kv = false) {
   const auto layers = static_cast<double>(c.layers);
   const double plain = 8 * static_cast<double>(size_of(dtype));  // bits
   const double head = q.format == WeightFormat::plain ? plain : 8;
   const double bits =
       layers * layer_weights(c) * bits_of(q, dtype) + head * static_cast<double>(c.vocab * c.width);
-  const double cache = plain * layers * static_cast<double>(2 * past * c.kv_heads * c.head_dim);
+  const double element = int8_kv ? 8 + 32 / static_cast<double>(c.head_dim) : plain;
+  const double cache = element * layers * static_cast<double>(2 * past * c.kv_heads * c.head_dim);
   return {.bytes = (bits + cache) / 8};
 }
 

@@ -136,6 +136,7 @@ TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
   fails({"--lm-weights", "bf16"}, "--lm-weights");
   fails({"--group", "64"}, "--group");
   fails({"--dtype", "int8", "--device", "cuda"}, "int8");
+  fails({"--int8-kv", "--device", "cuda"}, "int8");
   for (const std::string device : {"tpu", "cuda:", "cuda:x", "cuda:-1", "cuda1"})
     fails({"--device", device}, "--device");
   fails({"--sampling", "all"}, "--sampling");

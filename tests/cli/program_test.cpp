@@ -360,6 +360,7 @@ TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]
   CHECK(caption({"--vision-weights", "plain", "--lm-weights", "plain", "--dtype", "int8"}) ==
         caption({"--dtype", "bf16"}));
   CHECK(caption({"--dtype", "int4", "--group", "128", "--zero-points"}).size() > 1);
+  CHECK(caption({"--int8-kv"}).size() > 1);
 }
 
 TEST_CASE("quantize writes a checkpoint that answers as one that is rounded at load", "[program]") {
@@ -398,8 +399,8 @@ TEST_CASE("bench measures every part of a model beside its ceiling", "[program]"
   const std::string table = succeed(
       {"bench", "--random-weights", "tiny", "--runs", "1", "--text-rows", "3", "--frames", "2"});
   for (const std::string& name : parts) CHECK(contains(table, name));
-  const json rounded = succeed_json(
-      {"bench", "--random-weights", "tiny", "--runs", "1", "--dtype", "int4", "--frames", "2"})[0];
+  const json rounded = succeed_json({"bench", "--random-weights", "tiny", "--runs", "1", "--dtype",
+                                     "int4", "--int8-kv", "--frames", "2"})[0];
   CHECK(rounded["lm_weights"] == "int4");
   for (const json& part : rounded["parts"]) {
     CHECK(part["of_ceiling"] > 0);

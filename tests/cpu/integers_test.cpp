@@ -144,6 +144,48 @@ TEST_CASE("Rows that are all zero, and what no integer holds", "[integers]") {
   CHECK_THROWS_AS(be.prepare({&too_wide, 1}, WeightRole::linear), ArgumentError);
 }
 
+/// Attention of the last rows after a prefill in two parts, with a rotation.
+Values attended(B be, const Heads& heads, Index past, Index rows) {
+  const Index width = heads.qkv_width(), length = past + rows, dh = heads.dim;
+  Values angles;
+  for (Index i = 0; i < length * dh; ++i)
+    angles.push_back(i % dh < dh / 2 ? std::cos(0.01f * static_cast<float>(i))
+                                     : std::sin(0.01f * static_cast<float>(i - dh / 2)));
+  const Rope<B> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
+  const DType act = be.activation_dtype();
+  KvCache<B> kv(be, 1, heads, length);
+  const auto qkv = test::tensor(be, test::numbers(length * width, 12), {length, width}, act);
+  const Tensor<B> o(be, {rows, heads.query * dh}, act);
+  if (past > 0) {
+    const Tensor<B> none(be, {0, heads.query * dh}, act);
+    ops::attend(be, none.view(), qkv.view().slice(0, past), heads, &rope, &kv.layer(0),
+                kv.extend_by(past), Mask::causal);
+    kv.truncate(be, past);
+  }
+  ops::attend(be, o.view(), qkv.view().slice(past, rows), heads, &rope, &kv.layer(0),
+              kv.extend_by(rows), Mask::causal);
+  return detail::to_floats(be, o);
+}
+
+TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
+  each_isa([&](cpu::Isa isa) {
+    for (const DType dtype : {DType::f32, DType::bf16})
+      for (const auto& [heads, past, rows] : {std::tuple{Heads{4, 2, 64}, Index{300}, Index{1}},
+                                              std::tuple{Heads{7, 1, 10}, Index{31}, Index{2}},
+                                              std::tuple{Heads{2, 2, 80}, Index{5}, Index{290}},
+                                              std::tuple{Heads{1, 1, 2}, Index{0}, Index{1}}}) {
+        INFO(cpu::kernels(isa).name << ' ' << name_of(dtype) << " dim " << heads.dim);
+        const auto on = [&](bool int8_kv) {
+          return attended(B({.dtype = dtype, .threads = 2, .isa = isa, .int8_kv = int8_kv}), heads,
+                          past, rows);
+        };
+        const double off = test::distance(on(true), on(false));
+        CHECK(off > 0);
+        CHECK(off < 0.01);
+      }
+  });
+}
+
 TEST_CASE("Tables and vectors are never rounded", "[integers]") {
   B be({.threads = 1});
   const Values values = test::numbers(6 * 10, 2);

@@ -71,6 +71,12 @@ struct Kernels {
   /// f32 [keys][stride], bf16 [keys/2][stride][2].
   void (*softmax_f32)(const SoftmaxBlock& block, float* weights);
   void (*softmax_bf16)(const SoftmaxBlock& block, bf16* weights);
+  /// dst = src · factor for lines of 32 · group elements; `stride` floats from the factors of a
+  /// line to those of the next (0: all the same). group is 1 in f32, 2 in bf16.
+  void (*widen_f32)(float* dst, const std::int8_t* src, const float* factors, Index stride,
+                    Index lines);
+  void (*widen_bf16)(bf16* dst, const std::int8_t* src, const float* factors, Index stride,
+                     Index lines);
   /// x = x · factor + y
   void (*scale_add)(float* x, float factor, const float* y, Index n);
   /// y = (x - mean)/σ · gain + bias; without bias the RMS norm x/rms · gain.

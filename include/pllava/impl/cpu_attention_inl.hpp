@@ -62,6 +62,15 @@ void from_floats(const Kernels& kernels, T* dst, const float* src, Index n) {
     std::memcpy(dst, src, static_cast<std::size_t>(n) * sizeof(float));
 }
 
+template <class T>
+void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* factors,
+           Index stride, Index lines) {
+  if constexpr (std::is_same_v<T, bf16>)
+    kernels.widen_bf16(dst, src, factors, stride, lines);
+  else
+    kernels.widen_f32(dst, src, factors, stride, lines);
+}
+
 /// One tile product; `depth` is a multiple of the group.
 template <class T>
 void tile_product(const Kernels& kernels, Index rows, const T* a, const T* b, Index depth,
@@ -78,20 +87,22 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   KvLayer kv;
   kv.capacity = (capacity + kPanel - 1) / kPanel * kPanel;
   const detail::KvShape shape(heads.dim, dtype_);
-  const Index element = size_of(dtype_);
+  const Index element = options_.int8_kv ? 1 : size_of(dtype_);
   // calloc: zero padding, and pages that are never written are never resident
-  const auto zeroed = [&](Index count) -> std::shared_ptr<void> {
-    const auto bytes = static_cast<std::size_t>(count * element);
+  const auto zeroed = [](Index size) -> std::shared_ptr<void> {
+    const auto bytes = static_cast<std::size_t>(size);
     void* p = std::calloc(std::max<std::size_t>(bytes, 64), 1);
     if (p == nullptr) throw OutOfMemoryError("the key-value cache", bytes);
     return {p, [](void* q) { std::free(q); }};
   };
-  kv.keys = zeroed(heads.kv * shape.keys_size(kv.capacity));
-  kv.values = zeroed(heads.kv * shape.values_size(kv.capacity));
+  kv.keys = zeroed(heads.kv * shape.keys_size(kv.capacity) * element);
+  kv.values = zeroed(heads.kv * shape.values_size(kv.capacity) * element);
+  if (options_.int8_kv) kv.scales = zeroed(heads.kv * 2 * kv.capacity * 4);
   return kv;
 }
 
-template <class T>
+/// Elements of type E: T, or 8-bit integers with scales.
+template <class T, class E>
 void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                      Index past, Index first_row, Index rows) {
   const Index dh = heads.dim, width = heads.qkv_width();
@@ -105,29 +116,33 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
     const Index head = task / (blocks + 1), block = task % (blocks + 1);
     const Index begin = std::max<Index>(0, block * kRows - odd);
     const Index end = std::min(rows, (block + 1) * kRows - odd);
-    T* keys = static_cast<T*>(kv.keys) + head * shape.keys_size(kv.capacity);
-    T* values = static_cast<T*>(kv.values) + head * shape.values_size(kv.capacity);
+    E* keys = static_cast<E*>(kv.keys) + head * shape.keys_size(kv.capacity);
+    E* values = static_cast<E*>(kv.values) + head * shape.values_size(kv.capacity);
     std::vector<float> floats(static_cast<std::size_t>(dh));
-    std::vector<T> line(static_cast<std::size_t>(shape.dim));  // zero: padding to a group
+    std::vector<E> line(static_cast<std::size_t>(shape.dim));  // zero: padding to a group
+    const auto narrow = [&](Index scale) {
+      if constexpr (std::is_same_v<E, std::int8_t>)
+        kv.scales[scale] = kernels_->quantize_row(line.data(), floats.data(), dh);
+      else
+        detail::from_floats(*kernels_, line.data(), floats.data(), dh);
+    };
     for (Index r = begin; r < end; ++r) {
       const Index p = past + r;
       const T* k = qkv.as<T>() + (first_row + r) * width + (heads.query + head) * dh;
-      if (rope == nullptr) {
-        copy(line.data(), k, dh * static_cast<Index>(sizeof(T)));
-      } else {
-        detail::to_floats(*kernels_, floats.data(), k, dh);
-        detail::rotate(floats.data(), rope->table.floats() + p * dh, dh);
-        detail::from_floats(*kernels_, line.data(), floats.data(), dh);
-      }
-      T* key = keys + shape.key(p);
+      detail::to_floats(*kernels_, floats.data(), k, dh);
+      if (rope != nullptr) detail::rotate(floats.data(), rope->table.floats() + p * dh, dh);
+      narrow(2 * head * kv.capacity + p);
+      E* key = keys + shape.key(p);
       for (Index d = 0; d < shape.dim; d += group)
         copy(key + d * kPanel, &line[static_cast<std::size_t>(d)],
-             group * static_cast<Index>(sizeof(T)));
+             group * static_cast<Index>(sizeof(E)));
 
-      const T* v = k + heads.kv * dh;
+      detail::to_floats(*kernels_, floats.data(), k + heads.kv * dh, dh);
+      narrow((2 * head + 1) * kv.capacity + p);
       for (Index d = 0; d < dh; d += kPanel) {
-        T* value = values + shape.value(p, d, kv.capacity) + p % group;
-        for (Index i = 0; i < std::min(kPanel, dh - d); ++i) value[i * group] = v[d + i];
+        E* value = values + shape.value(p, d, kv.capacity) + p % group;
+        for (Index i = 0; i < std::min(kPanel, dh - d); ++i)
+          value[i * group] = line[static_cast<std::size_t>(d + i)];
       }
     }
   });
@@ -181,13 +196,37 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
         copy(&q[size(d * mr + r * group)], &line[size(d)], group * static_cast<Index>(sizeof(T)));
     }
 
-    const T* keys = static_cast<const T*>(kv.keys) + head * shape.keys_size(kv.capacity);
-    const T* values = static_cast<const T*>(kv.values) + head * shape.values_size(kv.capacity);
+    // Panels of keys and of values; where they have 8 bits, widened first.
+    const Index keys_before = head * shape.keys_size(kv.capacity);
+    const Index values_before = head * shape.values_size(kv.capacity);
+    const Index scales_before = 2 * head * kv.capacity;
+    std::vector<T> wide(kv.scales != nullptr ? size(kPanel * std::max(shape.dim, kBlock)) : 0);
+    std::vector<float> factors(kv.scales != nullptr ? size(kBlock * kPanel) : 0);
+    const auto keys_at = [&](Index p) -> const T* {  // of 32 positions
+      const Index at = keys_before + p * shape.dim;
+      if (kv.scales == nullptr) return static_cast<const T*>(kv.keys) + at;
+      for (Index i = 0; i < kPanel * group; ++i)
+        factors[size(i)] = kv.scales[scales_before + p + i / group];
+      detail::widen(*kernels_, wide.data(), static_cast<const std::int8_t*>(kv.keys) + at,
+                    factors.data(), 0, shape.dim / group);
+      return wide.data();
+    };
+    const auto values_at = [&](Index p, Index n, Index d) -> const T* {  // of 32 dimensions
+      const Index at = values_before + shape.value(p, d, kv.capacity);
+      if (kv.scales == nullptr) return static_cast<const T*>(kv.values) + at;
+      if (d == 0)  // the same for the others
+        for (Index i = 0; i < n * kPanel; ++i)
+          factors[size(i)] =
+              kv.scales[scales_before + kv.capacity + p + i / (kPanel * group) * group + i % group];
+      detail::widen(*kernels_, wide.data(), static_cast<const std::int8_t*>(kv.values) + at,
+                    factors.data(), kPanel * group, n / group);
+      return wide.data();
+    };
     const Index reach = mask == Mask::causal ? past + position(rows - 1) + 1 : length;
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
       for (Index p = 0; p < n; p += kPanel)
-        detail::tile_product(*kernels_, mr, q.data(), keys + (begin + p) * shape.dim, shape.dim,
+        detail::tile_product(*kernels_, mr, q.data(), keys_at(begin + p), shape.dim,
                              &scores[size(p * mr)]);
       for (Index r = 0; r < rows; ++r) {
         const Index visible = mask == Mask::causal ? past + position(r) + 1 : length;
@@ -199,8 +238,7 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
       else
         kernels_->softmax_f32(block, weights.data());
       for (Index d = 0; d < shape.width; d += kPanel) {
-        detail::tile_product(*kernels_, mr, weights.data(),
-                             values + shape.value(begin, d, kv.capacity), n, tile);
+        detail::tile_product(*kernels_, mr, weights.data(), values_at(begin, n, d), n, tile);
         for (Index r = 0; r < rows; ++r)
           kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + r * kPanel,
                               kPanel);
@@ -223,9 +261,13 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
   const Index rows = qkv.rows() / seq.batch;
   const auto run = [&]<class T>(T) {
     if (kv != nullptr) {
-      const Panels panels{kv->capacity, kv->keys.get(), kv->values.get()};
+      const Panels panels{kv->capacity, kv->keys.get(), kv->values.get(),
+                          static_cast<float*>(kv->scales.get())};
       const Index past = *seq.past.as<std::int32_t>();
-      append<T>(qkv, heads, rope, panels, past, 0, rows);
+      if (panels.scales != nullptr)
+        append<T, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
+      else
+        append<T, T>(qkv, heads, rope, panels, past, 0, rows);
       if (o.rows() > 0) attend_as<T>(o, qkv, heads, rope, panels, past, rows, 0, mask);
       return;
     }
@@ -238,9 +280,9 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
     const View values = scratch({heads.kv * shape.values_size(capacity)}, dtype_);
     std::memset(keys.data, 0, static_cast<std::size_t>(keys.bytes()));
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
-    const Panels panels{capacity, keys.data, values.data};
+    const Panels panels{capacity, keys.data, values.data, nullptr};
     for (Index b = 0; b < seq.batch; ++b) {
-      append<T>(qkv, heads, rope, panels, 0, b * rows, rows);
+      append<T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
       attend_as<T>(o, qkv, heads, rope, panels, 0, rows, b, mask);
     }
   };

@@ -487,6 +487,18 @@ float quantize_row(std::int8_t* q, const float* x, Index n) {
   return top / 127.0f;
 }
 
+template <class T, Index kLine>
+void widen_lines(T* dst, const std::int8_t* src, const float* factors, Index stride, Index lines) {
+  using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
+  for (Index l = 0; l < lines; ++l, dst += kLine, src += kLine, factors += stride)
+    for (Index i = 0; i < kLine; i += W) {
+      vb b;
+      __builtin_memcpy(&b, src + i, sizeof b);
+      store(dst + i,
+            __builtin_convertvector(__builtin_convertvector(b, vi), vf) * load(factors + i));
+    }
+}
+
 /// Puts 32 weights of row r into the left operand of a tile.
 PLLAVA_VECTOR void scatter(float* weights, Index stride, Index r, Index key, const float* row) {
   for (Index k = 0; k < kPanel; ++k) weights[(key + k) * stride + r] = row[k];
@@ -564,8 +576,23 @@ void norm(float* y, const float* x, const float* gain, const float* bias, float 
   }
 }
 
-inline constexpr Kernels kTable = {
-    PLLAVA_TARGET_NAME, kMaxRows,  packed_rows, tile_f32,     tile_bf16,
-    tile_int8,          tile_int4, unpack_int4, quantize_row, bf16_to_float,
-    float_to_bf16,      activate,  act_mul,     add,          softmax<float>,
-    softmax<bf16>,      scale_add, norm};
+inline constexpr Kernels kTable = {PLLAVA_TARGET_NAME,
+                                   kMaxRows,
+                                   packed_rows,
+                                   tile_f32,
+                                   tile_bf16,
+                                   tile_int8,
+                                   tile_int4,
+                                   unpack_int4,
+                                   quantize_row,
+                                   bf16_to_float,
+                                   float_to_bf16,
+                                   activate,
+                                   act_mul,
+                                   add,
+                                   softmax<float>,
+                                   softmax<bf16>,
+                                   widen_lines<float, kPanel>,
+                                   widen_lines<bf16, 2 * kPanel>,
+                                   scale_add,
+                                   norm};

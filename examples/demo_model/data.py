@@ -38,15 +38,15 @@ DEEDS = (*world.ACTIONS, *world.DIRECTIONS, "blinked once", "blinked twice", "bl
 EVENTS = (*world.ACTIONS, *world.DIRECTIONS, "cut", "shown", "hidden", "two things", "three things",
           "one mover", "two movers", "three movers")
 
-# An event as classes: what happens (ACT, the last class of each part: nothing, no way, no new colour), and who does
+# An event as classes: what happens (ACT, its last classes: nothing, no way, no new colour; last the count), and who does
 # it to whom. LATEST says it of the thing in a cell, with the event's place in the story; STORY of the whole picture.
-ACT = (len(world.ACTIONS) + 1, len(world.DIRECTIONS) + 1, len(world.COLOURS) + 1)
+ACT = (len(world.ACTIONS) + 1, len(world.DIRECTIONS) + 1, len(world.COLOURS) + 1, 4)
 LATEST = (4, *ACT)
 STORY = (*ACT, len(world.KINDS), len(world.COLOURS), len(world.KINDS) + 1, len(world.COLOURS) + 1)
 STORY_EVENTS = 3
 
 # What is learned slowest is asked most. One row of DRILLED asks only whether things are there.
-OFTEN = {"Object Existence": 2.0, "Character Order": 3.0, "Object Interaction": 3.0, "Scene Transition": 3.0,
+OFTEN = {"Object Existence": 2.0, "Character Order": 3.0, "Object Interaction": 4.0, "Scene Transition": 6.0,
          "Action Sequence": 2.0, "Action Count": 2.0}
 DRILLED = 8
 
@@ -85,6 +85,12 @@ class Choice:
         return numbers
 
 
+def option_ends(options: list[int], right: int) -> list[int]:
+    """At the last token of each option 1 if it is the right one, else 0; IGNORE elsewhere."""
+    return [int(this == right) if this not in (IGNORE, after) else IGNORE
+            for this, after in zip(options, [*options[1:], IGNORE])]
+
+
 @dataclasses.dataclass
 class Row:
     """One prefix and its questions as ids. The video stands where ids are the image token."""
@@ -95,6 +101,7 @@ class Row:
     positions: list[int] = dataclasses.field(default_factory=list)
     tasks: list[str] = dataclasses.field(default_factory=list)
     options: list[int] = dataclasses.field(default_factory=list)  # which option a token belongs to
+    ends: list[int] = dataclasses.field(default_factory=list)  # behind an option: whether it is right
     exists: list[int] = dataclasses.field(default_factory=list)  # behind "red circle": whether there is one
     gists: list[tuple[int, list[int]]] = dataclasses.field(default_factory=list)  # see Choice
     prefix: int = 0
@@ -107,8 +114,11 @@ class Row:
         if choice:
             letter = next(i for i, token in enumerate(answer) if token in choice.letters)
             self.gists.append((len(self.ids) + len(prompt) + letter - 1, choice.gist))
-            self.options += choice.options(ids)
+            options = choice.options(prompt)
+            self.ends += option_ends(options, choice.letters.index(answer[letter])) + [IGNORE] * len(answer)
+            self.options += options + [IGNORE] * len(answer)
         else:
+            self.ends += [IGNORE] * len(ids)
             self.options += [IGNORE] * len(ids)
         self.exists += (exists or []) + [IGNORE] * (len(ids) - len(exists or []))
         self.ids += ids
@@ -206,7 +216,7 @@ def _act(event: world.Event | None) -> tuple[int, ...]:
     """The classes of ACT."""
     return tuple(names.index(value) if value else len(names) for names, value in (
         (world.ACTIONS, event and event.action), (world.DIRECTIONS, event and event.direction),
-        (world.COLOURS, event and event.colour)))
+        (world.COLOURS, event and event.colour))) + (event.count if event and event.count else 0,)
 
 
 def _latest(index: int, told: list[world.Event], times: list[float]) -> np.ndarray:
@@ -406,7 +416,8 @@ def pack(rows: list[Row]) -> dict:
 
     return {"ids": padded("ids", 0), "labels": padded("labels", IGNORE), "segments": padded("segments", PAD),
             "positions": padded("positions", 0),
-            "options": padded("options", IGNORE), "exists": padded("exists", IGNORE),
+            "options": padded("options", IGNORE), "ends": padded("ends", IGNORE),
+            "exists": padded("exists", IGNORE),
             "gists": [row.gists for row in rows], "prefix": prefix, "tasks": [row.tasks for row in rows]}
 
 

@@ -63,7 +63,7 @@ STAGES = (
     Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
     Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
     Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 8, 4: 8}, text=0.08, silent=0.3, benchmark=0.4), 16, 1.2e-3,
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 8, 4: 10}, text=0.08, silent=0.25, benchmark=0.5), 16, 1.2e-3,
           last_rate=0.1),
     Stage("lora", 10, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.4), 16, 1e-3, lora=True, last_rate=0.05),
 )
@@ -78,11 +78,12 @@ class Heads(nn.Module):
     What a cell shows is read from its pooled row; how its thing has moved, behind MOTION_DEPTH layers of the
     language model; what it and the others have done, behind DEEDS_DEPTH layers; and the whole story so far,
     behind STORY_DEPTH layers, in the last rows of every frame. What follows the video can look such facts up in
-    the layers that remain.
+    the layers that remain: whether an option is right is known at its end behind ENDS_DEPTH, so that the last
+    layer needs only to look up its letter.
     """
 
     MOTION_DEPTH, DEEDS_DEPTH, STORY_DEPTH = 2, 3, 4
-    OPTIONS_DEPTH, GIST_DEPTH = 2, 4
+    OPTIONS_DEPTH, GIST_DEPTH, ENDS_DEPTH = 2, 4, 5
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -100,6 +101,7 @@ class Heads(nn.Module):
         self.exists = self._reader(c, [1])
         self.options = self._reader(c, [len(LETTERS)])
         self.gist = self._reader(c, [c.vocab])
+        self.ends = self._reader(c, [1])
 
     @staticmethod
     def _reader(c: Config, sizes: Sequence[int]) -> nn.Module:
@@ -145,13 +147,16 @@ class Heads(nn.Module):
         """rows: (B, T, cells, H), states behind STORY_DEPTH layers."""
         return {"story": 0.5 * choices_loss(self.story(rows[:, :, -STORY_EVENTS:]), STORY, batch["story"])}
 
-    def exists_losses(self, states: Tensor, batch: dict) -> dict[str, Tensor]:
-        """States (B, N, H) behind DEEDS_DEPTH layers."""
-        asked = batch["exists"] != IGNORE
-        if not asked.any():
-            return {}
-        guess = self.exists(states[asked]).float()[:, 0]
-        return {"exists": 0.5 * F.binary_cross_entropy_with_logits(guess, batch["exists"][asked].float())}
+    def truth_losses(self, states: list[Tensor], batch: dict) -> dict[str, Tensor]:
+        """States (B, N, H) behind each layer: whether there is such a thing, whether an option is right."""
+        parts = {}
+        for name, head, depth, weight in (("exists", self.exists, self.DEEDS_DEPTH, 0.5),
+                                          ("ends", self.ends, self.ENDS_DEPTH, 2.0)):
+            known = batch[name] != IGNORE
+            if known.any():
+                guess = head(states[depth - 1][known]).float()[:, 0]
+                parts[name] = weight * F.binary_cross_entropy_with_logits(guess, batch[name][known].float())
+        return parts
 
     def choice_losses(self, options: Tensor, gists: Tensor, batch: dict) -> dict[str, Tensor]:
         """States (B, N, H) behind OPTIONS_DEPTH and GIST_DEPTH layers: an option's words know its letter; where a
@@ -222,7 +227,7 @@ def losses(model: Pllava, heads: Heads | None, batch: dict, pixels: Tensor | Non
         parts["answers"], logits, at = answer_loss(model, states[-1], batch)
         if heads is not None:
             parts |= heads.choice_losses(states[Heads.OPTIONS_DEPTH - 1], states[Heads.GIST_DEPTH - 1], batch)
-            parts |= heads.exists_losses(states[Heads.DEEDS_DEPTH - 1], batch)
+            parts |= heads.truth_losses(states, batch)
     if heads is not None and pixels is not None and pixels.shape[1] > 1:
         first = int((batch["ids"][0] == model.config.image_token).nonzero()[0])
 

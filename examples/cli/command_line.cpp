@@ -236,6 +236,15 @@ void add_one_video(CLI::App& app, Options& o) {
       ->type_name("");
 }
 
+/// A checkpoint that is read and not run.
+void add_directory(CLI::App& app, Options& o) {
+  app.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
+  app.add_option("--base", o.base, "llava-hf directory under an adapter-only DIR")
+      ->type_name("DIR");
+  app.add_option("--lora-alpha", o.lora_alpha, "LoRA alpha to merge with (default 4)")
+      ->check(not_negative());
+}
+
 CLI::App& add_command(CLI::App& app, Options& o, Command command, const char* name,
                       const char* what, const char* more) {
   CLI::App* added = app.add_subcommand(name, what);
@@ -301,11 +310,7 @@ void add_commands(CLI::App& app, Options& o) {
       "  pllava inspect adapter --base llava-1.5-7b-hf --json\n"
       "Weights are not read. Tensors that do not fit the configuration are listed; the exit code "
       "is then 1.");
-  inspect.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
-  inspect.add_option("--base", o.base, "llava-hf directory under an adapter-only DIR")
-      ->type_name("DIR");
-  inspect.add_option("--lora-alpha", o.lora_alpha, "LoRA alpha to report (default 4)")
-      ->check(not_negative());
+  add_directory(inspect, o);
   inspect.add_flag("--json", o.json, "write one JSON object");
 
   CLI::App& bench =
@@ -335,15 +340,11 @@ void add_commands(CLI::App& app, Options& o) {
       "  pllava quantize pllava-7b --dtype int4 --out pllava-7b-int4\n"
       "  pllava quantize pllava-7b --vision-weights int8 --out pllava-7b-vision\n"
       "LoRA is merged on the way. The new directory is complete or not there; it is used like any "
-      "other\nand answers as the old one does with the same options, but loads faster.");
-  quantize.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
+      "other\nand answers as the old one does with the same options.");
+  add_directory(quantize, o);
   quantize.add_option("--out", o.out, "directory to write; must not exist")
       ->required()
       ->type_name("DIR");
-  quantize.add_option("--base", o.base, "llava-hf directory under an adapter-only DIR")
-      ->type_name("DIR");
-  quantize.add_option("--lora-alpha", o.lora_alpha, "LoRA alpha to merge with (default 4)")
-      ->check(not_negative());
   add_types(quantize, o);
   quantize.add_flag("--quiet", o.quiet, "no progress on stderr");
 

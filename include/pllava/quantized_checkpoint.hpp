@@ -1,4 +1,4 @@
-// Rounding a checkpoint once, so that it loads faster and takes less space.
+// Rounding a checkpoint once, so that it takes less space and is not rounded at every load.
 #pragma once
 
 #include <filesystem>

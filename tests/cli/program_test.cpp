@@ -223,6 +223,8 @@ TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
   CHECK(bf16["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 2);
   const json &int8 = j["memory_bytes"]["int8"], &int4 = j["memory_bytes"]["int4"];
   CHECK(int4["weights"] < int8["weights"]);
+  // the table of embeddings is never rounded, the patch embedding neither
+  CHECK(int4["weights"] > 2 * config.text.vocab * config.text.width);
   CHECK(int8["weights"] < bf16["weights"]);
   CHECK(int4["kv_per_clip"] == bf16["kv_per_clip"]);
   for (const json& need : {f32, bf16, int8, int4})

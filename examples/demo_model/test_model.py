@@ -7,6 +7,7 @@ import pathlib
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 import numpy as np
@@ -22,9 +23,10 @@ from data import IGNORE, PREFIX, Clips, Mix, Packer, block_mask, cell_truth
 from export import config_from_json, config_json, read_directory, write_directory
 from language import ask, label, true_story
 from model import Config, Pllava, normalised
+from muon import Muon, orthogonal
 from render import sample_times
 from train import Stage, embedded, losses
-from variants import VARIANTS, stage_of, varied
+from variants import PICTURES, VARIANTS, stage_of, varied
 from world import ACTIONS, COLOURS, DIRECTIONS, KINDS, Event, sample_scene
 
 WORDS = ("Describe the video in details.", "What moves?\nOptions:\n(A) the red star\n(B) nothing")
@@ -179,6 +181,49 @@ class ModelTest(unittest.TestCase):
                      f"{layer}q_proj.base_layer.weight", f"{layer}v_proj.lora_B.default.weight",
                      f"{layer}k_proj.weight"):
             self.assertIn(name, names)
+
+
+class MuonTest(unittest.TestCase):
+    SHAPES = ((8, 8), (8, 20), (20, 8), (8, 8))
+
+    @staticmethod
+    def _stepped(values: list[torch.Tensor], make, steps: int = 3) -> list[torch.Tensor]:
+        """The values after some steps with seeded gradients."""
+        generator = torch.Generator().manual_seed(5)
+        parameters = [v.clone().requires_grad_() for v in values]
+        optimiser = make(parameters)
+        for _ in range(steps):
+            for p in parameters:
+                p.grad = torch.randn(p.shape, generator=generator)
+            optimiser.step()
+        return [p.detach() for p in parameters]
+
+    def setUp(self) -> None:
+        self.values = [torch.randn(shape, generator=torch.Generator().manual_seed(6)) for shape in self.SHAPES]
+
+    def test_singular_values_are_drawn_to_one(self) -> None:
+        for shape in self.SHAPES:
+            values = torch.linalg.svdvals(orthogonal(torch.randn(3, *shape)))
+            self.assertGreater(values.min(), 0.3)
+            self.assertLess(values.max(), 1.3)
+
+    def test_steps_are_those_of_pytorch(self) -> None:
+        ours = self._stepped(self.values, lambda p: Muon([{"params": p, "lr": 0.01}]))
+        theirs = self._stepped(self.values, lambda p: torch.optim.Muon(
+            [{"params": p}], lr=0.01, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+        for a, b in zip(ours, theirs):
+            torch.testing.assert_close(a, b, atol=1e-3, rtol=0)  # theirs multiplies in bf16
+
+    def test_a_team_shares_the_work(self) -> None:
+        def moved(rank: int, size: int) -> list[torch.Tensor]:
+            after = self._stepped(self.values, lambda p: Muon([{"params": p, "lr": 0.01}], rank, size, weight_decay=0), 1)
+            return [a - b for a, b in zip(after, self.values)]
+
+        with unittest.mock.patch("torch.distributed.all_reduce"):  # so that each does its own part only
+            parts = [moved(rank, 3) for rank in range(3)]
+        for whole, *shares in zip(moved(0, 1), *parts):
+            self.assertEqual(sum(bool(share.any()) for share in shares), 1)
+            torch.testing.assert_close(sum(shares), whole)
 
 
 class PlotTest(unittest.TestCase):

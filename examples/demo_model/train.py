@@ -40,6 +40,7 @@ from data import (
 )
 from export import read_directory, write_directory
 from model import Config, Pllava, normalised
+from muon import Muon
 
 SAVE_SECONDS = 120
 
@@ -291,7 +292,7 @@ class Trainer:
             (matrices if matrix else others)[part].append(p)
         others["heads"] = list(self.heads.parameters())
         self.optimisers = (
-            torch.optim.Muon(named_groups(matrices), lr=1e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            Muon(named_groups(matrices), team.rank, team.size),
             torch.optim.AdamW(named_groups(others), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True))
         self.done: dict[str, float] = {}  # stage: seconds
         self.steps = 0
@@ -325,7 +326,9 @@ class Trainer:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16)
+        """bf16 where the hardware multiplies it: elsewhere it is many times slower than f32."""
+        able = self.device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=able)
 
     def loader(self, stage: Stage, seed: int) -> DataLoader:
         clips = Clips(self.model.config, self.prompts, stage.mix, stage.batch // self.team.size, seed)

@@ -58,9 +58,11 @@ class Mix:
     levels: dict[int, float]  # of world.sample_scene, and how often
     frames: int = 8
     questions: int = 6  # behind one prefix; 0: pictures only
+    captions: int = 1  # how many of them, each in its own wording; none in the wording of MVBench
     text: float = 0.0  # share of batches with a text in the place of the video
     silent: float = 0.0  # share of batches with a video and no question, for what its own rows teach
     benchmark: float = 0.1  # share of batches in the wording of MVBench
+    several: float = 0.0  # share of the scenes of level 4 that are redrawn until several things happen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,10 +271,10 @@ class Packer:
         self.colours, self.kinds = ({self._words(word)[0]: word for word in words} for words in (
             world.COLOURS, world.KINDS))
 
-    def row(self, scene: world.Scene, count: int, benchmark: bool, video_rows: int,
-            rng: np.random.Generator) -> Row:
+    def row(self, scene: world.Scene, count: int, benchmark: bool, video_rows: int, rng: np.random.Generator,
+            captions: int = 1) -> Row:
         """video_rows: how many rows the video takes; 0 puts a text in its place."""
-        pairs = self._pairs(scene, count, benchmark, rng) if count else []
+        pairs = self._pairs(scene, count, benchmark, rng, captions) if count else []
         before = self.prompts.before_benchmark if benchmark else self.prompts.before
         row = Row()
         if video_rows:
@@ -303,18 +305,19 @@ class Packer:
                 found[i] = int((self.colours[before], self.kinds[token]) in there)
         return found
 
-    def _pairs(self, scene: world.Scene, count: int, benchmark: bool,
-               rng: np.random.Generator) -> list[Pair]:
-        """A caption first, then open questions and choices."""
+    def _pairs(self, scene: world.Scene, count: int, benchmark: bool, rng: np.random.Generator,
+               captions: int) -> list[Pair]:
+        """Captions first, then open questions and choices."""
         if benchmark:  # they are longer, hence fewer
             if rng.integers(DRILLED) == 0:
                 qas = [language.ask(scene, rng, "Object Existence") for _ in range(2 * count // 3)]
             else:
                 qas = language.questions(scene, rng, 2 * count // 3, multiple_choice=1, often=OFTEN)
             return [self._choice(qa, True) for qa in qas]
-        qas = language.questions(scene, rng, count - 1, multiple_choice=0.5, often=OFTEN)
-        caption = self.prompts.answer(language.caption(scene, rng))
-        pairs: list[Pair] = [("caption", self.prompts.question(CAPTION_PROMPT), caption, None)]
+        qas = language.questions(scene, rng, count - captions, multiple_choice=0.5, often=OFTEN)
+        prompt = self.prompts.question(CAPTION_PROMPT)
+        pairs: list[Pair] = [("caption", prompt, self.prompts.answer(language.caption(scene, rng)), None)
+                             for _ in range(captions)]
         for qa in qas:
             if qa.candidates:
                 pairs.append(self._choice(qa, False))
@@ -387,7 +390,7 @@ class Clips(IterableDataset):
         packer = Packer(self.prompts, config)
         rows, frames, truth = [], [], []
         for _ in range(self.batch * (SILENT_ROWS if silent else 1)):
-            scene = world.sample_scene(rng, int(rng.choice(levels, p=weights / weights.sum())), self.split)
+            scene = self._scene(int(rng.choice(levels, p=weights / weights.sum())), rng)
             times = render.sample_times(scene, config.frames)
             if mix.frames < config.frames:
                 times = sorted(rng.choice(times, mix.frames, replace=False).tolist())
@@ -395,7 +398,8 @@ class Clips(IterableDataset):
                 frames.append(render.render(scene, times, (config.image, config.image)))
                 truth.append(cell_truth(scene, times, config.pool[1]))
             if mix.questions:
-                rows.append(packer.row(scene, 0 if silent else mix.questions, benchmark, video_rows, rng))
+                rows.append(packer.row(scene, 0 if silent else mix.questions, benchmark, video_rows, rng,
+                                       mix.captions))
         batch: dict = pack(rows) if rows else {}
         if rows:
             batch["weights"] = self.weights[batch["labels"].clamp(min=0)]
@@ -404,6 +408,13 @@ class Clips(IterableDataset):
             for name in truth[0]:
                 batch[name] = torch.from_numpy(np.stack([t[name] for t in truth]))
         return batch
+
+    def _scene(self, level: int, rng: np.random.Generator) -> world.Scene:
+        scene = world.sample_scene(rng, level, self.split)
+        if level == 4 and rng.random() < self.mix.several:
+            while len(scene.events) < 2:
+                scene = world.sample_scene(rng, level, self.split)
+        return scene
 
 
 def pack(rows: list[Row]) -> dict:

@@ -34,7 +34,7 @@ class Config:
     vocab: int = 768
     image_token: int = 767
     width: int = 256
-    layers: int = 6
+    layers: int = 7
     heads: int = 4
     kv_heads: int = 2
     ffn: int = 640

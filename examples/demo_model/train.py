@@ -64,9 +64,10 @@ STAGES = (
     Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
     Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
     Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 8, 4: 10}, text=0.08, silent=0.25, benchmark=0.5), 16, 1.2e-3,
-          last_rate=0.1),
-    Stage("lora", 10, Mix({0: 1, 1: 2, 2: 2, 3: 2, 4: 2}, benchmark=0.4), 16, 1e-3, lora=True, last_rate=0.05),
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 2, 3: 6, 4: 12}, text=0.06, silent=0.4, benchmark=0.5, captions=3,
+                             several=0.8), 16, 1.2e-3, last_rate=0.1),
+    Stage("lora", 10, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 8}, benchmark=0.4, captions=2, several=0.6), 16, 1e-3, lora=True,
+          last_rate=0.05),
 )
 
 
@@ -83,8 +84,8 @@ class Heads(nn.Module):
     layer needs only to look up its letter.
     """
 
-    MOTION_DEPTH, DEEDS_DEPTH, STORY_DEPTH = 2, 3, 4
-    OPTIONS_DEPTH, GIST_DEPTH, ENDS_DEPTH = 2, 4, 5
+    MOTION_DEPTH, DEEDS_DEPTH, STORY_DEPTH = 2, 3, 5
+    OPTIONS_DEPTH, GIST_DEPTH, ENDS_DEPTH = 2, 5, 6
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -338,11 +339,12 @@ class Trainer:
         return {name: v.to(self.device) if isinstance(v, Tensor) else v for name, v in batch.items()}
 
     def set_rates(self, stage: Stage, progress: float) -> list[nn.Parameter]:
-        """Learning rates for this moment of the stage: warm-up, then a cosine. Returns what trains."""
-        rate = stage.rate * min(1.0, progress / 0.03 + 0.02)
-        rate *= stage.last_rate + (1 - stage.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
-        factors = {"vision": stage.vision, "projector": 1.0, "heads": 1.0,
-                   "language": float(stage.mix.questions > 0 and not stage.lora), "lora": float(stage.lora)}
+        """Learning rates for this moment of the stage: a cosine behind a warm-up, in which new heads learn to read
+        what the model knows before they change it. Returns what trains."""
+        warm = min(1.0, progress / 0.03 + 0.02)
+        rate = stage.rate * (stage.last_rate + (1 - stage.last_rate) * 0.5 * (1 + math.cos(math.pi * progress)))
+        factors = {"vision": warm * stage.vision, "projector": warm, "heads": 1.0,
+                   "language": warm * (stage.mix.questions > 0 and not stage.lora), "lora": warm * stage.lora}
         trained = []
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             group["lr"] = rate * factors[group["name"]]

@@ -103,8 +103,8 @@ class TokenizerTest(unittest.TestCase):
 
     def test_variants_learn_from_their_answers_alone(self) -> None:
         model = Pllava(Config(layers=2))
-        for variant in VARIANTS:
-            stage: Stage = stage_of(variant, None)
+        for variant in (PICTURES, *VARIANTS):
+            stage: Stage = stage_of(variant)
             other = varied(model, variant)
             batch = Clips(other.config, self.prompts, stage.mix, 2, 3).make(0, np.random.default_rng(4))
             self.assertEqual(batch["frames"].shape[1], variant.frames)

@@ -1,19 +1,19 @@
 """Three ways to put a video into 128 rows, trained alike and compared.
 
-    python variants.py --start weights --output variants --minutes 10 --seed 1
+    python variants.py --start weights --output variants --pictures 5 --minutes 10 --seed 1
 
     pooled     8 frames of 8x8 patches averaged to 4x4 each, as PLLaVA does
     temporal   8 frames averaged in fours: 2 times 8x8 patches, all of them kept
     direct     2 frames of 8x8 patches, nothing averaged, as when frames are simply put in a row
 
-Each starts from the same weights, reads the same scenes and questions in the same order, and learns by the
-loss of the answers alone. Each has the same minutes, so a variant that looks at fewer frames gets through
-more clips; variants.json says how many. Weights that were trained with pooled rows favour "pooled"; a fairer
-start is a model whose language part has learned nothing yet.
+As in the paper they start from one image model: the start has first learned for some minutes from single
+frames, all 64 patches of them in a row. Then each reads the same scenes and questions in the same order, and
+learns by the loss of the answers alone. Each has the same minutes, so a variant that looks at fewer frames
+gets through more clips; variants.json says how many.
 
-The directory gets a model in the published layout for each variant, variants.json and variants.svg. The
-scores are of clips that training has not drawn, measured as evaluate.py does, but in PyTorch on rendered
-frames.
+The directory gets a model in the published layout for the image model and each variant, variants.json and
+variants.svg. The scores are of clips that training has not drawn, measured as evaluate.py does, but in PyTorch
+on rendered frames.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import torch
 from answers import score
 from clips import Clip, sample_clips
 from evaluate import Scores, without_nan
+from data import Mix
 from export import read_directory, write_directory
 from model import Config, Pllava
 from plot import Bars, svg
@@ -47,11 +48,13 @@ class Variant:
         return dataclasses.replace(c, frames=self.frames, pool=self.pool)
 
 
+PICTURES = Variant("pictures", 1, (1, 8, 8))
 VARIANTS = (
     Variant("pooled", 8, (8, 4, 4)),
     Variant("temporal", 8, (2, 8, 8)),
     Variant("direct", 2, (2, 8, 8)),
 )
+LEVELS = (1, 2, 3)  # of the clips, to learn from and to be asked about
 
 
 def read_start(path: pathlib.Path) -> Pllava:
@@ -70,14 +73,15 @@ def varied(model: Pllava, variant: Variant) -> Pllava:
     return copy
 
 
-def stage_of(variant: Variant, rate: float | None) -> Stage:
-    """train.py's stage "stories", with this many frames and nothing but questions about them."""
-    stories = next(stage for stage in STAGES if stage.name == "stories")
-    mix = dataclasses.replace(stories.mix, frames=variant.frames, text=0.0, silent=0.0)
-    return dataclasses.replace(stories, name=variant.name, mix=mix, rate=rate or stories.rate, facts=False)
+def stage_of(variant: Variant) -> Stage:
+    """train.py's stage "clips", with this many frames and nothing but questions about them."""
+    clips = next(stage for stage in STAGES if stage.name == "clips")
+    levels = {0: 1.0} if variant == PICTURES else dict.fromkeys(LEVELS, 1.0)
+    mix = Mix(levels, frames=variant.frames, benchmark=clips.mix.benchmark)
+    return dataclasses.replace(clips, name=variant.name, mix=mix, facts=False)
 
 
-def train(variant: Variant, start: Pllava, options: argparse.Namespace) -> Trainer:
+def train(variant: Variant, start: Pllava, minutes: float, options: argparse.Namespace) -> Trainer:
     """Trains the variant and writes it into its directory, with the log."""
     directory = options.output / variant.name
     directory.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,7 @@ def train(variant: Variant, start: Pllava, options: argparse.Namespace) -> Train
     (directory / "tokenizer.json").write_bytes((home / "tokenizer.json").read_bytes())
     own = argparse.Namespace(**{**vars(options), "output": directory, "resume": None, "every": float("inf")})
     trainer = Trainer(own, Team(0, 1), varied(start, variant))
-    trainer.run(stage_of(variant, options.rate), 60 * options.minutes)
+    trainer.run(stage_of(variant), 60 * minutes)
     write_directory(directory, trainer.model, directory / "tokenizer.json")
     (directory / "state.pt").unlink(missing_ok=True)
     return trainer
@@ -116,16 +120,16 @@ def chart(results: dict[str, Scores]) -> str:
 
 def compare(options: argparse.Namespace, clips: list[Clip]) -> tuple[dict[str, Scores], dict[str, int]]:
     """Trains and scores every variant; one that is finished is written before the next begins."""
-    start = read_start(options.start)
-    figures: dict[str, object] = {"seed": options.seed, "minutes": options.minutes,
+    start = train(PICTURES, read_start(options.start), options.pictures, options).model
+    figures: dict[str, object] = {"seed": options.seed, "pictures": options.pictures, "minutes": options.minutes,
                                   "clip_seed": options.clip_seed, "clips": len(clips)}
     results: dict[str, Scores] = {}
     steps: dict[str, int] = {}
     for variant in VARIANTS:
-        trainer = train(variant, start, options)
+        trainer = train(variant, start, options.minutes, options)
         results[variant.name] = score(trainer.model, trainer.prompts, clips)
         steps[variant.name] = trainer.steps
-        batch = stage_of(variant, options.rate).batch
+        batch = stage_of(variant).batch
         figures[variant.name] = report(variant, trainer.steps, batch, results[variant.name])
         text = json.dumps(without_nan(figures), indent=1, allow_nan=False)
         (options.output / "variants.json").write_text(text + "\n", encoding="utf-8")
@@ -137,10 +141,10 @@ def main() -> None:
     parser.add_argument("--start", type=pathlib.Path, required=True,
                         help="an exported directory, or a state.pt with tokenizer.json beside it")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="directory for the variants")
+    parser.add_argument("--pictures", type=float, default=5, metavar="MINUTES",
+                        help="of the image model's training (default 5)")
     parser.add_argument("--minutes", type=float, default=10, help="of each variant's training (default 10)")
     parser.add_argument("--seed", type=int, default=1, help="of the training (default 1)")
-    parser.add_argument("--rate", type=float,
-                        help="the highest learning rate (default: that of the stage stories)")
     parser.add_argument("--clips", type=int, default=200, metavar="K", help="to score on (default 200)")
     parser.add_argument("--clip-seed", type=int, default=70001, metavar="N", help="of those (default 70001)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
@@ -153,7 +157,7 @@ def main() -> None:
     if options.device == "cpu":
         torch.set_num_threads(options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
-    clips = list(sample_clips(options.clip_seed, options.clips, "train", (1, 2, 3, 4)))
+    clips = list(sample_clips(options.clip_seed, options.clips, "train", LEVELS))
     results, steps = compare(options, clips)
     print(table(results, steps))
     (options.output / "variants.svg").write_text(chart(results), encoding="utf-8")

@@ -16,7 +16,7 @@ namespace {
 
 constexpr Index kAlignment = 256;
 constexpr Index kBlock = Index{32} << 20;        // scratch grows by blocks of at least this size
-constexpr Index kSharedBytes = Index{96} << 10;  // of x that a product of few rows keeps at hand
+constexpr Index kSharedBytes = Index{99} << 10;  // what a block can have on every GPU since sm_80
 constexpr Index kBucket = 256;  // positions: a recorded step serves all lengths of a bucket
 constexpr std::size_t kMostGraphs = 16;
 
@@ -287,15 +287,30 @@ View Backend::converted(View x, DType dtype) {
   return y;
 }
 
+namespace {
+
+bool is_few(Index rows, Index in) {
+  return rows <= kernels::kFewRows &&
+         kernels::gemv_shared_bytes(static_cast<int>(rows), static_cast<int>(in)) <= kSharedBytes;
+}
+
+kernels::FewRows few_rows(const View& y, const View& x, const Linear<Backend>& w, Activation act) {
+  kernels::FewRows call;
+  call.y = operand(y), call.x = operand(x);
+  call.bias = w.bias ? floats(w.bias) : nullptr;
+  call.rows = static_cast<int>(x.rows());
+  call.out = static_cast<int>(w.out), call.in = static_cast<int>(w.in);
+  call.act = act_of(act);
+  return call;
+}
+
+}  // namespace
+
 void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act) {
-  if (x.rows() <= kernels::kFewRows && x.rows() * w.in * 4 <= kSharedBytes) {
-    kernels::FewRows call;
-    call.y = operand(y), call.x = operand(x), call.w = operand(w.weight);
-    call.bias = w.bias ? floats(w.bias) : nullptr;
-    call.rows = static_cast<int>(x.rows());
-    call.out = static_cast<int>(w.out), call.in = static_cast<int>(w.in);
-    call.act = act_of(act), call.add = add;
-    enqueue("gemv", [&] { return kernels::gemv(call, device_->stream()); });
+  if (is_few(x.rows(), w.in)) {
+    kernels::FewRows call = few_rows(y, x, w, act);
+    call.add = add;
+    enqueue("gemv", [&] { return kernels::gemv(call, operand(w.weight), device_->stream()); });
     return;
   }
   x = converted(x, w.weight.dtype);
@@ -328,13 +343,10 @@ void Backend::residual(View x, View y, const Linear& w) {
 void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
   note("glu", g, h, gate_up.weight, act);
   auto scope = this->scope();
-  if (h.rows() <= kernels::kFewRows && h.rows() * gate_up.in * 4 <= kSharedBytes) {
-    kernels::FewRows call;
-    call.y = operand(g), call.x = operand(h), call.w = operand(gate_up.weight);
-    call.rows = static_cast<int>(h.rows());
-    call.out = static_cast<int>(gate_up.out), call.in = static_cast<int>(gate_up.in);
-    call.act = act_of(act);
-    enqueue("gemv_glu", [&] { return kernels::gemv_glu(call, device_->stream()); });
+  if (is_few(h.rows(), gate_up.in)) {
+    const kernels::FewRows call = few_rows(g, h, gate_up, act);
+    enqueue("gemv_glu",
+            [&] { return kernels::gemv_glu(call, operand(gate_up.weight), device_->stream()); });
     return;
   }
   const View both = scratch({g.rows(), 2 * g.cols()}, g.dtype);

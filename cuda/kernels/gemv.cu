@@ -34,6 +34,18 @@ PLLAVA_DEVICE void store_any(Operand y, std::int64_t i, float v) {
   }
 }
 
+/// Where number k of a row of x lies in shared memory. The gap behind every run spreads reads of 16
+/// bytes over all banks, whether lanes are 4, 8, 16 or 32 numbers apart.
+constexpr int kRun = 32, kGap = 4;
+PLLAVA_DEVICE int place(int k) {
+  return k + k / kRun * kGap;
+}
+
+/// Floats of a row of x in shared memory, where it ends with a whole run.
+int stride_of(int in) {
+  return (in + kRun - 1) / kRun * (kRun + kGap);
+}
+
 /// 16 bytes of a weight that no other block will read.
 template <class T>
 PLLAVA_DEVICE Pack<T> stream_pack(const T* p) {
@@ -45,55 +57,76 @@ PLLAVA_DEVICE Pack<T> stream_pack(const T* p) {
 #endif
 }
 
-/// Adds the products of `Outputs` rows of w, from `first` on, with all rows of x to sums, as far as
-/// this lane reads them. x lies in shared memory as (rows, in) f32.
-template <class T, int Rows, int Outputs>
-PLLAVA_DEVICE void multiply(float (&sums)[Outputs][Rows], const float* x,
-                            const T* const (&w)[Outputs], int in, int lane) {
-  constexpr int kSize = Pack<T>::size;
-  const int whole = in % kSize == 0 ? in : 0;  // rows of w start at whole packs or at none
-  for (int k = lane * kSize; k < whole; k += kWarp * kSize) {
-    Pack<T> weights[Outputs];
+/// `Count` numbers of x, 16 bytes at a time.
+template <int Count>
+PLLAVA_DEVICE void read(float (&values)[Count], const float* x) {
+  PLLAVA_UNROLL
+  for (int i = 0; i < Count; i += 4) {
+    const auto pack = *reinterpret_cast<const Pack<float>*>(x + i);
     PLLAVA_UNROLL
-    for (int o = 0; o < Outputs; ++o) weights[o] = stream_pack(w[o] + k);
-    PLLAVA_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      const float* values = x + static_cast<std::int64_t>(r) * in + k;
-      PLLAVA_UNROLL
-      for (int o = 0; o < Outputs; ++o) PLLAVA_UNROLL
-      for (int i = 0; i < kSize; ++i) sums[o][r] += to_float(weights[o].at[i]) * values[i];
-    }
+    for (int j = 0; j < 4; ++j) values[i + j] = pack.at[j];
   }
-  for (int k = whole + lane; k < in; k += kWarp)
-    for (int r = 0; r < Rows; ++r)
-      for (int o = 0; o < Outputs; ++o)
-        sums[o][r] += to_float(w[o][k]) * x[static_cast<std::int64_t>(r) * in + k];
 }
 
-/// Rows of x into shared memory as f32; ends with a barrier.
-PLLAVA_DEVICE void gather(float* shared, Operand x, int count) {
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
-    shared[i] = load_any(x, i);
+/// Rows of x (rows, in) into shared memory as f32, zero behind their end; ends with a barrier.
+PLLAVA_DEVICE void gather(float* shared, Operand x, int rows, int in, int stride) {
+  const int depth = stride / (kRun + kGap) * kRun;
+  for (int r = 0; r < rows; ++r)
+    for (int k = static_cast<int>(threadIdx.x); k < depth; k += static_cast<int>(blockDim.x))
+      shared[r * stride + place(k)] =
+          k < in ? load_any(x, static_cast<std::int64_t>(r) * in + k) : 0.0f;
   __syncthreads();
 }
 
+/// A matrix (rows, in) of T.
+template <class T>
+struct Plain {
+  const T* data;
+  int in;
+
+  /// Adds this lane's part of the products of rows `chosen` of the matrix with all rows of x.
+  template <int Rows, int Outputs>
+  PLLAVA_DEVICE void multiply(float (&sums)[Outputs][Rows], const int (&chosen)[Outputs],
+                              const float* x, int stride, int lane) const {
+    constexpr int kSize = Pack<T>::size;
+    const T* w[Outputs];
+    PLLAVA_UNROLL
+    for (int o = 0; o < Outputs; ++o) w[o] = data + static_cast<std::int64_t>(chosen[o]) * in;
+    const int whole = in % kSize == 0 ? in : 0;  // rows start at whole packs or at none
+    for (int k = lane * kSize; k < whole; k += kWarp * kSize) {
+      Pack<T> weights[Outputs];
+      PLLAVA_UNROLL
+      for (int o = 0; o < Outputs; ++o) weights[o] = stream_pack(w[o] + k);
+      PLLAVA_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        float values[kSize];
+        read(values, x + r * stride + place(k));
+        PLLAVA_UNROLL
+        for (int o = 0; o < Outputs; ++o) PLLAVA_UNROLL
+        for (int i = 0; i < kSize; ++i) sums[o][r] += to_float(weights[o].at[i]) * values[i];
+      }
+    }
+    for (int k = whole + lane; k < in; k += kWarp)
+      for (int r = 0; r < Rows; ++r)
+        for (int o = 0; o < Outputs; ++o)
+          sums[o][r] += to_float(w[o][k]) * x[r * stride + place(k)];
+  }
+};
+
 /// A warp computes two outputs at a time.
-template <class T, int Rows>
+template <class Weights, int Rows>
 PLLAVA_KERNEL(kThreads, 4)
-gemv_kernel(FewRows call) {
+gemv_kernel(FewRows call, Weights w, int stride) {
   PLLAVA_DYNAMIC_SHARED(memory);
   auto* x = reinterpret_cast<float*>(memory);
-  gather(x, call.x, Rows * call.in);
+  gather(x, call.x, Rows, call.in, stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
   const int first = (static_cast<int>(blockIdx.x) * kWarps + warp) * 2;
   if (first >= call.out) return;
-  const int second = first + 1 < call.out ? first + 1 : first;
-  const auto* weight = static_cast<const T*>(call.w.data);
-  const T* const w[2] = {weight + static_cast<std::int64_t>(first) * call.in,
-                         weight + static_cast<std::int64_t>(second) * call.in};
+  const int chosen[2] = {first, first + 1 < call.out ? first + 1 : first};
   float sums[2][Rows] = {};
-  multiply<T, Rows, 2>(sums, x, w, call.in, lane);
+  w.multiply(sums, chosen, x, stride, lane);
   for (int o = 0; o < 2; ++o)
     for (int r = 0; r < Rows; ++r) {
       const float sum = warp_sum(sums[o][r]);
@@ -109,21 +142,19 @@ gemv_kernel(FewRows call) {
 }
 
 /// A warp computes one gated output: a row of gate and a row of up.
-template <class T, int Rows>
+template <class Weights, int Rows>
 PLLAVA_KERNEL(kThreads, 4)
-gemv_glu_kernel(FewRows call) {
+gemv_glu_kernel(FewRows call, Weights w, int stride) {
   PLLAVA_DYNAMIC_SHARED(memory);
   auto* x = reinterpret_cast<float*>(memory);
-  gather(x, call.x, Rows * call.in);
+  gather(x, call.x, Rows, call.in, stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
   const int column = static_cast<int>(blockIdx.x) * kWarps + warp;
   if (column >= call.out) return;
-  const auto* weight = static_cast<const T*>(call.w.data);
-  const T* const w[2] = {weight + static_cast<std::int64_t>(column) * call.in,
-                         weight + static_cast<std::int64_t>(call.out + column) * call.in};
+  const int chosen[2] = {column, call.out + column};
   float sums[2][Rows] = {};
-  multiply<T, Rows, 2>(sums, x, w, call.in, lane);
+  w.multiply(sums, chosen, x, stride, lane);
   for (int r = 0; r < Rows; ++r) {
     const float gate = warp_sum(sums[0][r]), up = warp_sum(sums[1][r]);
     if (lane == 0)
@@ -142,27 +173,43 @@ int with_rows(int rows, Body&& body) {
     return 1;  // cudaErrorInvalidValue
 }
 
-}  // namespace
-
-int gemv(const FewRows& call, Stream stream) {
-  return with_type(call.w.type, [&](auto type) {
-    return with_rows(call.rows, [&](auto rows) {
-      const int blocks = (call.out + 2 * kWarps - 1) / (2 * kWarps);
-      return launch(gemv_kernel<decltype(type), decltype(rows)::value>,
-                    {static_cast<unsigned>(blocks)}, kThreads, call.rows * call.in * 4, stream,
-                    call);
-    });
+template <class Weights>
+int launch_gemv(const FewRows& call, const Weights& w, Stream stream) {
+  return with_rows(call.rows, [&](auto rows) {
+    const int blocks = (call.out + 2 * kWarps - 1) / (2 * kWarps);
+    return launch(gemv_kernel<Weights, decltype(rows)::value>, {static_cast<unsigned>(blocks)},
+                  kThreads, gemv_shared_bytes(call.rows, call.in), stream, call, w,
+                  stride_of(call.in));
   });
 }
 
-int gemv_glu(const FewRows& call, Stream stream) {
-  return with_type(call.w.type, [&](auto type) {
-    return with_rows(call.rows, [&](auto rows) {
-      const int blocks = (call.out + kWarps - 1) / kWarps;
-      return launch(gemv_glu_kernel<decltype(type), decltype(rows)::value>,
-                    {static_cast<unsigned>(blocks)}, kThreads, call.rows * call.in * 4, stream,
-                    call);
-    });
+template <class Weights>
+int launch_gemv_glu(const FewRows& call, const Weights& w, Stream stream) {
+  return with_rows(call.rows, [&](auto rows) {
+    const int blocks = (call.out + kWarps - 1) / kWarps;
+    return launch(gemv_glu_kernel<Weights, decltype(rows)::value>, {static_cast<unsigned>(blocks)},
+                  kThreads, gemv_shared_bytes(call.rows, call.in), stream, call, w,
+                  stride_of(call.in));
+  });
+}
+
+}  // namespace
+
+int gemv_shared_bytes(int rows, int in) {
+  return rows * stride_of(in) * static_cast<int>(sizeof(float));
+}
+
+int gemv(const FewRows& call, Operand w, Stream stream) {
+  return with_type(w.type, [&](auto type) {
+    using T = decltype(type);
+    return launch_gemv(call, Plain<T>{static_cast<const T*>(w.data), call.in}, stream);
+  });
+}
+
+int gemv_glu(const FewRows& call, Operand w, Stream stream) {
+  return with_type(w.type, [&](auto type) {
+    using T = decltype(type);
+    return launch_gemv_glu(call, Plain<T>{static_cast<const T*>(w.data), call.in}, stream);
   });
 }
 

@@ -103,19 +103,22 @@ int norm(Operand y, const float* x, std::int64_t rows, int width, const Norm& no
 /// The most rows that the products of few rows take.
 constexpr int kFewRows = 8;
 
-/// y = act(x·Wᵀ + b), or x_out += x·Wᵀ + b where `add` is set (y is then f32).
+/// y = act(x·Wᵀ + b), or y += x·Wᵀ + b where `add` is set (y is then f32).
 /// x (rows, in), w (out, in), bias (out) f32 or null, y (rows, out); rows ≤ kFewRows.
 struct FewRows {
-  Operand y, x, w;
+  Operand y, x;
   const float* bias = nullptr;
   int rows = 1, out = 0, in = 0;
   Act act = Act::none;
   bool add = false;
 };
-int gemv(const FewRows& call, Stream stream);
+int gemv(const FewRows& call, Operand w, Stream stream);
 
 /// g = act(h·Wgᵀ) · (h·Wuᵀ).  h (rows, in), w (2·out, in): gate, then up; g (rows, out)
-int gemv_glu(const FewRows& call, Stream stream);
+int gemv_glu(const FewRows& call, Operand w, Stream stream);
+
+/// Shared memory that a block of them needs.
+int gemv_shared_bytes(int rows, int in);
 
 // ---- attention.cu
 // --------------------------------------------------------------------------------

@@ -317,7 +317,8 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
   Product product;
   product.y = operand(y), product.x = operand(x), product.w = operand(w.weight);
   if (w.bias) product.bias = y.dtype == DType::f32 ? w.bias.data.get() : w.bias.narrow.get();
-  product.rows = x.rows(), product.out = w.out, product.in = w.in, product.add = add;
+  product.rows = x.rows(), product.out = w.out, product.in = w.in;
+  product.stride = w.out, product.add = add;
   enqueue("multiply", [&] {
     device_->multiply(product);
     return 0;

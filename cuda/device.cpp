@@ -37,7 +37,7 @@ cudaDataType_t native(kernels::Type type) {
 }
 
 /// What a plan is made for: types of y, x (and w), sizes, whether there is a bias, and add.
-using PlanKey = std::tuple<kernels::Type, kernels::Type, Index, Index, Index, bool, bool>;
+using PlanKey = std::tuple<kernels::Type, kernels::Type, Index, Index, Index, Index, bool, bool>;
 
 /// A matrix layout of cuBLASLt.
 class Layout {
@@ -62,7 +62,7 @@ struct Plan {
   explicit Plan(const Product& p)
       : w(native(p.w.type), p.in, p.out, p.in),
         x(native(p.x.type), p.in, p.rows, p.in),
-        y(native(p.y.type), p.out, p.rows, p.out) {
+        y(native(p.y.type), p.out, p.rows, p.stride) {
     check_blas(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
                "cublasLtMatmulDescCreate");
     const cublasOperation_t transposed = CUBLAS_OP_T;
@@ -118,7 +118,7 @@ struct Device::Libraries {
 
   /// The fastest algorithm by cuBLASLt's own estimate.
   Plan& plan(const Product& p) {
-    const PlanKey key{p.y.type, p.x.type, p.rows, p.out, p.in, p.bias != nullptr, p.add};
+    const PlanKey key{p.y.type, p.x.type, p.rows, p.out, p.in, p.stride, p.bias != nullptr, p.add};
     const auto [entry, fresh] = plans.try_emplace(key, p);
     Plan& plan = entry->second;
     if (!fresh) return plan;

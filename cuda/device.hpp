@@ -10,11 +10,12 @@
 
 namespace pllava::cuda {
 
-/// y = x·Wᵀ + b, or y += x·Wᵀ + b;  x (rows, in), w (out, in) of one type, y (rows, out).
+/// y = x·Wᵀ + b, or y += x·Wᵀ + b;  x (rows, in), w (out, in) of one type, y (rows, out) with
+/// `stride` numbers from a row to the next.
 struct Product {
   kernels::Operand y, x, w;
   const void* bias = nullptr;  // (out) in the type of y, or null
-  Index rows = 0, out = 0, in = 0;
+  Index rows = 0, out = 0, in = 0, stride = 0;
   bool add = false;
 };
 

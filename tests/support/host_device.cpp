@@ -78,12 +78,12 @@ void Device::multiply(const Product& p) {
   for (Index n = 0; n < p.rows; ++n) {
     for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = at(p.x, n * p.in + i);
     for (Index o = 0; o < p.out; ++o) {
-      float sum = p.add ? at(p.y, n * p.out + o) : 0.0f;
+      float sum = p.add ? at(p.y, n * p.stride + o) : 0.0f;
       if (p.bias != nullptr) sum += load_float(p.bias, dtype_of(p.y.type), o);
       float product = 0;
       for (Index i = 0; i < p.in; ++i)
         product += row[static_cast<std::size_t>(i)] * at(p.w, o * p.in + i);
-      store_float(p.y.data, dtype_of(p.y.type), n * p.out + o, sum + product);
+      store_float(p.y.data, dtype_of(p.y.type), n * p.stride + o, sum + product);
     }
   }
 }

@@ -1,5 +1,6 @@
 // Kernels that pass over memory once: conversions, activations, the entrance and the exit of the
 // vision tower, pooling, the choice of the likeliest token.
+#include "integers.cuh"
 #include "simt.cuh"
 
 namespace pllava::cuda::kernels {
@@ -33,6 +34,35 @@ PLLAVA_KERNEL(kThreads, 1)
 convert_kernel(Y* y, const X* x, std::int64_t n) {
   const std::int64_t i = thread_number();
   if (i < n) y[i] = from_float<Y>(to_float(x[i]));
+}
+
+/// What a thread writes at once.
+template <class T, int Count>
+struct alignas(Count * sizeof(T)) Unpacked {
+  T at[Count];
+};
+
+/// A thread unpacks a word. Rows of y start at whole words or at none.
+template <int Bits, class T>
+PLLAVA_KERNEL(kThreads, 1)
+dequantize_kernel(T* y, IntegerMatrix w, int first, int n, int in) {
+  constexpr int kSize = 32 / Bits;
+  const auto i = static_cast<int>(thread_number());
+  if (i >= n) return;
+  const int words = (in + kSize - 1) / kSize, r = i / words, word = i % words, k = word * kSize;
+  const std::int64_t row = std::int64_t{first} + r;
+  const Factors f = factors<Bits>(w, row, word / 4);
+  float values[kSize];
+  unpack<Bits>(values, w.values[row * w.packs * 4 + word], f.zero);
+  Unpacked<T, kSize> numbers;
+  PLLAVA_UNROLL
+  for (int j = 0; j < kSize; ++j)
+    numbers.at[j] = from_float<T>(w.scales[row] * (f.multiplier * values[j]));
+  T* const out = y + static_cast<std::int64_t>(r) * in + k;
+  if (in % kSize == 0)
+    *reinterpret_cast<Unpacked<T, kSize>*>(out) = numbers;
+  else
+    for (int j = 0; j < kSize && k + j < in; ++j) out[j] = numbers.at[j];
 }
 
 template <class T>
@@ -208,6 +238,15 @@ int convert(Operand y, Operand x, std::int64_t n, Stream stream) {
       return launch(convert_kernel<Y, X>, blocks_for(n), kThreads, 0, stream, write<Y>(y),
                     read<X>(x), n);
     });
+  });
+}
+
+int dequantize(Operand y, const IntegerMatrix& w, int first, int rows, int in, Stream stream) {
+  const int size = 32 / w.bits, n = rows * ((in + size - 1) / size);
+  return with_type(y.type, [&](auto type) {
+    using T = decltype(type);
+    const auto kernel = w.bits == 4 ? dequantize_kernel<4, T> : dequantize_kernel<8, T>;
+    return launch(kernel, blocks_for(n), kThreads, 0, stream, write<T>(y), w, first, n, in);
   });
 }
 

@@ -1,6 +1,7 @@
 // Products of few rows: each weight is read once, 16 bytes a thread at a time, and meets all rows.
 // Bound by the bandwidth of memory, so nothing else may be: a block of four warps owns a few
 // outputs, and every lane has several loads in flight.
+#include "integers.cuh"
 #include "simt.cuh"
 
 namespace pllava::cuda::kernels {
@@ -113,6 +114,53 @@ struct Plain {
   }
 };
 
+/// A matrix of int8 or int4.
+template <int Bits>
+struct Integers {
+  IntegerMatrix matrix;
+
+  template <int Rows, int Outputs>
+  PLLAVA_DEVICE void multiply(float (&sums)[Outputs][Rows], const int (&chosen)[Outputs],
+                              const float* x, int stride, int lane) const {
+    constexpr int kSize = 32 / Bits, kWords = 4;  // numbers of a word, words of a pack
+    const std::uint32_t* w[Outputs];
+    PLLAVA_UNROLL
+    for (int o = 0; o < Outputs; ++o)
+      w[o] = matrix.values + std::int64_t{chosen[o]} * matrix.packs * kWords;
+    for (int p = lane; p < matrix.packs; p += kWarp) {
+      Pack<std::uint32_t> packs[Outputs];
+      Factors f[Outputs];
+      PLLAVA_UNROLL
+      for (int o = 0; o < Outputs; ++o) {
+        packs[o] = stream_pack(w[o] + std::int64_t{p} * kWords);
+        f[o] = factors<Bits>(matrix, chosen[o], p);
+      }
+      const float* const first = x + place(p * kWords * kSize);  // a pack lies in one run
+      float parts[Outputs][Rows] = {};
+      PLLAVA_UNROLL
+      for (int i = 0; i < kWords; ++i) {
+        float weights[Outputs][kSize];
+        PLLAVA_UNROLL
+        for (int o = 0; o < Outputs; ++o) unpack<Bits>(weights[o], packs[o].at[i], f[o].zero);
+        PLLAVA_UNROLL
+        for (int r = 0; r < Rows; ++r) {
+          float values[kSize];
+          read(values, first + r * stride + i * kSize);
+          PLLAVA_UNROLL
+          for (int o = 0; o < Outputs; ++o) PLLAVA_UNROLL
+          for (int j = 0; j < kSize; ++j) parts[o][r] += weights[o][j] * values[j];
+        }
+      }
+      PLLAVA_UNROLL
+      for (int o = 0; o < Outputs; ++o) PLLAVA_UNROLL
+      for (int r = 0; r < Rows; ++r) sums[o][r] += f[o].multiplier * parts[o][r];
+    }
+    PLLAVA_UNROLL
+    for (int o = 0; o < Outputs; ++o) PLLAVA_UNROLL
+    for (int r = 0; r < Rows; ++r) sums[o][r] *= matrix.scales[chosen[o]];
+  }
+};
+
 /// A warp computes two outputs at a time.
 template <class Weights, int Rows>
 PLLAVA_KERNEL(kThreads, 4)
@@ -206,11 +254,21 @@ int gemv(const FewRows& call, Operand w, Stream stream) {
   });
 }
 
+int gemv(const FewRows& call, const IntegerMatrix& w, Stream stream) {
+  return w.bits == 4 ? launch_gemv(call, Integers<4>{w}, stream)
+                     : launch_gemv(call, Integers<8>{w}, stream);
+}
+
 int gemv_glu(const FewRows& call, Operand w, Stream stream) {
   return with_type(w.type, [&](auto type) {
     using T = decltype(type);
     return launch_gemv_glu(call, Plain<T>{static_cast<const T*>(w.data), call.in}, stream);
   });
+}
+
+int gemv_glu(const FewRows& call, const IntegerMatrix& w, Stream stream) {
+  return w.bits == 4 ? launch_gemv_glu(call, Integers<4>{w}, stream)
+                     : launch_gemv_glu(call, Integers<8>{w}, stream);
 }
 
 }  // namespace pllava::cuda::kernels

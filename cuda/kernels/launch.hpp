@@ -22,10 +22,31 @@ struct Operand {
   Type type = Type::f32;
 };
 
+/// A matrix (rows, in) of int8 or int4 (core/quantization.hpp):
+///
+///     w[r, k] = scales[r] · multipliers[r, k / group] · (values[r, k] - zeros[r, k / group])
+///
+/// A row of values is `packs` packs of 16 bytes, each of 16 numbers in int8 or 32 in int4: a warp
+/// reads 512 bytes at a time, and no pack lies in two groups. Packs hold the bytes that files hold,
+/// in int8 value + 128, in int4 two nibbles to a byte, the even one low; behind the end of a row
+/// are any. Factors of packs that neighbouring lanes read are neighbours, too.
+struct IntegerMatrix {
+  const std::uint32_t* values = nullptr;      // (rows, packs, 4)
+  const float* scales = nullptr;              // (rows)
+  const std::uint8_t* multipliers = nullptr;  // (rows, groups); null in int8: 1
+  const std::uint8_t* zeros = nullptr;        // (rows, groups); null: 128 in int8, 8 in int4
+  int bits = 8;                               // of a value, 8 or 4
+  int packs = 0;                              // of a row
+  int group_shift = 0;                        // a group of int4 is 1 << group_shift packs
+};
+
 // ---- elementwise.cu: one pass over memory ------------------------------------------------------
 
 /// y = x, converted.  (n)
 int convert(Operand y, Operand x, std::int64_t n, Stream stream);
+
+/// y = rows `first` to `first + rows` of w.  y (rows, in), of less than 2^31 numbers
+int dequantize(Operand y, const IntegerMatrix& w, int first, int rows, int in, Stream stream);
 
 /// y = act(y) in place.  (n)
 int activate(Operand y, std::int64_t n, Act act, Stream stream);
@@ -113,9 +134,11 @@ struct FewRows {
   bool add = false;
 };
 int gemv(const FewRows& call, Operand w, Stream stream);
+int gemv(const FewRows& call, const IntegerMatrix& w, Stream stream);
 
 /// g = act(h·Wgᵀ) · (h·Wuᵀ).  h (rows, in), w (2·out, in): gate, then up; g (rows, out)
 int gemv_glu(const FewRows& call, Operand w, Stream stream);
+int gemv_glu(const FewRows& call, const IntegerMatrix& w, Stream stream);
 
 /// Shared memory that a block of them needs.
 int gemv_shared_bytes(int rows, int in);

@@ -52,8 +52,11 @@ PLLAVA_DEVICE float to_float(float x) {
 }
 
 #ifdef __CUDACC__
+PLLAVA_DEVICE float float_of(std::uint32_t bits) {
+  return __uint_as_float(bits);
+}
 PLLAVA_DEVICE float to_float(bf16 x) {
-  return __uint_as_float(static_cast<unsigned>(x.bits) << 16);
+  return float_of(static_cast<std::uint32_t>(x.bits) << 16);
 }
 PLLAVA_DEVICE float to_float(f16 x) {
   return __half2float(__ushort_as_half(x.bits));
@@ -73,6 +76,9 @@ PLLAVA_DEVICE f16 from_float<f16>(float x) {
   return {__half_as_ushort(__float2half_rn(x))};
 }
 #else
+inline float float_of(std::uint32_t bits) {
+  return ::simt::float_of(bits);
+}
 inline float to_float(bf16 x) {
   return ::simt::bf16_to_float(x.bits);
 }

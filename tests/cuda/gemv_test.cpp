@@ -1,0 +1,254 @@
+// Products of few rows with matrices of int8 and int4, and their dequantisation, on the executor,
+// against loops over the rows as files hold them.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "launch.hpp"
+#include "pllava/core/quantization.hpp"
+#include "simt.cuh"
+#include "support/catch.hpp"
+#include "support/simt.hpp"
+
+namespace {
+
+using namespace pllava::cuda::kernels;
+using pllava::Quantization;
+using pllava::WeightFormat;
+
+const std::vector<Quantization> kFormats = {{WeightFormat::int8, 32, false},
+                                            {WeightFormat::int4, 32, false},
+                                            {WeightFormat::int4, 128, false},
+                                            {WeightFormat::int4, 32, true},
+                                            {WeightFormat::int4, 128, true}};
+
+// Below, at and above a pack of either format, a group, and what the lanes of a warp read at once.
+const std::vector<int> kWidths = {1, 15, 16, 31, 33, 64, 100, 127, 129, 520, 1030};
+
+std::string name(const Quantization& q) {
+  return std::string(name_of(q.format)) + " group " + std::to_string(q.group) +
+         (q.zero_points ? " with zero points" : "");
+}
+
+template <class T>
+constexpr Type type_of = Type::f32;
+template <>
+constexpr Type type_of<f16> = Type::f16;
+template <>
+constexpr Type type_of<bf16> = Type::bf16;
+
+/// The largest relative error of a rounding to T.
+template <class T>
+constexpr double rounding = 0;
+template <>
+constexpr double rounding<f16> = 1.0 / 2048;
+template <>
+constexpr double rounding<bf16> = 1.0 / 256;
+
+std::size_t size(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+/// A random matrix as kernels read it, and the numbers that it stands for.
+struct Matrix {
+  Matrix(const Quantization& q, int rows, int columns) : numbers(size(rows) * size(columns)) {
+    std::mt19937 random(static_cast<unsigned>(rows * 1009 + columns));
+    std::normal_distribution<float> normal(q.zero_points ? 0.3f : 0.0f, 1.0f);
+    view.bits = q.format == WeightFormat::int4 ? 4 : 8;
+    view.packs = (columns * view.bits + 127) / 128;
+    view.group_shift = q.group == 128 ? 2 : 0;
+    values.assign(size(rows) * size(view.packs) * 4, 0xffffffffu);
+    std::vector<float> w(size(columns));
+    for (int r = 0; r < rows; ++r) {
+      for (float& v : w) v = normal(random);
+      if (r == 1) w.assign(w.size(), 0.0f);
+      std::vector<std::byte> stored(size(stored_row_bytes(q, columns)));
+      store_row(stored.data(), quantize(w, q), q);
+      const pllava::QuantizedRow row = pllava::load_row(stored.data(), columns, q);
+      for (int k = 0; k < columns; ++k) {
+        const int per_word = 32 / view.bits, shift = k % per_word * view.bits;
+        std::uint32_t& word = values[size(r) * size(view.packs) * 4 + size(k / per_word)];
+        word &= ~(((1u << view.bits) - 1) << shift);
+        word |= std::uint32_t{row.values[size(k)]} << shift;
+        numbers[size(r) * size(columns) + size(k)] =
+            row.scale * static_cast<float>(row.integer(q, size(k)));
+      }
+      scales.push_back(row.scale);
+      multipliers.insert(multipliers.end(), row.multipliers.begin(), row.multipliers.end());
+      zeros.insert(zeros.end(), row.zeros.begin(), row.zeros.end());
+    }
+    view.values = values.data(), view.scales = scales.data();
+    if (view.bits == 4) view.multipliers = multipliers.data();
+    if (q.zero_points) view.zeros = zeros.data();
+  }
+
+  std::vector<float> numbers;
+  std::vector<std::uint32_t> values;
+  std::vector<float> scales;
+  std::vector<std::uint8_t> multipliers, zeros;
+  IntegerMatrix view;
+};
+
+template <class T>
+std::vector<T> randoms(std::int64_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<T> v(size(n));
+  for (T& x : v) x = from_float<T>(uniform(random));
+  return v;
+}
+
+/// A sum, and the size of what was added: errors of f32 are held against it.
+struct Sum {
+  double value = 0, magnitude = 0;
+  void add(double x) { value += x, magnitude += std::fabs(x); }
+};
+
+template <class T>
+Sum product(const std::vector<T>& x, const Matrix& w, int r, int o, int in) {
+  Sum sum;
+  for (int k = 0; k < in; ++k)
+    sum.add(double{to_float(x[size(r * in + k)])} * w.numbers[size(o * in + k)]);
+  return sum;
+}
+
+double activation(double x, Act act) {
+  switch (act) {
+    case Act::none: return x;
+    case Act::quick_gelu: return x / (1 + std::exp(-1.702 * x));
+    case Act::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Act::silu: return x / (1 + std::exp(-x));
+  }
+  return x;
+}
+
+constexpr double kSumError = 1e-6, kSteepest = 1.2;  // of activations
+
+/// y = 7 in numbers that no call may touch.
+template <class Y>
+void check_rest(const std::vector<Y>& y, int count) {
+  for (std::size_t i = size(count); i < y.size(); ++i) REQUIRE(to_float(y[i]) == 7);
+}
+
+template <class T, class Y>
+void check_gemv(const Quantization& q, int rows, int out, int in, bool bias, Act act, bool add) {
+  INFO(name(q) << " rows " << rows << " out " << out << " in " << in << " bias " << bias << " act "
+               << static_cast<int>(act) << " add " << add);
+  const Matrix w(q, out, in);
+  auto x = randoms<T>(rows * in, 5);
+  const auto b = randoms<float>(out, 6);
+  std::vector<Y> y(size(rows * out + 3), from_float<Y>(7));
+  FewRows call;
+  call.y = {y.data(), type_of<Y>}, call.x = {x.data(), type_of<T>};
+  call.bias = bias ? b.data() : nullptr;
+  call.rows = rows, call.out = out, call.in = in, call.act = act, call.add = add;
+  REQUIRE(gemv(call, w.view, nullptr) == 0);
+  check_rest(y, rows * out);
+  for (int r = 0; r < rows; ++r)
+    for (int o = 0; o < out; ++o) {
+      Sum sum = product(x, w, r, o, in);
+      if (bias) sum.add(b[size(o)]);
+      if (add) sum.add(7);
+      const double expected = activation(sum.value, act);
+      REQUIRE(std::fabs(to_float(y[size(r * out + o)]) - expected) <=
+              kSumError * kSteepest * sum.magnitude + rounding<Y> * std::fabs(expected) + 1e-7);
+    }
+}
+
+/// Threads in this order as long as it lives.
+struct Ordered {
+  explicit Ordered(simt::Order order) { simt::order = order; }
+  Ordered(const Ordered&) = delete;
+  Ordered& operator=(const Ordered&) = delete;
+  ~Ordered() { simt::order = simt::Order::ascending; }
+};
+
+TEST_CASE("Few rows meet matrices of int8 and int4", "[cuda]") {
+  for (const Quantization& q : kFormats)
+    for (const int in : kWidths)
+      for (int rows = 1; rows <= kFewRows; ++rows) {
+        const int out = rows % 2 == 0 ? 1 : 9 + rows;
+        const Ordered order(rows % 3 == 0 ? simt::Order::descending : simt::Order::ascending);
+        check_gemv<float, float>(q, rows, out, in, false, Act::none, false);
+        check_gemv<f16, f16>(q, rows, out, in, true, Act::none, false);
+        check_gemv<bf16, bf16>(q, rows, out, in, true, Act::none, false);
+      }
+}
+
+TEST_CASE("Few rows meet integers with every epilogue", "[cuda]") {
+  for (const Quantization& q : kFormats) {
+    for (const Act act : {Act::none, Act::quick_gelu, Act::gelu, Act::silu})
+      for (const bool bias : {false, true}) check_gemv<bf16, float>(q, 3, 7, 70, bias, act, false);
+    for (const bool bias : {false, true}) {
+      check_gemv<float, float>(q, 1, 7, 70, bias, Act::none, true);
+      check_gemv<f16, float>(q, 2, 7, 70, bias, Act::none, true);
+      check_gemv<bf16, float>(q, 8, 7, 70, bias, Act::none, true);
+    }
+  }
+}
+
+template <class T>
+void check_glu(const Quantization& q, int rows, int out, int in, Act act) {
+  INFO(name(q) << " rows " << rows << " out " << out << " in " << in);
+  const Matrix w(q, 2 * out, in);
+  const auto x = randoms<T>(rows * in, 8);
+  std::vector<T> y(size(rows * out + 3), from_float<T>(7));
+  FewRows call;
+  call.y = {y.data(), type_of<T>}, call.x = {const_cast<T*>(x.data()), type_of<T>};
+  call.rows = rows, call.out = out, call.in = in, call.act = act;
+  REQUIRE(gemv_glu(call, w.view, nullptr) == 0);
+  check_rest(y, rows * out);
+  for (int r = 0; r < rows; ++r)
+    for (int o = 0; o < out; ++o) {
+      const Sum gate = product(x, w, r, o, in), up = product(x, w, r, out + o, in);
+      const double left = activation(gate.value, act), expected = left * up.value;
+      const double error =
+          kSteepest * gate.magnitude * std::fabs(up.value) + std::fabs(left) * up.magnitude;
+      REQUIRE(std::fabs(to_float(y[size(r * out + o)]) - expected) <=
+              kSumError * error + rounding<T> * std::fabs(expected) + 1e-7);
+    }
+}
+
+TEST_CASE("Few rows are gated by matrices of int8 and int4", "[cuda]") {
+  for (const Quantization& q : kFormats)
+    for (const int in : {1, 33, 129, 1030})
+      for (int rows = 1; rows <= kFewRows; ++rows) {
+        const int out = rows % 2 == 0 ? 1 : 6;
+        check_glu<float>(q, rows, out, in, Act::silu);
+        check_glu<f16>(q, rows, out, in, Act::gelu);
+        check_glu<bf16>(q, rows, out, in, Act::silu);
+      }
+}
+
+template <class T>
+bool same(T a, T b) {
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+template <class T>
+void check_dequantize(const Quantization& q, int in) {
+  INFO(name(q) << " in " << in);
+  constexpr int kRows = 6, kFirst = 2, kPart = 3;
+  const Matrix w(q, kRows, in);
+  std::vector<T> y(size(kPart * in + 3), from_float<T>(7));
+  REQUIRE(dequantize({y.data(), type_of<T>}, w.view, kFirst, kPart, in, nullptr) == 0);
+  check_rest(y, kPart * in);
+  for (int i = 0; i < kPart * in; ++i)
+    REQUIRE(same(y[size(i)], from_float<T>(w.numbers[size(kFirst * in + i)])));
+}
+
+TEST_CASE("Dequantised rows are the numbers that integers stand for", "[cuda]") {
+  for (const Quantization& q : kFormats)
+    for (const int in : kWidths) {
+      check_dequantize<float>(q, in);
+      check_dequantize<f16>(q, in);
+      check_dequantize<bf16>(q, in);
+    }
+}
+
+}  // namespace

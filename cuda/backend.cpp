@@ -17,6 +17,8 @@ namespace {
 constexpr Index kAlignment = 256;
 constexpr Index kBlock = Index{32} << 20;        // scratch grows by blocks of at least this size
 constexpr Index kSharedBytes = Index{99} << 10;  // what a block can have on every GPU since sm_80
+constexpr Index kPanelBytes = Index{64} << 20;   // of a weight that is dequantised part by part
+constexpr Index kPanelRows = 256;                // its rows are a multiple: all parts start aligned
 constexpr Index kBucket = 256;  // positions: a recorded step serves all lengths of a bucket
 constexpr std::size_t kMostGraphs = 16;
 
@@ -32,6 +34,24 @@ kernels::Operand operand(const View& v) {
 }
 kernels::Operand operand(const Weight& w) {
   return {w.data.get(), type_of(w.dtype)};
+}
+bool is_plain(const Weight& w) {
+  return w.quantization.format == WeightFormat::plain;
+}
+/// The layout of a matrix of int8 or int4, which lies in w.data and w.factors.
+kernels::IntegerMatrix integers(const Weight& w) {
+  const Quantization& q = w.quantization;
+  const bool int4 = q.format == WeightFormat::int4;
+  kernels::IntegerMatrix m;
+  m.bits = int4 ? 4 : 8;
+  m.packs = static_cast<int>((w.cols * m.bits + 127) / 128);
+  m.values = static_cast<const std::uint32_t*>(w.data.get());
+  m.scales = static_cast<const float*>(w.factors.get());
+  if (!int4) return m;
+  m.group_shift = q.group == 128 ? 2 : 0;
+  m.multipliers = reinterpret_cast<const std::uint8_t*>(m.scales + w.rows);
+  if (q.zero_points) m.zeros = m.multipliers + w.rows * ((w.cols + q.group - 1) / q.group);
+  return m;
 }
 float* floats(const View& v) {
   return v.as<float>();
@@ -165,10 +185,60 @@ Backend Backend::fork() const {
 
 // ---- weights ------------------------------------------------------------------------------------
 
+namespace {
+
+/// Rounds the rows of w and lays them out as kernels read them.
+void prepare_integers(Weight& w, std::span<const HostTensor> parts,
+                      const std::shared_ptr<Device>& device) {
+  const Quantization& q = w.quantization;
+  require_valid(q);
+  const Index stored_bytes = stored_row_bytes(q, w.cols);
+  const Index value_bytes = q.format == WeightFormat::int4 ? (w.cols + 1) / 2 : w.cols;
+  const Index row_bytes = Index{integers(w).packs} * 16;
+  constexpr Index kChunk = Index{4} << 20;  // bytes: the host never holds a whole weight
+  const Index most = std::max<Index>(kChunk / std::max<Index>(row_bytes, 1), 1);
+  w.data = device_memory(device, w.rows * row_bytes, "a weight");
+  auto* out = static_cast<std::byte*>(w.data.get());
+  std::vector<float> scales;
+  std::vector<std::uint8_t> multipliers, zeros;
+  std::vector<std::byte> chunk, rounded(static_cast<std::size_t>(stored_bytes));
+  for (const HostTensor& p : parts)
+    for (Index begin = 0; begin < p.shape[0]; begin += most) {
+      const Index rows = std::min(most, p.shape[0] - begin);
+      chunk.assign(static_cast<std::size_t>(rows * row_bytes), std::byte{0});
+      for (Index r = 0; r < rows; ++r) {
+        const std::byte* stored = p.data + (begin + r) * stored_bytes;
+        if (p.dtype != DType::u8) {
+          store_row(rounded.data(), quantized_row(p, begin + r), q);
+          stored = rounded.data();
+        }
+        const QuantizedRow row = load_row(stored, w.cols, q, false);
+        scales.push_back(row.scale);
+        multipliers.insert(multipliers.end(), row.multipliers.begin(), row.multipliers.end());
+        if (q.zero_points) zeros.insert(zeros.end(), row.zeros.begin(), row.zeros.end());
+        std::copy_n(stored + stored_bytes - value_bytes, value_bytes,
+                    chunk.begin() + r * row_bytes);
+      }
+      device->to_device(out, chunk.data(), rows * row_bytes);
+      out += rows * row_bytes;
+    }
+  const auto size_in_bytes = [](const auto& v) {
+    return static_cast<Index>(v.size() * sizeof(v[0]));
+  };
+  w.factors = device_memory(
+      device, size_in_bytes(scales) + size_in_bytes(multipliers) + size_in_bytes(zeros),
+      "the scales of a weight");
+  auto* factors = static_cast<std::byte*>(w.factors.get());
+  const auto append = [&](const auto& v) {
+    device->to_device(factors, v.data(), size_in_bytes(v));
+    factors += size_in_bytes(v);
+  };
+  append(scales), append(multipliers), append(zeros);
+}
+
+}  // namespace
+
 Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
-  const WeightFormat format = quantization_for(parts, role).format;
-  if (format != WeightFormat::plain)
-    throw ArgumentError("the CUDA backend keeps no weights in " + std::string(name_of(format)));
   Weight w;
   const bool vector = role == WeightRole::vector;
   w.dtype = vector ? DType::f32 : options_.dtype;
@@ -176,6 +246,7 @@ Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
   for (const HostTensor& p : parts) count += p.shape.count();
   w.cols = vector ? count : parts[0].shape[1];
   w.rows = w.cols == 0 ? 0 : count / w.cols;
+  w.quantization = quantization_for(parts, role);
   const auto upload_as = [&](DType dtype) {
     auto memory = device_memory(device_, count * size_of(dtype), "a weight");
     auto* out = static_cast<std::byte*>(memory.get());
@@ -198,7 +269,10 @@ Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
     }
     return memory;
   };
-  w.data = upload_as(w.dtype);
+  if (is_plain(w))
+    w.data = upload_as(w.dtype);
+  else
+    prepare_integers(w, parts, device_);
   if (vector && options_.dtype != DType::f32) w.narrow = upload_as(options_.dtype);
   device_->synchronize();  // other streams may read it from now on
   return w;
@@ -226,7 +300,11 @@ std::uint64_t bits_of(const View& v) {
                mixed(static_cast<std::uint64_t>(v.cols()), static_cast<std::uint64_t>(v.dtype)));
 }
 std::uint64_t bits_of(const Weight& w) {
-  return bits_of(w.data.get());
+  const Quantization& q = w.quantization;
+  const auto kind = static_cast<std::uint64_t>(q.format) << 32 |
+                    static_cast<std::uint64_t>(q.group) << 1 |
+                    static_cast<std::uint64_t>(q.zero_points);
+  return mixed(mixed(bits_of(w.data.get()), bits_of(w.factors.get())), kind);
 }
 template <class Number>
 std::uint64_t bits_of(Number number) {
@@ -294,6 +372,11 @@ bool is_few(Index rows, Index in) {
          kernels::gemv_shared_bytes(static_cast<int>(rows), static_cast<int>(in)) <= kSharedBytes;
 }
 
+/// Rows of a weight that are dequantised at a time, where one takes `bytes`.
+Index panel_rows(Index bytes) {
+  return std::max<Index>(kPanelBytes / std::max<Index>(bytes, 1) / kPanelRows, 1) * kPanelRows;
+}
+
 kernels::FewRows few_rows(const View& y, const View& x, const Linear<Backend>& w, Activation act) {
   kernels::FewRows call;
   call.y = operand(y), call.x = operand(x);
@@ -310,19 +393,36 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
   if (is_few(x.rows(), w.in)) {
     kernels::FewRows call = few_rows(y, x, w, act);
     call.add = add;
-    enqueue("gemv", [&] { return kernels::gemv(call, operand(w.weight), device_->stream()); });
+    enqueue("gemv", [&] {
+      return is_plain(w.weight) ? kernels::gemv(call, operand(w.weight), device_->stream())
+                                : kernels::gemv(call, integers(w.weight), device_->stream());
+    });
     return;
   }
   x = converted(x, w.weight.dtype);
+  const bool plain = is_plain(w.weight);
+  const Index most = plain ? w.out : panel_rows(w.in * size_of(w.weight.dtype));
   Product product;
-  product.y = operand(y), product.x = operand(x), product.w = operand(w.weight);
-  if (w.bias) product.bias = y.dtype == DType::f32 ? w.bias.data.get() : w.bias.narrow.get();
-  product.rows = x.rows(), product.out = w.out, product.in = w.in;
-  product.stride = w.out, product.add = add;
-  enqueue("multiply", [&] {
-    device_->multiply(product);
-    return 0;
-  });
+  product.x = operand(x), product.w = operand(w.weight);
+  product.rows = x.rows(), product.in = w.in, product.stride = w.out, product.add = add;
+  if (!plain) product.w = operand(scratch({std::min(most, w.out), w.in}, w.weight.dtype));
+  const void* const bias = y.dtype == DType::f32 ? w.bias.data.get() : w.bias.narrow.get();
+  for (Index first = 0; first < w.out; first += most) {
+    product.out = std::min(most, w.out - first);
+    const Index bytes = first * size_of(y.dtype);
+    product.y = {static_cast<std::byte*>(y.data) + bytes, type_of(y.dtype)};
+    if (bias != nullptr) product.bias = static_cast<const std::byte*>(bias) + bytes;
+    if (!plain)
+      enqueue("dequantize", [&] {
+        return kernels::dequantize(product.w, integers(w.weight), static_cast<int>(first),
+                                   static_cast<int>(product.out), static_cast<int>(w.in),
+                                   device_->stream());
+      });
+    enqueue("multiply", [&] {
+      device_->multiply(product);
+      return 0;
+    });
+  }
   if (act != Activation::none)
     enqueue("activate", [&] {
       return kernels::activate(operand(y), y.shape.count(), act_of(act), device_->stream());
@@ -346,8 +446,11 @@ void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
   auto scope = this->scope();
   if (is_few(h.rows(), gate_up.in)) {
     const kernels::FewRows call = few_rows(g, h, gate_up, act);
-    enqueue("gemv_glu",
-            [&] { return kernels::gemv_glu(call, operand(gate_up.weight), device_->stream()); });
+    const Weight& w = gate_up.weight;
+    enqueue("gemv_glu", [&] {
+      return is_plain(w) ? kernels::gemv_glu(call, operand(w), device_->stream())
+                         : kernels::gemv_glu(call, integers(w), device_->stream());
+    });
     return;
   }
   const View both = scratch({g.rows(), 2 * g.cols()}, g.dtype);

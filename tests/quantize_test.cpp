@@ -7,6 +7,7 @@
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
+#include "support/rounded_model.hpp"
 #include "support/tensors.hpp"
 
 namespace {
@@ -37,31 +38,13 @@ TEST_CASE("A group that does not exist is refused before anything is read", "[qu
   CHECK_THROWS_AS(quantized(RandomWeights::scope(1, DType::bf16), options), ArgumentError);
 }
 
-template <Backend B>
-std::vector<float> logits(B backend, const QuantizeOptions& options) {
-  const ModelConfig config = ModelConfig::preset("tiny");
-  const auto model = std::make_shared<const ModelOn<B>>(
-      std::move(backend), config, quantized(RandomWeights::scope(3, DType::bf16), options));
-  const auto engine = model->make_engine(0);
-  std::vector<std::uint8_t> bytes(90 * 80 * 3);
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7);
-  const std::vector<Frame> frames(static_cast<std::size_t>(config.frames),
-                                  Frame::borrow(bytes.data(), 90, 80));
-  PreprocessConfig pixels;
-  pixels.image_size = config.vision.image_size;
-  engine->append_video(frames, pixels, {}, nullptr);
-  const std::vector<std::int32_t> ids = {1, 5, 9};
-  engine->append_tokens(ids, {});
-  return engine->logits();
-}
-
 TEST_CASE("A rounded model computes what its rounded weights say", "[quantize]") {
-  const auto exact = logits(reference::Backend(), {});
+  const auto exact = test::logits(reference::Backend(), {});
   for (const WeightFormat format : {WeightFormat::int8, WeightFormat::int4}) {
     INFO(name_of(format));
     const QuantizeOptions options = QuantizeOptions::of(format);
-    const auto expected = logits(reference::Backend(), options);
-    const auto got = logits(cpu::Backend({.dtype = DType::f32, .threads = 2}), options);
+    const auto expected = test::logits(reference::Backend(), options);
+    const auto got = test::logits(cpu::Backend({.dtype = DType::f32, .threads = 2}), options);
     CHECK(test::distance(got, expected) < 0.05);  // rows are rounded to 8 bits, too
     CHECK(test::distance(expected, exact) > 1e-4);
     CHECK(test::distance(expected, exact) < (format == WeightFormat::int8 ? 0.05 : 0.3));

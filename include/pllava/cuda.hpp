@@ -2,6 +2,8 @@
 //
 // bf16, f16: weights, keys, values and the inputs of matrix products in that type, accumulation,
 // softmax, norms and the residual stream in f32. f32: everything in f32, without TF32.
+// Matrices of int8 and int4 (see core/quantization.hpp) are multiplied as the numbers that they
+// stand for; unlike on the CPU, rows of activations are not rounded.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +45,8 @@ struct Weight {
   Index rows = 0, cols = 0;
   std::shared_ptr<void> data;
   std::shared_ptr<void> narrow;  ///< of a vector: the same in the backend's 16-bit type
+  Quantization quantization = {};
+  std::shared_ptr<void> factors;  ///< of integers: scales, multipliers, zeros
   explicit operator bool() const noexcept { return data != nullptr; }
 };
 

@@ -1,4 +1,6 @@
 // What the CUDA backend promises beyond its verbs.
+#include "pllava/reference/backend.hpp"
+
 #include <vector>
 
 #include "pllava/cuda.hpp"
@@ -7,6 +9,8 @@
 #ifndef PLLAVA_TEST_GPU
 #include "support/host_device.hpp"
 #endif
+#include "support/rounded_model.hpp"
+#include "support/subjects.hpp"
 #include "support/tensors.hpp"
 
 namespace {
@@ -86,6 +90,102 @@ TEST_CASE("What CUDA cannot do is refused with its name", "[cuda]") {
   } catch (const cuda::Error& e) {
     CHECK(e.call() == "cudaSetDevice");
     CHECK(std::string(e.what()).find("no device 99") != std::string::npos);
+  }
+}
+
+const std::vector<Quantization> kFormats = {{WeightFormat::int8, 32, false},
+                                            {WeightFormat::int4, 32, false},
+                                            {WeightFormat::int4, 128, true}};
+
+/// A matrix that is to be rounded, or with `stored` one that was.
+class Matrix {
+ public:
+  Matrix(Index rows, Index cols, const Quantization& q, std::uint64_t seed, bool stored)
+      : numbers_(test::numbers(rows * cols, seed)),
+        tensor_{DType::f32,
+                {rows, cols},
+                reinterpret_cast<const std::byte*>(numbers_.data()),
+                nullptr,
+                q} {
+    if (!stored) return;
+    const Index bytes = stored_row_bytes(q, cols);
+    rows_.resize(static_cast<std::size_t>(rows * bytes));
+    for (Index r = 0; r < rows; ++r)
+      store_row(&rows_[static_cast<std::size_t>(r * bytes)], quantized_row(tensor_, r), q);
+    tensor_.dtype = DType::u8;
+    tensor_.data = rows_.data();
+  }
+  const HostTensor& tensor() const { return tensor_; }
+
+ private:
+  std::vector<float> numbers_;
+  std::vector<std::byte> rows_;
+  HostTensor tensor_;
+};
+
+/// What linear, residual and glu make of `rows` rows and two matrices (out, in).
+template <Backend Any>
+std::vector<float> products(Any be, const Quantization& q, bool stored, Index rows, Index out,
+                            Index in) {
+  const Matrix first(out, in, q, 1, stored), second(out, in, q, 2, stored);
+  const std::vector<HostTensor> parts = {first.tensor(), second.tensor()};
+  const Index both = 2 * out;
+  const Linear<Any> stacked{be.prepare(parts, WeightRole::linear),
+                            test::weight(be, test::numbers(both, 3), {both}, WeightRole::vector),
+                            both, in};
+  const Linear<Any> gate_up{be.prepare(parts, WeightRole::gate_up), {}, out, in};
+  const DType type = be.activation_dtype();
+  const auto x = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, type);
+  const auto sum = test::tensor(be, test::numbers(rows * both, 5), {rows, both}, DType::f32);
+  const Tensor<Any> y(be, {rows, both}, type), g(be, {rows, out}, type);
+  ops::linear(be, y.view(), x.view(), stacked, Activation::gelu);
+  const Norm<Any>* const no_norm = nullptr;
+  ops::residual(be, sum.view(), View{}, x.view(), stacked, no_norm);
+  ops::glu(be, g.view(), x.view(), gate_up, Activation::silu);
+  std::vector<float> all;
+  for (const Tensor<Any>* t : {&y, &sum, &g})
+    for (const float v : detail::to_floats(be, *t)) all.push_back(v);
+  return all;
+}
+
+TEST_CASE("Rounded matrices on CUDA are what they stand for, for few rows and many", "[cuda]") {
+  for (const Quantization& q : kFormats)
+    for (const Index rows : {1, 8, 9}) {
+      const auto expected = products(reference::Backend(), q, false, rows, 21, 150);
+      for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+        const test::Subject<B> s{dtype, "cuda", [dtype] { return B({.dtype = dtype}); }};
+        INFO(s.name() << ' ' << name_of(q.format) << " rows " << rows);
+        const auto got = products(s.backend(), q, false, rows, 21, 150);
+        CHECK(test::distance(got, expected) < 2 * s.tolerance);
+        CHECK(products(s.backend(), q, true, rows, 21, 150) == got);
+      }
+    }
+}
+
+TEST_CASE("A rounded matrix that is larger than the scratch for it is multiplied in parts",
+          "[cuda]") {
+  constexpr Index kOut = 257, kIn = 65'536;  // 256 rows at a time in f32
+  const Quantization q{WeightFormat::int8};
+  const auto multiply = [&](auto be) {
+    const Matrix matrix(kOut, kIn, q, 1, false);
+    const Linear<decltype(be)> w{
+        be.prepare({&matrix.tensor(), 1}, WeightRole::linear),
+        test::weight(be, test::numbers(kOut, 2), {kOut}, WeightRole::vector), kOut, kIn};
+    const auto x = test::tensor(be, test::numbers(2 * kIn, 3), {2, kIn}, DType::f32);
+    const Tensor<decltype(be)> y(be, {2, kOut}, DType::f32);
+    ops::linear(be, y.view(), x.view(), w);
+    return detail::to_floats(be, y);
+  };
+  CHECK(test::distance(multiply(B({.dtype = DType::f32})), multiply(reference::Backend())) < 1e-5);
+}
+
+TEST_CASE("A rounded model on CUDA computes what its rounded weights say", "[cuda]") {
+  for (const WeightFormat format : {WeightFormat::int8, WeightFormat::int4}) {
+    INFO(name_of(format));
+    QuantizeOptions options = QuantizeOptions::of(format);
+    const auto expected = test::logits(reference::Backend(), options);
+    CHECK(test::distance(test::logits(B({.dtype = DType::f32}), options), expected) < 1e-5);
+    CHECK(test::distance(test::logits(B({.dtype = DType::bf16}), options), expected) < 2e-2);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -71,7 +72,8 @@ class Ceilings {
     bytes();
   }
 
-  double integers() const { return 0; }  // no backend but the CPU's keeps any
+  static constexpr bool kIntegers = false;  // matrices of integers are multiplied as floats
+  double integers() const { return 0; }
   double flops() {
     return kRepeats * 2.0 * kSide * kSide * kSide /
            seconds([&] { pllava::ops::linear(be_, y_.view(), x_.view(), w_); });
@@ -104,6 +106,7 @@ template <>
 class Ceilings<pllava::cpu::Backend> {
  public:
   explicit Ceilings(pllava::cpu::Backend& be) : be_(be) {}
+  static constexpr bool kIntegers = true;
   double flops() { return pllava::cpu::peak_flops(be_); }
   double integers() { return pllava::cpu::peak_integers(be_); }
   double bytes() { return pllava::cpu::read_bandwidth(be_); }
@@ -199,8 +202,9 @@ class Bench {
   }
 
  private:
-  void measure(const std::string& name, const Work& work, double tokens,
+  void measure(const std::string& name, Work work, double tokens,
                const std::function<void()>& prepare, const std::function<void()>& run_once) {
+    if (!Ceilings<B>::kIntegers) work.flops += std::exchange(work.integers, 0);
     std::vector<double> times, flops, integers, bytes;
     const Index runs = context_.options.runs;
     for (Index run = 0; run <= runs; ++run) {

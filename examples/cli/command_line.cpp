@@ -376,8 +376,8 @@ void check_together(const Options& o) {
     throw CLI::ValidationError("give either --model or --random-weights");
   if (o.dtype == pllava::DType::f16 && !o.gpu)
     throw CLI::ValidationError("--dtype f16 needs --device cuda");
-  if ((quantize_options(o).any() || o.int8_kv) && o.gpu)
-    throw CLI::ValidationError("int8 and int4 are for the CPU, not for --device cuda");
+  if (o.int8_kv && o.gpu)
+    throw CLI::ValidationError("--int8-kv is for the CPU, not for --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
     throw CLI::ValidationError("--start and --end need --sampling eval");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");

@@ -2,7 +2,7 @@
 // Bound by the bandwidth of memory, so nothing else may be: a block of four warps owns a few
 // outputs, and every lane has several loads in flight.
 #include "integers.cuh"
-#include "simt.cuh"
+#include "norm.cuh"
 
 namespace pllava::cuda::kernels {
 
@@ -161,12 +161,9 @@ struct Integers {
   }
 };
 
-/// A warp computes two outputs at a time.
+/// A block's outputs: a warp computes two at a time. `x`: Rows·stride floats of shared memory.
 template <class Weights, int Rows>
-PLLAVA_KERNEL(kThreads, 4)
-gemv_kernel(FewRows call, Weights w, int stride) {
-  PLLAVA_DYNAMIC_SHARED(memory);
-  auto* x = reinterpret_cast<float*>(memory);
+PLLAVA_DEVICE void gemv_block(const FewRows& call, const Weights& w, float* x, int stride) {
   gather(x, call.x, Rows, call.in, stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -187,6 +184,38 @@ gemv_kernel(FewRows call, Weights w, int stride) {
       else
         store_any(call.y, place, activated(v, call.act));
     }
+}
+
+template <class Weights, int Rows>
+PLLAVA_KERNEL(kThreads, 4)
+gemv_kernel(FewRows call, Weights w, int stride) {
+  PLLAVA_DYNAMIC_SHARED(memory);
+  gemv_block<Weights, Rows>(call, w, reinterpret_cast<float*>(memory), stride);
+}
+
+/// The block that ends last norms the row: by then all others have counted themselves, each behind
+/// a fence that makes its outputs visible. It leaves the count at 0 for the next kernel of the
+/// stream, so a recorded step can be replayed. The bytes are those of a norm of its own, whose row
+/// would also come from the cache; what is saved is a kernel between two products.
+template <class Weights>
+PLLAVA_KERNEL(kThreads, 4)
+gemv_norm_kernel(FewRows call, Weights w, int stride, Operand h, Norm norm, unsigned* ended) {
+  PLLAVA_DYNAMIC_SHARED(memory);
+  PLLAVA_SHARED float sums[kWarp];
+  PLLAVA_SHARED bool last;
+  auto* row = reinterpret_cast<float*>(memory);
+  gemv_block<Weights, 1>(call, w, row, stride);
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(ended, 1u) + 1 == gridDim.x;
+    if (last) *ended = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  if (last)
+    norm_row(static_cast<const float*>(call.y.data), call.out, norm, row, sums,
+             [&](int d, float v) { store_any(h, d, v); });
 }
 
 /// A warp computes one gated output: a row of gate and a row of up.
@@ -211,6 +240,10 @@ gemv_glu_kernel(FewRows call, Weights w, int stride) {
   }
 }
 
+Grid gemv_grid(const FewRows& call) {
+  return {static_cast<unsigned>((call.out + 2 * kWarps - 1) / (2 * kWarps))};
+}
+
 /// Calls body(integral constant) with the number of rows.
 template <int Rows = 1, class Body>
 int with_rows(int rows, Body&& body) {
@@ -224,11 +257,17 @@ int with_rows(int rows, Body&& body) {
 template <class Weights>
 int launch_gemv(const FewRows& call, const Weights& w, Stream stream) {
   return with_rows(call.rows, [&](auto rows) {
-    const int blocks = (call.out + 2 * kWarps - 1) / (2 * kWarps);
-    return launch(gemv_kernel<Weights, decltype(rows)::value>, {static_cast<unsigned>(blocks)},
-                  kThreads, gemv_shared_bytes(call.rows, call.in), stream, call, w,
-                  stride_of(call.in));
+    return launch(gemv_kernel<Weights, decltype(rows)::value>, gemv_grid(call), kThreads,
+                  gemv_shared_bytes(call.rows, call.in), stream, call, w, stride_of(call.in));
   });
+}
+
+template <class Weights>
+int launch_gemv_norm(const FewRows& call, const Weights& w, Operand h, const Norm& norm,
+                     unsigned* ended, Stream stream) {
+  return launch(gemv_norm_kernel<Weights>, gemv_grid(call), kThreads,
+                gemv_norm_shared_bytes(call.out, call.in), stream, call, w, stride_of(call.in), h,
+                norm, ended);
 }
 
 template <class Weights>
@@ -257,6 +296,26 @@ int gemv(const FewRows& call, Operand w, Stream stream) {
 int gemv(const FewRows& call, const IntegerMatrix& w, Stream stream) {
   return w.bits == 4 ? launch_gemv(call, Integers<4>{w}, stream)
                      : launch_gemv(call, Integers<8>{w}, stream);
+}
+
+int gemv_norm_shared_bytes(int out, int in) {
+  const int x = gemv_shared_bytes(1, in), row = out * static_cast<int>(sizeof(float));
+  return x > row ? x : row;
+}
+
+int gemv_norm(const FewRows& call, Operand w, Operand h, const Norm& norm, unsigned* ended,
+              Stream stream) {
+  return with_type(w.type, [&](auto type) {
+    using T = decltype(type);
+    return launch_gemv_norm(call, Plain<T>{static_cast<const T*>(w.data), call.in}, h, norm, ended,
+                            stream);
+  });
+}
+
+int gemv_norm(const FewRows& call, const IntegerMatrix& w, Operand h, const Norm& norm,
+              unsigned* ended, Stream stream) {
+  return w.bits == 4 ? launch_gemv_norm(call, Integers<4>{w}, h, norm, ended, stream)
+                     : launch_gemv_norm(call, Integers<8>{w}, h, norm, ended, stream);
 }
 
 int gemv_glu(const FewRows& call, Operand w, Stream stream) {

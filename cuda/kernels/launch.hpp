@@ -143,8 +143,15 @@ int gemv_glu(const FewRows& call, const IntegerMatrix& w, Stream stream);
 /// Shared memory that a block of them needs.
 int gemv_shared_bytes(int rows, int in);
 
-// ---- attention.cu
-// --------------------------------------------------------------------------------
+/// y += x·Wᵀ + b as gemv() with `add`, then h = norm(y), for one row. `ended` is 0 in device
+/// memory, and again 0 afterwards.
+int gemv_norm(const FewRows& call, Operand w, Operand h, const Norm& norm, unsigned* ended,
+              Stream stream);
+int gemv_norm(const FewRows& call, const IntegerMatrix& w, Operand h, const Norm& norm,
+              unsigned* ended, Stream stream);
+int gemv_norm_shared_bytes(int out, int in);
+
+// ---- attention.cu -------------------------------------------------------------------------------
 
 /// softmax(q·kᵀ/√dim + mask)·v per head, over rows [query·dim | kv·dim | kv·dim] of qkv.
 ///

@@ -109,6 +109,7 @@ class Backend {
 
   void linear(View y, View x, const Linear& w, Activation act);
   void residual(View x, View y, const Linear& w);
+  void residual_norm(View x, View h, View y, const Linear& w, const Norm<Backend>& next);
   void glu(View g, View h, const Linear& gate_up, Activation act);
   void norm(View y, View x, const Norm<Backend>& n);
   void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
@@ -148,8 +149,9 @@ class Backend {
   std::shared_ptr<Device> device_;
   std::unique_ptr<Scratch> scratch_;
   std::unique_ptr<Graphs> graphs_;
-  bool rehearsing_ = false;  // verbs are noted, nothing is enqueued
-  std::uint64_t noted_ = 0;  // what a rehearsed step would do
+  std::shared_ptr<void> ended_;  // of a product that norms, how many blocks have; 0 between kernels
+  bool rehearsing_ = false;      // verbs are noted, nothing is enqueued
+  std::uint64_t noted_ = 0;      // what a rehearsed step would do
   Index recorded_ = 0, replayed_ = 0;
 };
 

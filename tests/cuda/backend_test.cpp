@@ -82,6 +82,29 @@ TEST_CASE("Logits that are no numbers are refused, and the backend stays usable"
   CHECK(ops::sample(be, id.view(), good.view(), sampler) == 1);
 }
 
+TEST_CASE("A residual whose norm a product leaves is that of the two verbs", "[cuda]") {
+  // A row that is longer than shared memory is not normed by the product.
+  for (const Index out : {Index{1}, Index{517}, Index{24'577}}) {
+    B be({.dtype = DType::f32});
+    const auto vector = [&](std::uint64_t seed) {
+      return test::weight(be, test::numbers(out, seed), {out}, WeightRole::vector);
+    };
+    const Linear<B> w{test::weight(be, test::numbers(out * 3, 1), {out, 3}, WeightRole::linear),
+                      vector(2), out, 3};
+    const Norm<B> next{NormKind::layer, vector(3), vector(4), 1e-5f};
+    const auto y = test::tensor(be, test::numbers(3, 5), {1, 3}, DType::f32);
+    const auto values = test::numbers(out, 6);
+    const auto x = test::tensor(be, values, {1, out}, DType::f32);
+    const auto apart = test::tensor(be, values, {1, out}, DType::f32);
+    const Tensor<B> h(be, {1, out}, DType::f32), expected(be, {1, out}, DType::f32);
+    ops::residual(be, x.view(), h.view(), y.view(), w, &next);
+    ops::residual<B>(be, apart.view(), {}, y.view(), w, nullptr);
+    ops::norm(be, expected.view(), apart.view(), next);
+    CHECK(detail::to_floats(be, x) == detail::to_floats(be, apart));
+    CHECK(test::distance(detail::to_floats(be, h), detail::to_floats(be, expected)) < 1e-6);
+  }
+}
+
 TEST_CASE("What CUDA cannot do is refused with its name", "[cuda]") {
   CHECK_THROWS_AS(B({.dtype = DType::i32}), ArgumentError);
   try {

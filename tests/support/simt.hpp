@@ -609,6 +609,8 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
   return simt::shuffle(mask, value, lane % span >= by ? lane - by : lane);
 }
 
+inline void __threadfence() {}  // blocks run one after another, threads until they wait
+
 template <class T>
 T atomicAdd(T* at, T by) {
   const T old = *at;

@@ -97,8 +97,8 @@ concept Gates = requires(B& be, View v, const Linear<B>& w) {
   be.act_mul(v, v, Activation::silu);
 };
 
-/// The required members. Further verbs (`preprocess`, `sample`, `step`) are optional; ops composes
-/// what a backend does not have.
+/// The required members. Further verbs (`residual_norm`, `preprocess`, `sample`, `step`) are
+/// optional; ops composes what a backend does not have.
 template <class B>
 concept Backend = AddsResiduals<B> && Gates<B> &&
     requires(B& be, View v, Shape s, DType t, Index n, std::span<const HostTensor> parts,

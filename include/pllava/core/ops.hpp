@@ -58,7 +58,11 @@ template <Backend B>
 void residual(B& be, View x, View h, View y, const Linear<B>& w, const Norm<B>* next) {
   detail::require_rows("residual y", y, x.rows(), w.in);
   detail::require_rows("residual x", x, x.rows(), w.out);
+  if (next != nullptr) detail::require_rows("residual h", h, x.rows(), x.cols());
   if (x.rows() == 0) return;
+  if constexpr (requires { be.residual_norm(x, h, y, w, *next); }) {
+    if (next != nullptr) return be.residual_norm(x, h, y, w, *next);
+  }
   if constexpr (requires { be.residual(x, y, w); }) {
     be.residual(x, y, w);
   } else {

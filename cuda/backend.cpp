@@ -591,23 +591,39 @@ void Backend::pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind k
           [&] { return kernels::pool3d(operand(y), operand(x), pool, device_->stream()); });
 }
 
+/// The ids that penalties change travel to the device, each time and all of them: they are few, and
+/// nothing there has to remember which sampler they are of.
 std::int32_t Backend::sample(View id, View logits, Sampler& sampler) {
-  if (sampler.takes_largest()) {
-    enqueue("argmax", [&] {
-      return kernels::argmax(id.as<std::int32_t>(), floats(logits),
-                             static_cast<int>(logits.shape.count()), device_->stream());
-    });
-    std::int32_t chosen = -1;
-    download(&chosen, id);
-    if (chosen >= 0) {
-      sampler.accept(chosen);
-      return chosen;
-    }
-  }  // -1: the host's sampler says what is wrong with the logits
-  std::vector<float> host(static_cast<std::size_t>(logits.shape.count()));
-  download(host.data(), logits);
-  const std::int32_t chosen = sampler.sample(host);
-  upload(id, &chosen);
+  const SamplingOptions& options = sampler.options();
+  const Sampler::Step step = sampler.next();
+  const Index count = logits.shape.count();
+  std::vector<std::int32_t> ids(step.penalised.begin(), step.penalised.end());
+  ids.insert(ids.end(), step.excluded.begin(), step.excluded.end());
+  auto scope = this->scope();
+  const View changed = scratch({static_cast<Index>(ids.size())}, DType::i32);
+  const View candidates = scratch({count * Index{sizeof(std::uint64_t)}}, DType::u8);
+  upload(changed, ids.data());
+  kernels::Sampling call;
+  call.ids = changed.as<std::int32_t>();
+  call.penalised = static_cast<int>(step.penalised.size());
+  call.excluded = static_cast<int>(step.excluded.size());
+  call.penalty = options.repetition_penalty;
+  call.temperature = options.temperature;
+  call.top_k = static_cast<int>(std::min(options.top_k, count));
+  call.top_p = options.top_p;
+  call.uniform = step.uniform;
+  enqueue("sample", [&] {
+    return kernels::sample(id.as<std::int32_t>(), floats(logits), static_cast<int>(count), call,
+                           candidates.as<std::uint64_t>(), device_->stream());
+  });
+  std::int32_t chosen = -1;
+  download(&chosen, id);
+  if (chosen < 0) {
+    std::vector<float> host(static_cast<std::size_t>(count));
+    download(host.data(), logits);
+    return sampler.sample(host);  // throws: it says what is wrong with the logits
+  }
+  sampler.accept(chosen);
   return chosen;
 }
 

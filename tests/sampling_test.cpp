@@ -136,6 +136,23 @@ TEST_CASE("a seed fixes the tokens", "[sampling]") {
   CHECK(first[2] == 0);
 }
 
+TEST_CASE("a token chosen elsewhere counts like one's own", "[sampling]") {
+  const SamplingOptions options{
+      .temperature = 1, .repetition_penalty = 1.5f, .min_new_tokens = 2, .seed = 3};
+  Sampler own(options, {1}), told(options, {1});
+  for (const std::int32_t id : {4, 4, 0}) own.observe({&id, 1}), told.observe({&id, 1});
+  for (int i = 0; i < 4; ++i) {
+    const auto step = told.next();
+    CHECK(step.uniform == own.next().uniform);
+    CHECK(step.penalised.size() >= 2);
+    CHECK(step.excluded.size() == (i < 2 ? 1u : 0u));
+    const std::int32_t id = once(own, {1, 2, 3, 2, 1});
+    told.accept(id);
+  }
+  CHECK(own.next().penalised.size() == told.next().penalised.size());
+  CHECK(Sampler().next().penalised.empty());
+}
+
 TEST_CASE("options without sense are refused by name", "[sampling]") {
   const float nan = std::nanf("");
   CHECK(refusal({}) == "accepted");

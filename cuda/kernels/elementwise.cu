@@ -1,5 +1,5 @@
 // Kernels that pass over memory once: conversions, activations, the entrance and the exit of the
-// vision tower, pooling, the choice of the likeliest token.
+// vision tower, pooling.
 #include "integers.cuh"
 #include "simt.cuh"
 
@@ -187,47 +187,6 @@ pool3d_kernel(Y* y, const X* x, std::int64_t n, Pool pool) {
   y[index] = from_float<Y>(pool.average ? sum / static_cast<float>(count) : high);
 }
 
-// ---- decoding -----------------------------------------------------------------------------------
-
-constexpr int kArgmaxThreads = 1024;
-
-/// Whether (a, i) is a better choice than (b, j): larger, or equal and earlier; -1 is no choice.
-PLLAVA_DEVICE bool better(float a, int i, float b, int j) {
-  return i >= 0 && (j < 0 || a > b || (a == b && i < j));
-}
-
-/// One block: logits are few (32,000) beside what the step has just read.
-PLLAVA_KERNEL(kArgmaxThreads, 1)
-argmax_kernel(std::int32_t* id, const float* logits, int n) {
-  PLLAVA_SHARED float high[kArgmaxThreads];
-  PLLAVA_SHARED int best[kArgmaxThreads];
-  const auto me = static_cast<int>(threadIdx.x);
-  float value = 0;
-  int at = -1, bad = 0;
-  for (int i = me; i < n; i += kArgmaxThreads) {
-    const float v = logits[i];
-    if (v != v || v == INFINITY) bad = 1;
-    if (v > -INFINITY && better(v, i, value, at)) {
-      value = v;
-      at = i;
-    }
-  }
-  high[me] = value;
-  best[me] = bad != 0 ? -2 : at;
-  for (int half = kArgmaxThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (me >= half) continue;
-    const int other = best[me + half];
-    if (best[me] == -2 || other == -2) {
-      best[me] = -2;
-    } else if (better(high[me + half], other, high[me], best[me])) {
-      high[me] = high[me + half];
-      best[me] = other;
-    }
-  }
-  if (me == 0) *id = best[0] < 0 ? -1 : best[0];
-}
-
 }  // namespace
 
 int convert(Operand y, Operand x, std::int64_t n, Stream stream) {
@@ -323,10 +282,6 @@ int pool3d(Operand y, Operand x, const Pool& pool, Stream stream) {
                     read<X>(x), n, pool);
     });
   });
-}
-
-int argmax(std::int32_t* id, const float* logits, int n, Stream stream) {
-  return launch(argmax_kernel, {}, kArgmaxThreads, 0, stream, id, logits, n);
 }
 
 }  // namespace pllava::cuda::kernels

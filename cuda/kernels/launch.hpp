@@ -76,9 +76,24 @@ struct Pool {
 };
 int pool3d(Operand y, Operand x, const Pool& pool, Stream stream);
 
-/// id[0] = index of the largest of n logits, the lowest among equals; -1 if one is NaN or +inf, or
-/// if all are -inf.
-int argmax(std::int32_t* id, const float* logits, int n, Stream stream);
+// ---- sampling.cu: the next token ----------------------------------------------------------------
+
+/// How it is chosen, see Sampler.
+struct Sampling {
+  const std::int32_t* ids =
+      nullptr;  // to penalise, each once; then to exclude. Any may be no index
+  int penalised = 0, excluded = 0;
+  float penalty = 1;
+  float temperature = 0;
+  int top_k = 0;
+  float top_p = 1;
+  double uniform = 0;
+};
+
+/// id[0] = the index that Sampler chooses of `count` logits, in which the given ids are penalised
+/// and excluded; -1 if one is NaN or +inf, or if all are -inf. `candidates` (count) is for its use.
+int sample(std::int32_t* id, float* logits, int count, const Sampling& sampling,
+           std::uint64_t* candidates, Stream stream);
 
 // ---- picture.cu: from frames to pixel values ----------------------------------------------------
 

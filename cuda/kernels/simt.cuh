@@ -155,7 +155,8 @@ int with_type(Type type, Body&& body) {
 
 constexpr int kWarp = 32;
 
-PLLAVA_DEVICE float warp_sum(float x) {
+template <class T>
+PLLAVA_DEVICE T warp_sum(T x) {
   for (int lane = kWarp / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
   return x;
 }

@@ -121,7 +121,7 @@ class Backend {
                      Index per_frame);
   void select_patches(View y, View x, Index per_frame);
   void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind);
-  /// The likeliest token is found on the device; every other choice is made by the host's sampler.
+  /// Chosen on the device, as the host's sampler would but for the rounding of sums.
   std::int32_t sample(View id, View logits, Sampler& sampler);
 
   template <class Body>

@@ -46,22 +46,27 @@ class Sampler {
   /// the logits are empty, contain NaN or +infinity, or exclude every token.
   std::int32_t sample(std::span<float> logits);
 
-  /// Whether the next token is the one with the largest logit, whatever came before: then a backend
-  /// may choose it where the logits are, and say so with `accept`.
-  bool takes_largest() const noexcept;
+  /// What the next token depends on beside options and logits. A backend may choose it where the
+  /// logits are, as `sample` would, and say so with `accept`.
+  struct Step {
+    std::span<const std::int32_t> penalised;  ///< for repetition, each once; not all have a logit
+    std::span<const std::int32_t> excluded;   ///< held off; not all have a logit
+    double uniform;                           ///< where the draw falls, in [0, 1)
+  };
+  Step next() const noexcept;
   /// Counts a token that was chosen elsewhere as sampled and observed.
   void accept(std::int32_t id);
 
  private:
-  void penalise_repetition(std::span<float> logits) const;
-  std::int32_t draw(std::span<const float> logits);
-  double uniform() noexcept;  // in [0, 1)
+  std::int32_t draw(std::span<const float> logits, double uniform) const;
 
   SamplingOptions options_;
   std::vector<std::int32_t> eos_;
-  std::vector<bool> seen_;  // indexed by id
+  std::vector<bool> seen_;               // indexed by id
+  std::vector<std::int32_t> seen_once_;  // the ids that are set in seen_
   Index sampled_ = 0;
-  std::uint64_t state_;
+  std::uint64_t state_;  // of SplitMix64, which kGamma moves on
+  static constexpr std::uint64_t kGamma = 0x9e3779b97f4a7c15u;
 };
 
 /// Watches streamed text for stop strings. Any one of them stops, and none is ever shown. (The

@@ -1,6 +1,8 @@
 // What the CUDA backend promises beyond its verbs.
 #include "pllava/reference/backend.hpp"
 
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "pllava/cuda.hpp"
@@ -16,6 +18,7 @@
 namespace {
 
 using namespace pllava;
+using Catch::Matchers::Contains;
 using B = cuda::Backend;
 
 std::vector<std::uint8_t> stripes() {
@@ -67,19 +70,30 @@ TEST_CASE("Sampling with a temperature, and penalties, agree with the CPU's", "[
   };
   for (const SamplingOptions& options :
        {SamplingOptions{}, SamplingOptions{.repetition_penalty = 1.5f},
-        SamplingOptions{.min_new_tokens = 3}, SamplingOptions{.temperature = 0.8f, .seed = 5}})
+        SamplingOptions{.min_new_tokens = 3}, SamplingOptions{.temperature = 0.8f, .seed = 5},
+        SamplingOptions{.temperature = 0.8f, .top_k = 20, .top_p = 0.9f},
+        SamplingOptions{.temperature = 1.2f, .top_p = 0.7f, .repetition_penalty = 1.3f}})
     CHECK(choose(B({.dtype = DType::f32}), options) ==
           choose(cpu::Backend({.threads = 1}), options));
 }
 
-TEST_CASE("Logits that are no numbers are refused, and the backend stays usable", "[cuda]") {
+TEST_CASE("Logits without a token are refused, and the backend stays usable", "[cuda]") {
   B be;
-  Sampler sampler;
   const auto id = test::ids(be, {-1});
-  const auto bad = test::tensor(be, {1.0f, std::nanf(""), 2.0f}, {1, 3}, DType::f32);
-  CHECK_THROWS_AS(ops::sample(be, id.view(), bad.view(), sampler), Error);
-  const auto good = test::tensor(be, {1.0f, 3.0f, 3.0f}, {1, 3}, DType::f32);
-  CHECK(ops::sample(be, id.view(), good.view(), sampler) == 1);
+  for (const SamplingOptions& options :
+       {SamplingOptions{}, SamplingOptions{.temperature = 1, .repetition_penalty = 2}}) {
+    Sampler sampler(options);
+    sampler.observe(std::vector<std::int32_t>{1});
+    const auto sample = [&](const std::vector<float>& scores) {
+      const auto logits = test::tensor(be, scores, {1, 3}, DType::f32);
+      return ops::sample(be, id.view(), logits.view(), sampler);
+    };
+    const float infinity = std::numeric_limits<float>::infinity();
+    CHECK_THROWS_WITH(sample({1, std::nanf(""), 2}), Contains("logit 1 of 3 is not a number"));
+    CHECK_THROWS_WITH(sample({1, 2, infinity}), Contains("logit 2 of 3 is infinite"));
+    CHECK_THROWS_WITH(sample({-infinity, -infinity, -infinity}), Contains("no token to choose"));
+    CHECK(sample({-infinity, 3, -infinity}) == 1);
+  }
 }
 
 TEST_CASE("A residual whose norm a product leaves is that of the two verbs", "[cuda]") {
@@ -238,7 +252,7 @@ TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[c
   KvCache<B> kv = model.make_cache(be, 64);
   const Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
   const auto id = test::ids(be, {5});
-  Sampler sampler;
+  Sampler sampler({.temperature = 1, .top_p = 0.9f, .repetition_penalty = 1.1f});
   model.step(be, id, kv, logits);  // scratch grows once
   const auto allocations = host.allocations, downloads = host.downloads;
   for (int i = 0; i < 3; ++i) {

@@ -33,6 +33,7 @@ PLLAVA_INLINE void Sampler::observe(std::span<const std::int32_t> ids) {
     if (id < 0) continue;
     const auto i = static_cast<std::size_t>(id);
     if (i >= seen_.size()) seen_.resize(i + 1);
+    if (!seen_[i]) seen_once_.push_back(id);
     seen_[i] = true;
   }
 }
@@ -45,15 +46,20 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
                   ": the model's weights or input are damaged, or its number format overflowed");
     }
   }
-  penalise_repetition(logits);
+  const Step step = next();
+  const auto with_logit = [&](std::int32_t id) {
+    return id >= 0 && static_cast<std::size_t>(id) < logits.size();
+  };
+  constexpr float largest = std::numeric_limits<float>::max();
   constexpr float excluded = -std::numeric_limits<float>::infinity();
-  if (sampled_ < options_.min_new_tokens) {
-    for (const std::int32_t id : eos_) {
-      if (id >= 0 && static_cast<std::size_t>(id) < logits.size()) {
-        logits[static_cast<std::size_t>(id)] = excluded;
-      }
-    }
+  for (const std::int32_t id : step.penalised) {
+    if (!with_logit(id)) continue;
+    float& logit = logits[static_cast<std::size_t>(id)];
+    const float penalty = options_.repetition_penalty;
+    logit = std::min(logit < 0 ? logit * penalty : logit / penalty, largest);  // must not overflow
   }
+  for (const std::int32_t id : step.excluded)
+    if (with_logit(id)) logits[static_cast<std::size_t>(id)] = excluded;
   const auto best = std::max_element(logits.begin(), logits.end());
   if (best == logits.end() || *best == excluded) {
     throw Error("no token to choose: all of " + std::to_string(logits.size()) +
@@ -61,33 +67,30 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
   }
   const std::int32_t id = options_.temperature == 0.0f
                               ? static_cast<std::int32_t>(best - logits.begin())
-                              : draw(logits);
+                              : draw(logits, step.uniform);
   accept(id);
   return id;
 }
 
-PLLAVA_INLINE bool Sampler::takes_largest() const noexcept {
-  return options_.temperature == 0.0f && options_.repetition_penalty == 1.0f &&
-         sampled_ >= options_.min_new_tokens;
+PLLAVA_INLINE Sampler::Step Sampler::next() const noexcept {
+  Step step = {};
+  if (options_.repetition_penalty != 1.0f) step.penalised = seen_once_;
+  if (sampled_ < options_.min_new_tokens) step.excluded = eos_;
+  std::uint64_t z = state_ + kGamma;  // SplitMix64
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z ^= z >> 31;
+  step.uniform = static_cast<double>(z >> 11) * 0x1p-53;
+  return step;
 }
 
 PLLAVA_INLINE void Sampler::accept(std::int32_t id) {
   observe({&id, 1});
   ++sampled_;
+  state_ += kGamma;
 }
 
-PLLAVA_INLINE void Sampler::penalise_repetition(std::span<float> logits) const {
-  const float penalty = options_.repetition_penalty;
-  if (penalty == 1.0f) return;
-  constexpr float largest = std::numeric_limits<float>::max();
-  for (std::size_t i = 0; i < std::min(seen_.size(), logits.size()); ++i) {
-    if (!seen_[i]) continue;
-    const float penalised = logits[i] < 0 ? logits[i] * penalty : logits[i] / penalty;
-    logits[i] = std::min(penalised, largest);  // a penalty below 1 must not overflow
-  }
-}
-
-PLLAVA_INLINE std::int32_t Sampler::draw(std::span<const float> logits) {
+PLLAVA_INLINE std::int32_t Sampler::draw(std::span<const float> logits, double uniform) const {
   // Candidates, likeliest first. A tiny temperature may overflow a float, hence double.
   using Candidate = std::pair<double, std::int32_t>;
   const auto likelier = [](const Candidate& a, const Candidate& b) {
@@ -117,21 +120,12 @@ PLLAVA_INLINE std::int32_t Sampler::draw(std::span<const float> logits) {
   while (count < candidates.size() && (count == 0 || kept < options_.top_p * total)) {
     kept += candidates[count++].first;
   }
-  double place = uniform() * kept;
+  double place = uniform * kept;
   std::size_t chosen = 0;
   while (chosen + 1 < count && place >= candidates[chosen].first) {
     place -= candidates[chosen++].first;
   }
   return candidates[chosen].second;
-}
-
-PLLAVA_INLINE double Sampler::uniform() noexcept {
-  state_ += 0x9e3779b97f4a7c15u;  // SplitMix64
-  std::uint64_t z = state_;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  z ^= z >> 31;
-  return static_cast<double>(z >> 11) * 0x1p-53;
 }
 
 PLLAVA_INLINE StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {

@@ -185,9 +185,7 @@ void* Device::allocate(Index bytes, const char* what_for) {
     cudaGetLastError();  // so that later calls do not report it
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    throw OutOfMemoryError(std::string(what_for) + " on the GPU, where " + std::to_string(free) +
-                               " of " + std::to_string(total) + " bytes are free,",
-                           static_cast<std::uint64_t>(bytes));
+    throw out_of_memory(what_for, bytes, free, total);
   }
   check(status, "cudaMallocAsync");
   return memory;

@@ -2,11 +2,14 @@
 // tests/support/host_device.cpp does so without a GPU, beside the executor of the kernels.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "kernels/launch.hpp"
 #include "pllava/core/dtype.hpp"
+#include "pllava/error.hpp"
 
 namespace pllava::cuda {
 
@@ -21,6 +24,14 @@ struct Product {
 
 /// Work that was recorded from a stream.
 using Graph = std::shared_ptr<void>;
+
+/// Device memory that could not be had.
+inline OutOfMemoryError out_of_memory(const char* what_for, Index bytes, std::uint64_t free,
+                                      std::uint64_t total) {
+  return {std::string(what_for) + " on the GPU, where " + std::to_string(free) + " of " +
+              std::to_string(total) + " bytes are free,",
+          static_cast<std::uint64_t>(bytes)};
+}
 
 /// Threads: belongs to one thread at a time.
 class Device {

@@ -132,9 +132,9 @@ int launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared, St
   return static_cast<int>(cudaGetLastError());
 #else
   static_cast<void>(stream);
-  ::simt::run({grid.x, grid.y, grid.z}, static_cast<unsigned>(threads),
-              static_cast<std::size_t>(shared),
-              [&] { kernel(static_cast<Parameters>(arguments)...); });
+  ::simt::launch({grid.x, grid.y, grid.z}, static_cast<unsigned>(threads),
+                 static_cast<std::size_t>(shared),
+                 [=] { kernel(static_cast<Parameters>(arguments)...); });
   return 0;
 #endif
 }

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "pllava/cuda.hpp"
@@ -263,19 +265,141 @@ TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[c
   CHECK(host.downloads == downloads + 3);
 }
 
-#else
+TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]") {
+  auto& host = cuda::HostDevice::instance();
+  const auto values = test::numbers(64, 5);
+  B be({.dtype = DType::f32});
+  const auto x = test::tensor(be, values, {1, 64}, DType::f32);
+  const auto y = test::tensor(be, values, {1, 64}, DType::f32);
+  const auto runs = [&](Index wanted) {
+    const auto records = host.records, replays = host.replays, work = host.recorded_work;
+    Index calls = 0;
+    be.step({}, [&] {
+      ++calls;
+      be.copy(y, x);
+      be.copy(x, y);
+    });
+    CHECK(calls == wanted);
+    return std::vector<Index>{host.records - records, host.replays - replays,
+                              host.recorded_work - work};
+  };
+  CHECK(runs(2) == std::vector<Index>{1, 1, 2});  // a rehearsal, then a recording
+  CHECK(runs(1) == std::vector<Index>{0, 1, 0});
+  CHECK(runs(1) == std::vector<Index>{0, 1, 0});
+  CHECK(be.recorded_steps() == 1);
+  CHECK(be.replayed_steps() == 2);
+  CHECK(detail::to_floats(be, x) == values);
+}
+
+TEST_CASE("A step's body that throws leaves the backend usable", "[cuda]") {
+  const auto values = test::numbers(64, 5);
+  B be({.dtype = DType::f32});
+  const auto x = test::tensor(be, values, {1, 64}, DType::f32);
+  const auto y = test::tensor(be, std::vector<float>(64), {1, 64}, DType::f32);
+  const auto step = [&](int fails_in) {
+    int run = 0;
+    be.step({}, [&] {
+      be.copy(y, x);
+      if (run++ == fails_in) throw std::runtime_error("of the body");
+    });
+  };
+  for (const int fails_in : {0, 1}) {  // the rehearsal, the recording
+    CHECK_THROWS_AS(step(fails_in), std::runtime_error);
+    CHECK(detail::to_floats(be, y) == std::vector<float>(64));  // it had no effect
+    CHECK(be.recorded_steps() == 0);
+  }
+  be.copy(y, x);  // outside of a step, verbs are done at once
+  CHECK(detail::to_floats(be, y) == values);
+  be.copy(y, test::tensor(be, std::vector<float>(64), {1, 64}, DType::f32));
+  step(-1);
+  CHECK(detail::to_floats(be, y) == values);
+  CHECK(be.recorded_steps() == 1);
+}
+
+TEST_CASE("Memory that cannot be had is named, with what is needed and free", "[cuda]") {
+  auto& host = cuda::HostDevice::instance();
+  const auto living = host.living;
+  {
+    B be({.dtype = DType::f32});
+    const auto message_of = [&](const auto& call) {
+      host.most_bytes = 1000;
+      std::string message = "no error";
+      try {
+        call();
+      } catch (const OutOfMemoryError& e) {
+        message = e.what();
+      }
+      host.most_bytes = std::numeric_limits<Index>::max();
+      return message;
+    };
+    const auto message = [](const std::string& what, const std::string& bytes) {
+      return "out of memory: " + what + " on the GPU, where 1000 of 1000 bytes are free, needs " +
+             bytes + " bytes";
+    };
+    const std::vector<float> values(400);
+    CHECK(message_of([&] { be.allocate(1001); }) == message("a tensor", "1001"));
+    CHECK(message_of([&] { be.scratch({4}, DType::f32); }) == message("scratch", "33554432"));
+    CHECK(message_of([&] {
+            test::weight(be, values, {20, 20}, WeightRole::linear);
+          }) == message("a weight", "1600"));
+    CHECK(message_of([&] {
+            be.make_kv({1, 1, 8}, 100);
+          }) == message("the keys of a layer", "3200"));
+    // Where there is room again, all of it works, in a step as well.
+    const auto x = test::tensor(be, values, {20, 20}, DType::f32);
+    const Tensor<B> y(be, {20, 20}, DType::f32);
+    const Linear<B> w{test::weight(be, values, {20, 20}, WeightRole::linear), {}, 20, 20};
+    const auto step = [&] { be.step({}, [&] { be.linear(y, x, w, Activation::none); }); };
+    step();
+    CHECK(be.recorded_steps() == 1);
+    CHECK(detail::to_floats(be, y) == values);
+  }
+  CHECK(host.living == living);
+}
+
+TEST_CASE("A step whose scratch cannot be had is as if it had not been", "[cuda]") {
+  auto& host = cuda::HostDevice::instance();
+  const auto living = host.living;
+  {
+    B be({.dtype = DType::bf16});
+    const std::vector<float> values(16 * 16, 0.5f);
+    const auto x = test::tensor(be, values, {16, 16}, DType::f32);  // f32: converted in scratch
+    const auto y = test::tensor(be, std::vector<float>(16 * 16), {16, 16}, DType::f32);
+    const Linear<B> w{test::weight(be, values, {16, 16}, WeightRole::linear), {}, 16, 16};
+    const auto step = [&] { be.step({}, [&] { be.linear(y, x, w, Activation::none); }); };
+    host.most_bytes = 1000;
+    CHECK_THROWS_AS(step(), OutOfMemoryError);
+    host.most_bytes = std::numeric_limits<Index>::max();
+    CHECK(be.recorded_steps() == 0);
+    step();
+    CHECK(be.recorded_steps() == 1);
+    CHECK(detail::to_floats(be, y) == std::vector<float>(16 * 16, 4.0f));
+  }
+  CHECK(host.living == living);
+}
+
+#endif
 
 TEST_CASE("A recorded step is replayed for every length of its bucket", "[cuda]") {
   B be({.dtype = DType::f32}), plain({.dtype = DType::f32, .graphs = false});
   const ModelConfig config = tiny();
   const auto decode = [&](B& backend) {
     const LanguageModel<B> model(backend, config.text, RandomWeights::scope(1)["language_model"]);
-    KvCache<B> kv = model.make_cache(backend, 600);
+    constexpr Index kCapacity = 300;
+    KvCache<B> kv = model.make_cache(backend, kCapacity);
+    // 253 rows that cost nothing: keys and values that are 0.
+    const std::vector<float> zeros(
+        static_cast<std::size_t>(config.text.kv_heads * kCapacity * config.text.head_dim));
+    for (Index l = 0; l < config.text.layers; ++l)
+      for (const auto& memory : {kv.layer(l).keys, kv.layer(l).values})
+        backend.upload({memory.get(), DType::f32, {static_cast<Index>(zeros.size())}},
+                       zeros.data());
+    kv.truncate(backend, 253);
     const Tensor<B> logits(backend, {1, config.text.vocab}, DType::f32);
     const auto id = test::ids(backend, {5});
     Sampler sampler;
     std::vector<std::int32_t> tokens;
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 6; ++i) {  // 3 of up to 256 rows, 3 of more
       model.step(backend, id, kv, logits);
       tokens.push_back(ops::sample(backend, id.view(), logits.view(), sampler));
     }
@@ -283,10 +407,8 @@ TEST_CASE("A recorded step is replayed for every length of its bucket", "[cuda]"
   };
   CHECK(decode(be) == decode(plain));
   CHECK(be.recorded_steps() == 2);
-  CHECK(be.replayed_steps() == 298);
+  CHECK(be.replayed_steps() == 4);
   CHECK(plain.recorded_steps() == 0);
 }
-
-#endif
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -82,6 +83,21 @@ TEST_CASE("A block sums and exchanges through shared memory", "[simt]") {
     launch(reverse_block, {}, threads, threads * 4, nullptr, data.data());
     CHECK(std::is_sorted(data.rbegin(), data.rend()));
   }
+}
+
+TEST_CASE("A launch that is recorded runs as often as its record", "[simt]") {
+  std::vector<int> data(32);
+  std::iota(data.begin(), data.end(), 0);
+  std::vector<std::function<void()>> record;
+  simt::recording = &record;
+  launch(reverse_block, {}, 32, 32 * 4, nullptr, data.data());
+  simt::recording = nullptr;
+  CHECK(std::is_sorted(data.begin(), data.end()));
+  REQUIRE(record.size() == 1);
+  record[0]();
+  CHECK(std::is_sorted(data.rbegin(), data.rend()));
+  record[0]();
+  CHECK(std::is_sorted(data.begin(), data.end()));
 }
 
 TEST_CASE("Lanes shuffle as in CUDA", "[simt]") {

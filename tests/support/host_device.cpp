@@ -1,4 +1,5 @@
-// Device without a GPU: host memory, products as plain loops. Linked with the backend and with the
+// Device without a GPU: host memory, products as plain loops, work that is recorded as a list of
+// functions. Linked with the backend and with the
 // kernels as the executor runs them (simt.hpp), it lets the tests run the whole CUDA backend.
 #include "support/host_device.hpp"
 
@@ -9,6 +10,7 @@
 
 #include "device.hpp"
 #include "pllava/cuda.hpp"
+#include "support/simt.hpp"
 
 namespace pllava::cuda {
 
@@ -25,6 +27,32 @@ DType dtype_of(kernels::Type type) {
 
 float at(kernels::Operand x, Index i) {
   return load_float(x.data, dtype_of(x.type), i);
+}
+
+using Work = std::vector<std::function<void()>>;
+
+/// Does the work now, or when its record is replayed.
+template <class Job>
+void enqueue(const Job& job) {
+  if (simt::recording == nullptr)
+    job();
+  else
+    simt::recording->push_back(job);
+}
+
+void multiply_rows(const Product& p) {
+  std::vector<float> row(static_cast<std::size_t>(p.in));
+  for (Index n = 0; n < p.rows; ++n) {
+    for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = at(p.x, n * p.in + i);
+    for (Index o = 0; o < p.out; ++o) {
+      float sum = p.add ? at(p.y, n * p.stride + o) : 0.0f;
+      if (p.bias != nullptr) sum += load_float(p.bias, dtype_of(p.y.type), o);
+      float product = 0;
+      for (Index i = 0; i < p.in; ++i)
+        product += row[static_cast<std::size_t>(i)] * at(p.w, o * p.in + i);
+      store_float(p.y.data, dtype_of(p.y.type), n * p.stride + o, sum + product);
+    }
+  }
 }
 
 }  // namespace
@@ -48,9 +76,10 @@ Device::~Device() = default;
 
 void* Device::allocate(Index bytes, const char* what_for) {
   HostDevice& host = HostDevice::instance();
-  if (bytes > host.most_bytes) throw OutOfMemoryError(what_for, static_cast<std::uint64_t>(bytes));
+  const auto most = static_cast<std::uint64_t>(host.most_bytes);
+  if (bytes > host.most_bytes) throw out_of_memory(what_for, bytes, most, most);
   void* const memory = std::malloc(static_cast<std::size_t>(bytes));
-  if (memory == nullptr) throw OutOfMemoryError(what_for, static_cast<std::uint64_t>(bytes));
+  if (memory == nullptr) throw out_of_memory(what_for, bytes, 0, most);
   std::memset(memory, 0xff, static_cast<std::size_t>(bytes));  // NaN: nothing may be taken for 0
   ++host.allocations;
   ++host.living;
@@ -69,28 +98,32 @@ void Device::to_host(void* dst, const void* src, Index bytes) {
   std::memcpy(dst, src, static_cast<std::size_t>(bytes));
 }
 void Device::copy(void* dst, const void* src, Index bytes) {
-  std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+  enqueue([=] { std::memcpy(dst, src, static_cast<std::size_t>(bytes)); });
 }
 void Device::synchronize() {}
 
 void Device::multiply(const Product& p) {
-  std::vector<float> row(static_cast<std::size_t>(p.in));
-  for (Index n = 0; n < p.rows; ++n) {
-    for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = at(p.x, n * p.in + i);
-    for (Index o = 0; o < p.out; ++o) {
-      float sum = p.add ? at(p.y, n * p.stride + o) : 0.0f;
-      if (p.bias != nullptr) sum += load_float(p.bias, dtype_of(p.y.type), o);
-      float product = 0;
-      for (Index i = 0; i < p.in; ++i)
-        product += row[static_cast<std::size_t>(i)] * at(p.w, o * p.in + i);
-      store_float(p.y.data, dtype_of(p.y.type), n * p.stride + o, sum + product);
-    }
-  }
+  enqueue([p] { multiply_rows(p); });
 }
 
-Graph Device::record(const std::function<void()>&) {
-  return nullptr;
+Graph Device::record(const std::function<void()>& body) {
+  const auto work = std::make_shared<Work>();
+  simt::recording = work.get();
+  try {
+    body();
+  } catch (...) {
+    simt::recording = nullptr;
+    throw;
+  }
+  simt::recording = nullptr;
+  HostDevice& host = HostDevice::instance();
+  ++host.records;
+  host.recorded_work += static_cast<std::int64_t>(work->size());
+  return work;
 }
-void Device::replay(const Graph&) {}
+void Device::replay(const Graph& graph) {
+  ++HostDevice::instance().replays;
+  for (const auto& job : *static_cast<const Work*>(graph.get())) job();
+}
 
 }  // namespace pllava::cuda

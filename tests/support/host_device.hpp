@@ -13,6 +13,7 @@ struct HostDevice {
 
   Index most_bytes = std::numeric_limits<Index>::max();  // a larger request is out of memory
   std::int64_t allocations = 0, living = 0, downloads = 0;
+  std::int64_t records = 0, replays = 0, recorded_work = 0;  // kernels, products and copies
 };
 
 }  // namespace pllava::cuda

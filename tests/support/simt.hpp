@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -457,6 +458,18 @@ void run(Dim3 grid, unsigned threads, std::size_t shared_bytes, Body&& body) {
   Executor::of_this_thread().run(
       grid, threads, shared_bytes, [](void* p) { (*static_cast<Plain*>(p))(); },
       const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+/// Where not null, what is launched is put there and not run, as a stream does that is recorded.
+inline thread_local std::vector<std::function<void()>>* recording = nullptr;
+
+/// The kernel's arguments are copied into `body`, as CUDA copies them.
+template <class Body>
+void launch(Dim3 grid, unsigned threads, std::size_t shared_bytes, const Body& body) {
+  if (recording == nullptr)
+    run(grid, threads, shared_bytes, body);
+  else
+    recording->push_back([=] { run(grid, threads, shared_bytes, body); });
 }
 
 /// Of the block, aligned to 1024 bytes.

@@ -253,20 +253,15 @@ Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
   const auto upload_as = [&](DType dtype) {
     auto memory = device_memory(device_, count * size_of(dtype), "a weight");
     auto* out = static_cast<std::byte*>(memory.get());
-    std::vector<std::byte> chunk;
     for (const HostTensor& p : parts) {
-      const Index n = p.shape.count(), bytes = n * size_of(dtype);
+      const Index each = size_of(dtype), bytes = p.shape.count() * each;
       if (p.dtype == dtype) {
         device_->to_device(out, p.data, bytes);
       } else {
-        constexpr Index kChunk = Index{4} << 20;  // elements: the host never holds a whole weight
-        for (Index begin = 0; begin < n; begin += kChunk) {
-          const Index size = std::min(kChunk, n - begin);
-          chunk.resize(static_cast<std::size_t>(size * size_of(dtype)));
-          for (Index i = 0; i < size; ++i)
-            store_float(chunk.data(), dtype, i, load_float(p.data, p.dtype, begin + i));
-          device_->to_device(out + begin * size_of(dtype), chunk.data(), size * size_of(dtype));
-        }
+        device_->to_device(out, bytes, [&](std::byte* to, Index begin, Index size) {
+          for (Index i = 0; i < size / each; ++i)
+            store_float(to, dtype, i, load_float(p.data, p.dtype, begin / each + i));
+        });
       }
       out += bytes;
     }

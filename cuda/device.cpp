@@ -2,7 +2,6 @@
 #include "device.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <string>
 #include <tuple>
@@ -17,7 +16,7 @@ namespace pllava::cuda {
 namespace {
 
 constexpr std::size_t kWorkspace = std::size_t{32} << 20;
-constexpr std::size_t kStaging = std::size_t{8} << 20;  // bytes of one of two pinned buffers
+constexpr Index kStaging = Index{8} << 20;  // bytes of one of two pinned buffers
 
 void check_blas(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) throw Error(call, cublasLtGetStatusName(status));
@@ -114,6 +113,7 @@ struct Device::Libraries {
   void* workspace = nullptr;
   void* staging[2] = {};      // pinned
   cudaEvent_t empty[2] = {};  // the copy from that buffer is over
+  int turn = 0;               // the buffer that is filled next
   std::map<PlanKey, Plan> plans;
 
   /// The fastest algorithm by cuBLASLt's own estimate.
@@ -168,7 +168,7 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
   check_blas(cublasLtCreate(&l.blas), "cublasLtCreate");
   l.workspace = allocate(static_cast<Index>(kWorkspace), "the workspace of cuBLASLt");
   for (int i = 0; i < 2; ++i) {
-    check(cudaMallocHost(&l.staging[i], kStaging), "cudaMallocHost");
+    check(cudaMallocHost(&l.staging[i], static_cast<std::size_t>(kStaging)), "cudaMallocHost");
     check(cudaEventCreateWithFlags(&l.empty[i], cudaEventDisableTiming),
           "cudaEventCreateWithFlags");
   }
@@ -195,20 +195,19 @@ void Device::release(void* memory) noexcept {
   if (memory != nullptr) cudaFreeAsync(memory, native(stream_));
 }
 
-void Device::to_device(void* dst, const void* src, Index bytes) {
+void Device::to_device(void* dst, Index bytes, const Fill& fill) {
   check(cudaSetDevice(ordinal_), "cudaSetDevice");
-  auto* to = static_cast<std::byte*>(dst);
-  const auto* from = static_cast<const std::byte*>(src);
-  auto rest = static_cast<std::size_t>(bytes);
-  for (int turn = 0; rest > 0; turn = 1 - turn) {  // one buffer is filled while the other is sent
-    const std::size_t size = std::min(rest, kStaging);
-    check(cudaEventSynchronize(libraries_->empty[turn]), "cudaEventSynchronize");
-    std::memcpy(libraries_->staging[turn], from, size);
-    check(cudaMemcpyAsync(to, libraries_->staging[turn], size, cudaMemcpyHostToDevice,
-                          native(stream_)),
+  Libraries& l = *libraries_;
+  for (Index begin = 0; begin < bytes; begin += kStaging) {
+    const Index size = std::min(bytes - begin, kStaging);
+    const int turn = l.turn;
+    check(cudaEventSynchronize(l.empty[turn]), "cudaEventSynchronize");
+    fill(static_cast<std::byte*>(l.staging[turn]), begin, size);
+    check(cudaMemcpyAsync(static_cast<std::byte*>(dst) + begin, l.staging[turn],
+                          static_cast<std::size_t>(size), cudaMemcpyHostToDevice, native(stream_)),
           "cudaMemcpyAsync to the device");
-    check(cudaEventRecord(libraries_->empty[turn], native(stream_)), "cudaEventRecord");
-    to += size, from += size, rest -= size;
+    check(cudaEventRecord(l.empty[turn], native(stream_)), "cudaEventRecord");
+    l.turn = 1 - turn;  // one buffer is filled while the other is sent, from call to call too
   }
 }
 

@@ -2,7 +2,9 @@
 // tests/support/host_device.cpp does so without a GPU, beside the executor of the kernels.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -49,8 +51,17 @@ class Device {
   void* allocate(Index bytes, const char* what_for);
   void release(void* memory) noexcept;
 
+  /// Writes the bytes [begin, begin + size) of what goes to the device to `to`, in host memory.
+  using Fill = std::function<void(std::byte* to, Index begin, Index size)>;
+  /// Calls `fill` for piece after piece, which begin at multiples of 256 bytes; each is sent while
+  /// the next is filled. Returns when all are filled.
+  void to_device(void* dst, Index bytes, const Fill& fill);
   /// Returns when `src` may change.
-  void to_device(void* dst, const void* src, Index bytes);
+  void to_device(void* dst, const void* src, Index bytes) {
+    to_device(dst, bytes, [src](std::byte* to, Index begin, Index size) {
+      std::memcpy(to, static_cast<const std::byte*>(src) + begin, static_cast<std::size_t>(size));
+    });
+  }
   /// Returns when `dst` is filled.
   void to_host(void* dst, const void* src, Index bytes);
   void copy(void* dst, const void* src, Index bytes);

@@ -1,7 +1,7 @@
 // Preprocessing on the device: the host plans the passes for each size of frames, the device runs
 // them over all frames of that size.
 #include <algorithm>
-#include <array>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -49,18 +49,14 @@ class Resampler {
  public:
   Resampler(Backend& be, Device& device, int frames) : be_(be), device_(device), frames_(frames) {}
 
-  Window upload(std::span<const Frame* const> frames) {
+  /// The frames behind one another, densely packed.
+  Window gather(std::span<const Frame* const> frames) {
     const Frame& first = *frames[0];
     const Index row = first.width * channels_of(first.format);
     const View bytes = be_.scratch({frames_, first.height, row}, DType::u8);
     auto* to = bytes.as<std::uint8_t>();
     for (const Frame* frame : frames) {
-      if (frame->stride == row) {
-        device_.to_device(to, frame->data, row * first.height);
-      } else {
-        for (Index y = 0; y < first.height; ++y)
-          device_.to_device(to + y * row, frame->data + y * frame->stride, row);
-      }
+      upload(to, *frame, row);
       to += row * first.height;
     }
     const bool blue_first = first.format == PixelFormat::bgr || first.format == PixelFormat::bgra;
@@ -87,6 +83,16 @@ class Resampler {
   }
 
  private:
+  void upload(std::uint8_t* to, const Frame& frame, Index row) {
+    device_.to_device(to, row * frame.height, [&](std::byte* out, Index begin, Index size) {
+      for (const Index end = begin + size; begin < end;) {  // a piece may begin and end in a row
+        const Index x = begin % row, n = std::min(row - x, end - begin);
+        std::memcpy(out, frame.data + begin / row * frame.stride + x, static_cast<std::size_t>(n));
+        out += n, begin += n;
+      }
+    });
+  }
+
   template <class T>
   const T* uploaded(const std::vector<T>& values, DType dtype) {
     const View v = be_.scratch({static_cast<Index>(values.size())}, dtype);
@@ -131,7 +137,7 @@ void Backend::preprocess(View pixels, std::span<const Frame> frames,
     const pllava::detail::CropPlan plan(first.width, first.height, size, config);
     auto scope = this->scope();
     Resampler resampler(*this, *device_, static_cast<int>(group.size()));
-    Window window = resampler.upload(group);
+    Window window = resampler.gather(group);
     if (plan.stage_one) window = resampler.resample(window, plan.stage_one->h, plan.stage_one->v);
     window.x0 -= plan.left;
     window.y0 -= plan.top;

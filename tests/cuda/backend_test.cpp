@@ -58,6 +58,36 @@ TEST_CASE("A pipeline on CUDA answers as the CPU does, again and again", "[cuda]
   CHECK(ask(model) == expected);
 }
 
+TEST_CASE("Weights reach the device in pieces, each in the backend's type", "[cuda]") {
+#ifdef PLLAVA_TEST_GPU
+  constexpr Index kRows = 9000;  // more than both buffers of 8 MiB hold
+#else
+  constexpr Index kRows = 19;  // pieces of 256 bytes: none ends with a row
+#endif
+  constexpr Index kColumns = 1001;
+  for (const DType from : {DType::f32, DType::bf16, DType::f16})
+    for (const DType to : {DType::f32, DType::bf16, DType::f16}) {
+      std::vector<std::byte> bytes(static_cast<std::size_t>(kRows * kColumns * size_of(from)));
+      for (Index i = 0; i < kRows * kColumns; ++i)
+        store_float(bytes.data(), from, i, static_cast<float>(i % 8191) / 64);
+      const auto part = [&](Index begin, Index rows) {
+        return HostTensor{
+            from, {rows, kColumns}, bytes.data() + begin * kColumns * size_of(from), nullptr};
+      };
+      const HostTensor parts[] = {part(0, 7), part(7, kRows - 7)};
+      B be({.dtype = to});
+      const auto weight = be.prepare(parts, WeightRole::linear);
+      const auto got = detail::to_floats(be, {weight.data.get(), to, {kRows, kColumns}});
+      Index wrong = 0;
+      for (Index i = 0; i < kRows * kColumns; ++i) {
+        std::byte expected[4];
+        store_float(expected, to, 0, load_float(bytes.data(), from, i));
+        wrong += got[static_cast<std::size_t>(i)] != load_float(expected, to, 0);
+      }
+      CHECK(wrong == 0);
+    }
+}
+
 TEST_CASE("Sampling with a temperature, and penalties, agree with the CPU's", "[cuda]") {
   const auto logits = test::numbers(500, 17);
   const auto choose = [&](auto be, const SamplingOptions& options) {

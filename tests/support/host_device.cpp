@@ -3,6 +3,7 @@
 // kernels as the executor runs them (simt.hpp), it lets the tests run the whole CUDA backend.
 #include "support/host_device.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -90,8 +91,10 @@ void Device::release(void* memory) noexcept {
   std::free(memory);
 }
 
-void Device::to_device(void* dst, const void* src, Index bytes) {
-  std::memcpy(dst, src, static_cast<std::size_t>(bytes));
+void Device::to_device(void* dst, Index bytes, const Fill& fill) {
+  constexpr Index kPiece = 256;  // the smallest that the backend must cope with
+  for (Index begin = 0; begin < bytes; begin += kPiece)
+    fill(static_cast<std::byte*>(dst) + begin, begin, std::min(bytes - begin, kPiece));
 }
 void Device::to_host(void* dst, const void* src, Index bytes) {
   ++HostDevice::instance().downloads;

@@ -98,6 +98,7 @@ struct Device::Libraries {
     cudaSetDevice(ordinal);
     if (workspace != nullptr) cudaFreeAsync(workspace, stream);
     if (stream != nullptr) cudaStreamSynchronize(stream);
+    if (order != nullptr) cudaEventDestroy(order);
     for (int i = 0; i < 2; ++i) {
       if (empty[i] != nullptr) cudaEventDestroy(empty[i]);
       if (staging[i] != nullptr) cudaFreeHost(staging[i]);
@@ -114,6 +115,7 @@ struct Device::Libraries {
   void* staging[2] = {};      // pinned
   cudaEvent_t empty[2] = {};  // the copy from that buffer is over
   int turn = 0;               // the buffer that is filled next
+  cudaEvent_t order = nullptr;
   std::map<PlanKey, Plan> plans;
 
   /// The fastest algorithm by cuBLASLt's own estimate.
@@ -166,6 +168,7 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
   check(cudaStreamCreateWithFlags(&l.stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   stream_ = l.stream;
   check_blas(cublasLtCreate(&l.blas), "cublasLtCreate");
+  check(cudaEventCreateWithFlags(&l.order, cudaEventDisableTiming), "cudaEventCreateWithFlags");
   l.workspace = allocate(static_cast<Index>(kWorkspace), "the workspace of cuBLASLt");
   for (int i = 0; i < 2; ++i) {
     check(cudaMallocHost(&l.staging[i], static_cast<std::size_t>(kStaging)), "cudaMallocHost");
@@ -222,6 +225,30 @@ void Device::copy(void* dst, const void* src, Index bytes) {
   check(cudaMemcpyAsync(dst, src, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice,
                         native(stream_)),
         "cudaMemcpyAsync on the device");
+}
+
+void Device::copy_rows(void* dst, const void* src, Index stride, Index row, Index rows) {
+  const auto width = static_cast<std::size_t>(row);
+  check(
+      cudaMemcpy2DAsync(dst, width, src, static_cast<std::size_t>(stride), width,
+                        static_cast<std::size_t>(rows), cudaMemcpyDeviceToDevice, native(stream_)),
+      "cudaMemcpy2DAsync on the device");
+}
+
+void Device::order(kernels::Stream first, kernels::Stream second) {
+  check(cudaSetDevice(ordinal_), "cudaSetDevice");
+  check(cudaEventRecord(libraries_->order, native(first)), "cudaEventRecord");
+  check(cudaStreamWaitEvent(native(second), libraries_->order, 0), "cudaStreamWaitEvent");
+}
+
+int Device::location(const void* memory) const {
+  cudaPointerAttributes attributes = {};
+  check(cudaPointerGetAttributes(&attributes, memory), "cudaPointerGetAttributes");
+  switch (attributes.type) {
+    case cudaMemoryTypeDevice: return attributes.device;
+    case cudaMemoryTypeManaged: return ordinal_;
+    default: return -1;
+  }
 }
 
 void Device::synchronize() {

@@ -65,7 +65,15 @@ class Device {
   /// Returns when `dst` is filled.
   void to_host(void* dst, const void* src, Index bytes);
   void copy(void* dst, const void* src, Index bytes);
+  /// `rows` rows of `row` bytes, which begin `stride` bytes apart, behind one another.
+  void copy_rows(void* dst, const void* src, Index stride, Index row, Index rows);
   void synchronize();
+
+  /// What `second` is given from now on waits for what `first` was given until now.
+  void order(kernels::Stream first, kernels::Stream second);
+  /// The number of the device in whose memory `memory` lies, ours where devices share it; -1 for
+  /// the host's.
+  int location(const void* memory) const;
 
   void multiply(const Product& product);
 

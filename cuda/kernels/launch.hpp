@@ -118,6 +118,19 @@ struct Resample {
 };
 int resample(const Resample& call, Stream stream);
 
+/// A picture in NV12: luma (height, width), and pairs (Cb, Cr) of half the height and width; rows
+/// are `luma_stride` and `chroma_stride` bytes apart. The factors are in 16 bits of fraction.
+struct Nv12 {
+  const std::uint8_t* luma = nullptr;
+  const std::uint8_t* chroma = nullptr;
+  std::int64_t luma_stride = 0, chroma_stride = 0;
+  int luma_offset = 0, luma_factor = 0;
+  int red_cr = 0, green_cb = 0, green_cr = 0, blue_cb = 0;  // green's are subtracted
+};
+
+/// out (height, width, 3), dense RGB; the arithmetic is YuvEncoding's (cuda.hpp).
+int nv12_to_rgb(std::uint8_t* out, const Nv12& in, int width, int height, Stream stream);
+
 /// out[t, c, y, x] = values[c, in[t, y, x, c]].  out (frames, 3, side, side), values (3, 256)
 int normalise(float* out, const Pictures& in, const float* values, int frames, int side,
               Stream stream);

@@ -20,6 +20,27 @@ PLLAVA_DEVICE std::uint8_t clip8(std::uint32_t sum) {
   return static_cast<std::uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
+/// Rounds a colour with 16 bits of fraction to 8 bits.
+PLLAVA_DEVICE std::uint8_t colour8(int x) {
+  const int v = (x + (1 << 15)) >> 16;
+  return static_cast<std::uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+/// A thread computes one pixel.
+PLLAVA_KERNEL(kThreads, 1)
+nv12_kernel(std::uint8_t* out, Nv12 in, int width, std::int64_t pixels) {
+  const auto pixel = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (pixel >= pixels) return;
+  const std::int64_t y = pixel / width, x = pixel % width;
+  const std::uint8_t* pair = in.chroma + y / 2 * in.chroma_stride + x / 2 * 2;
+  const int luma = in.luma_factor * (in.luma[y * in.luma_stride + x] - in.luma_offset);
+  const int cb = pair[0] - 128, cr = pair[1] - 128;
+  out += 3 * pixel;
+  out[0] = colour8(luma + in.red_cr * cr);
+  out[1] = colour8(luma - in.green_cb * cb - in.green_cr * cr);
+  out[2] = colour8(luma + in.blue_cb * cb);
+}
+
 /// A thread computes one pixel.
 PLLAVA_KERNEL(kThreads, 1)
 resample_kernel(Resample call) {
@@ -66,6 +87,11 @@ Grid blocks_for(std::int64_t n) {
 int resample(const Resample& call, Stream stream) {
   const std::int64_t pixels = std::int64_t{call.frames} * call.rows * call.columns;
   return launch(resample_kernel, blocks_for(pixels), kThreads, 0, stream, call);
+}
+
+int nv12_to_rgb(std::uint8_t* out, const Nv12& in, int width, int height, Stream stream) {
+  const std::int64_t pixels = std::int64_t{width} * height;
+  return launch(nv12_kernel, blocks_for(pixels), kThreads, 0, stream, out, in, width, pixels);
 }
 
 int normalise(float* out, const Pictures& in, const float* values, int frames, int side,

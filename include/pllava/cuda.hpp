@@ -1,5 +1,7 @@
 // The CUDA backend: the same models on an NVIDIA GPU. This header needs no CUDA header.
 //
+// None of it has ever run on a GPU: see docs/architecture.md for how it is tested without one.
+//
 // bf16, f16: weights, keys, values and the inputs of matrix products in that type, accumulation,
 // softmax, norms and the residual stream in f32. f32: everything in f32, without TF32.
 // Matrices of int8 and int4 (see core/quantization.hpp) are multiplied as the numbers that they
@@ -35,6 +37,61 @@ struct BackendOptions {
   int device = 0;             ///< as CUDA numbers them
   bool graphs = true;         ///< record a decode step once and replay it
 };
+
+// ---- frames in a GPU's memory -------------------------------------------------------------------
+
+/// How 8-bit pixels lie in device memory: interleaved channels in the order of the name, or NV12,
+/// as decoders write it: a plane of luma Y (H, W), and one of pairs (Cb, Cr) of half the height and
+/// width.
+enum class DeviceFormat : std::uint8_t { rgb, bgr, rgba, bgra, nv12 };
+
+/// What Y, Cb and Cr mean: the coefficients of BT.601 or BT.709, and whether Y spans 16 to 235 and
+/// Cb and Cr 16 to 240 (limited range) or all three 0 to 255 (full range).
+///
+/// Colours are computed in integers. The pixel (x, y) takes the pair (x / 2, y / 2). With
+/// u = Cb - 128, v = Cr - 128, and c a multiple of y' = Y - 16 (limited) or Y (full),
+///
+///   R = clip((c + r·v + 2^15) >> 16)
+///   G = clip((c - gu·u - gv·v + 2^15) >> 16)
+///   B = clip((c + b·u + 2^15) >> 16)
+///
+/// where >> rounds down, clip goes to 0 and 255, and the factors are the standard's times 2^16, to
+/// the nearest:
+///
+///                  c         r       gu      gv      b
+///   bt601_limited  76309·y'  104597  25675   53279   132201
+///   bt601_full     65536·y'  91881   22553   46802   116130
+///   bt709_limited  76309·y'  117489  13975   34925   138438
+///   bt709_full     65536·y'  103206  12276   30679   121609
+enum class YuvEncoding : std::uint8_t { bt601_limited, bt601_full, bt709_limited, bt709_full };
+
+/// Pixels that work on `stream` writes to a GPU's memory.
+struct DevicePixels {
+  const void* data = nullptr;  ///< in device memory: interleaved pixels, or the luma of NV12
+  Index stride = 0;            ///< bytes from one row to the next; 0: densely packed
+  DeviceFormat format = DeviceFormat::rgb;
+  const void* chroma = nullptr;  ///< NV12: the plane of pairs, in device memory
+  Index chroma_stride = 0;       ///< its rows; 0: densely packed
+  YuvEncoding encoding = YuvEncoding::bt709_limited;  ///< of NV12
+  void* stream = nullptr;  ///< a cudaStream_t; null is CUDA's legacy default stream
+};
+
+/// A frame over pixels in a GPU's memory, for a Clip or Backend::preprocess. No pixel passes
+/// through the host. Throws MediaError: a null pointer, a side below 1, an odd side of NV12, a
+/// stride shorter than a row; and Backend::preprocess for memory that is not its device's.
+///
+/// Ownership: the memory stays the caller's, unless `owner` keeps it alive. Copies of the frame
+/// share both.
+///
+/// Synchronisation, without the host's waiting: a call that reads the frame, Backend::preprocess or
+/// Pipeline::watch, reads it behind all work that `stream` was given before the call, and work that
+/// `stream` is given after the call waits until it is read. So once the call has returned, the
+/// producer may have `stream` overwrite the memory, or free it in its order (cudaFreeAsync); anyone
+/// else waits for `stream` first. The same holds when the call throws.
+Frame borrow(const DevicePixels& pixels, Index width, Index height,
+             std::shared_ptr<const void> owner = {});
+
+// ---- the backend --------------------------------------------------------------------------------
 
 class Device;   // a stream of a GPU, see cuda/device.hpp
 class Scratch;  // device memory for intermediate results
@@ -115,6 +172,7 @@ class Backend {
   void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
               const Sequence& seq, Mask mask);
   void embed(View x, View ids, const Weight& table);
+  /// Frames in host memory and in the device's, in any order.
   void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);
   void patchify(View y, View pixels, Index patch);
   void add_positions(View x, View patches, const Weight& cls, const Weight& positions,

@@ -1,5 +1,5 @@
-// Pictures and clips in host memory. A Frame either owns its pixels or borrows the caller's; pixels
-// are copied only where a conversion needs it.
+// Pictures and clips. A Frame either owns its pixels or borrows the caller's, which are copied only
+// where a conversion needs it. Pixels lie in host memory, or, for the CUDA backend, in a GPU's.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,10 @@ constexpr Index channels_of(PixelFormat f) noexcept {
   return f == PixelFormat::grey ? 1 : f == PixelFormat::rgb || f == PixelFormat::bgr ? 3 : 4;
 }
 
+namespace cuda {
+struct DevicePixels;  // pixels in a GPU's memory, see cuda.hpp
+}
+
 /// One picture of a video: 8 bits a channel, rows `stride` bytes apart.
 struct Frame {
   const std::uint8_t* data = nullptr;
@@ -30,7 +34,10 @@ struct Frame {
   PixelFormat format = PixelFormat::rgb;
   double time = 0.0;                  ///< presentation time in seconds, from the start of the video
   Index index = 0;                    ///< number of the frame in its video, from 0
-  std::shared_ptr<const void> owner;  ///< keeps `data` alive; null when the pixels are borrowed
+  std::shared_ptr<const void> owner;  ///< keeps the pixels alive; null when they are borrowed
+  /// Where the pixels are in a GPU's memory (cuda::borrow); `data`, `stride` and `format` then mean
+  /// nothing, and all but the CUDA backend throw MediaError for the frame.
+  std::shared_ptr<const cuda::DevicePixels> device;
 
   /// A frame over the caller's pixels, which must outlive it. `stride` 0 means densely packed.
   /// Throws MediaError for a null pointer, a non-positive size or a stride shorter than a row.
@@ -50,7 +57,7 @@ Frame to_rgb(const Frame& frame);
 /// Whether two frames are views of the same pixels in memory.
 inline bool same_picture(const Frame& a, const Frame& b) noexcept {
   return a.data == b.data && a.width == b.width && a.height == b.height && a.stride == b.stride &&
-         a.format == b.format;
+         a.format == b.format && a.device == b.device;
 }
 
 /// The frames of one video, in the order the model sees them.

@@ -5,7 +5,14 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
+#ifdef PLLAVA_TEST_GPU
+#include <chrono>
+#include <thread>
+
+#include <cuda_runtime.h>
+#endif
 
 #include "pllava/cuda.hpp"
 #include "pllava/pllava.hpp"
@@ -56,6 +63,26 @@ TEST_CASE("A pipeline on CUDA answers as the CPU does, again and again", "[cuda]
   const Pipeline model = Pipeline::random(tiny(), B({.dtype = DType::f32}), 3);
   CHECK(ask(model) == expected);
   CHECK(ask(model) == expected);
+}
+
+TEST_CASE("A clip in device memory is answered as the same clip in the host's", "[cuda]") {
+  const auto bytes = stripes();
+  B be({.dtype = DType::f32});
+  const auto size = static_cast<Index>(bytes.size());
+  const auto memory = be.allocate(size);
+  be.upload({memory.get(), DType::u8, {size}}, bytes.data());
+  be.synchronize();
+  const Clip host = clip(bytes);
+  Clip device;
+  for (int t = 0; t < 16; ++t)
+    device.frames.push_back(cuda::borrow(
+        {.data = static_cast<const std::uint8_t*>(memory.get()) + 3 * t, .stride = 64 * 3}, 32,
+        40));
+  const Pipeline model = Pipeline::random(tiny(), std::move(be), 3);
+  const auto ask = [&](const Clip& c) {
+    return model.watch(c).ask("What?", {.max_new_tokens = 6}).text;
+  };
+  CHECK(ask(device) == ask(host));
 }
 
 TEST_CASE("Weights reach the device in pieces, each in the backend's type", "[cuda]") {
@@ -406,6 +433,56 @@ TEST_CASE("A step whose scratch cannot be had is as if it had not been", "[cuda]
     CHECK(detail::to_floats(be, y) == std::vector<float>(16 * 16, 4.0f));
   }
   CHECK(host.living == living);
+}
+
+#else
+
+/// Pixels that a stream of the test's writes once `later` has passed.
+class SlowProducer {
+ public:
+  SlowProducer() {
+    REQUIRE(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaMallocAsync(&memory_, kBytes, stream_) == cudaSuccess);
+    fill(0);
+  }
+  SlowProducer(const SlowProducer&) = delete;
+  SlowProducer& operator=(const SlowProducer&) = delete;
+  ~SlowProducer() {
+    cudaFreeAsync(memory_, stream_);
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+
+  void fill(int value) { REQUIRE(cudaMemsetAsync(memory_, value, kBytes, stream_) == cudaSuccess); }
+  void wait() {
+    const auto sleep = [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };
+    REQUIRE(cudaLaunchHostFunc(stream_, sleep, nullptr) == cudaSuccess);
+  }
+  Frame frame() const { return cuda::borrow({.data = memory_, .stream = stream_}, 64, 64); }
+
+ private:
+  static constexpr std::size_t kBytes = 64 * 64 * 3;
+  cudaStream_t stream_ = nullptr;
+  void* memory_ = nullptr;
+};
+
+TEST_CASE("A frame is read behind its producer's work, which then waits for that", "[cuda]") {
+  PreprocessConfig config;
+  config.image_size = 32;
+  B be;
+  const Tensor<B> pixels(be, {1, 3, 32, 32}, DType::f32);
+  Clip clip;
+  clip.frames = {Frame::own(std::vector<std::uint8_t>(64 * 64 * 3, 200), 64, 64)};
+  const auto expected = pllava::preprocess(clip, config);
+  SlowProducer producer;
+  const Frame frame = producer.frame();
+  for (int again = 0; again < 5; ++again) {
+    producer.wait();
+    producer.fill(200);
+    be.preprocess(pixels, {&frame, 1}, config);
+    producer.fill(0);
+    CHECK(detail::to_floats(be, pixels) == expected);
+  }
 }
 
 #endif

@@ -1,9 +1,17 @@
 // Preprocessing on the device gives the host's pixels, to the bit.
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "pllava/cuda.hpp"
 #include "pllava/pllava.hpp"
 #include "support/catch.hpp"
+#ifndef PLLAVA_TEST_GPU
+#include "support/host_device.hpp"
+#endif
+#include "support/nv12.hpp"
 #include "support/tensors.hpp"
 
 namespace {
@@ -23,8 +31,8 @@ Frame noise(Index width, Index height, PixelFormat format, Index padding = 0) {
   return frame;
 }
 
-std::vector<float> on_device(const std::vector<Frame>& frames, const PreprocessConfig& config) {
-  cuda::Backend be;
+std::vector<float> on_device(const std::vector<Frame>& frames, const PreprocessConfig& config,
+                             cuda::Backend be = cuda::Backend()) {
   const Index S = config.image_size;
   const Tensor<cuda::Backend> pixels(be, {static_cast<Index>(frames.size()), 3, S, S}, DType::f32);
   ops::preprocess(be, pixels.view(), frames, config);
@@ -64,6 +72,200 @@ TEST_CASE("Frames of several sizes in one clip keep their places", "[cuda]") {
                  noise(64, 40, PixelFormat::rgb), noise(60, 40, PixelFormat::bgr)};
   CHECK(on_device(clip.frames, config) == pllava::preprocess(clip, config));
 }
+
+/// The bytes in device memory, where they stay when the call returns.
+std::shared_ptr<void> in_device_memory(cuda::Backend& be, const void* bytes, Index size) {
+  auto memory = be.allocate(size);
+  be.upload({memory.get(), DType::u8, {size}}, bytes);
+  be.synchronize();
+  return memory;
+}
+
+/// The same pixels in device memory, for frames of a format that it has.
+Frame moved(cuda::Backend& be, const Frame& frame) {
+  const auto memory = in_device_memory(be, frame.data, frame.stride * frame.height);
+  cuda::DevicePixels pixels{.data = memory.get(), .stride = frame.stride};
+  switch (frame.format) {
+    case PixelFormat::bgr: pixels.format = cuda::DeviceFormat::bgr; break;
+    case PixelFormat::rgba: pixels.format = cuda::DeviceFormat::rgba; break;
+    case PixelFormat::bgra: pixels.format = cuda::DeviceFormat::bgra; break;
+    default: REQUIRE(frame.format == PixelFormat::rgb);
+  }
+  return cuda::borrow(pixels, frame.width, frame.height, memory);
+}
+
+Frame moved(cuda::Backend& be, const test::Nv12Picture& picture, cuda::YuvEncoding encoding) {
+  // As decoders do: both planes in one allocation.
+  std::vector<std::uint8_t> planes = picture.luma;
+  planes.insert(planes.end(), picture.chroma.begin(), picture.chroma.end());
+  const auto memory = in_device_memory(be, planes.data(), static_cast<Index>(planes.size()));
+  return cuda::borrow({.data = memory.get(),
+                       .stride = picture.luma_stride,
+                       .format = cuda::DeviceFormat::nv12,
+                       .chroma = static_cast<const std::uint8_t*>(memory.get()) +
+                                 picture.luma_stride * picture.height,
+                       .chroma_stride = picture.chroma_stride,
+                       .encoding = encoding},
+                      picture.width, picture.height, memory);
+}
+
+/// The message of the MediaError that `call` throws.
+template <class Call>
+std::string refusal(const Call& call) {
+  try {
+    call();
+  } catch (const MediaError& e) {
+    return e.what();
+  }
+  return "taken";
+}
+
+TEST_CASE("Frames in device memory give the pixels of the same frames in the host's", "[cuda]") {
+  PreprocessConfig config;
+  config.image_size = 24;
+  config.long_edge = 60;
+  for (const PixelFormat format :
+       {PixelFormat::rgb, PixelFormat::bgr, PixelFormat::rgba, PixelFormat::bgra})
+    for (const Index padding : {0, 5}) {
+      cuda::Backend be;
+      Clip clip;
+      clip.frames = {noise(70, 41, format, padding)};
+      const Frame frame = moved(be, clip.frames[0]);
+      CHECK(on_device({frame}, config, std::move(be)) == pllava::preprocess(clip, config));
+    }
+}
+
+TEST_CASE("NV12 in device memory gives the pixels of its RGB", "[cuda]") {
+  PreprocessConfig config;
+  config.image_size = 24;
+  config.long_edge = 60;
+  for (const auto encoding : {cuda::YuvEncoding::bt601_limited, cuda::YuvEncoding::bt601_full,
+                              cuda::YuvEncoding::bt709_limited, cuda::YuvEncoding::bt709_full})
+    for (const Index padding : {0, 32}) {
+      cuda::Backend be;
+      const test::Nv12Picture picture(70, 42, padding);
+      Clip clip;
+      clip.frames = {Frame::own(test::to_rgb(picture, encoding), 70, 42)};
+      const Frame frame = moved(be, picture, encoding);
+      CHECK(on_device({frame}, config, std::move(be)) == pllava::preprocess(clip, config));
+    }
+}
+
+TEST_CASE("Frames of the host and of the device mix in one clip", "[cuda]") {
+  PreprocessConfig config;
+  config.image_size = 20;
+  cuda::Backend be;
+  const test::Nv12Picture picture(60, 40, 4);
+  const auto encoding = cuda::YuvEncoding::bt601_full;
+  Clip clip;
+  clip.frames = {noise(60, 40, PixelFormat::bgr), noise(60, 40, PixelFormat::bgr, 3),
+                 Frame::own(test::to_rgb(picture, encoding), 60, 40),
+                 noise(60, 40, PixelFormat::rgb)};
+  const std::vector<Frame> mixed = {clip.frames[0], moved(be, clip.frames[1]),
+                                    moved(be, picture, encoding), clip.frames[3]};
+  CHECK(on_device(mixed, config, std::move(be)) == pllava::preprocess(clip, config));
+}
+
+TEST_CASE("Pixels in device memory that cannot be read are refused with what was expected",
+          "[cuda]") {
+  using cuda::DeviceFormat;
+  std::uint8_t byte = 0;
+  const auto refused = [](const cuda::DevicePixels& pixels, Index width, Index height) {
+    return refusal([&] { cuda::borrow(pixels, width, height); });
+  };
+  CHECK(refused({}, 8, 6) == "a frame without pixels (8x6)");
+  CHECK(refused({.data = &byte}, 0, 6).find("expected sides from 1") != std::string::npos);
+  CHECK(refused({.data = &byte, .stride = 31, .format = DeviceFormat::bgra}, 8, 6) ==
+        "rows of a 8x6 frame are 31 bytes apart; expected at least 32");
+  const auto nv12 = [&](Index width, Index height, Index stride, const void* chroma,
+                        Index chroma_stride) {
+    return refused({.data = &byte,
+                    .stride = stride,
+                    .format = DeviceFormat::nv12,
+                    .chroma = chroma,
+                    .chroma_stride = chroma_stride},
+                   width, height);
+  };
+  CHECK(nv12(8, 6, 0, &byte, 0) == "taken");
+  CHECK(nv12(8, 6, 0, nullptr, 0) == "an NV12 frame of 8x6 has no plane of chroma");
+  CHECK(nv12(7, 6, 0, &byte, 0) == "an NV12 frame of 7x6; expected even sides");
+  CHECK(nv12(8, 5, 0, &byte, 0) == "an NV12 frame of 8x5; expected even sides");
+  CHECK(nv12(8, 6, 7, &byte, 0) == "rows of a 8x6 frame are 7 bytes apart; expected at least 8");
+  CHECK(nv12(8, 6, 0, &byte, 6) ==
+        "an NV12 frame of 8x6 has rows of chroma 6 bytes apart; expected at least 8");
+}
+
+TEST_CASE("Memory that is not the device's is refused", "[cuda]") {
+  const PreprocessConfig config;
+  const Frame host = noise(40, 30, PixelFormat::rgb);
+  const Frame lost = cuda::borrow({.data = host.data}, 40, 30);
+  CHECK(refusal([&] { on_device({lost}, config); }) ==
+        "a frame of 40x30 lies in host memory; expected memory of GPU 0");
+#ifndef PLLAVA_TEST_GPU
+  auto& fake = cuda::HostDevice::instance();
+  cuda::Backend be;
+  const Frame there = moved(be, host);
+  const auto orders = fake.orders.size();
+  fake.memory_of = 1;
+  CHECK(refusal([&] { on_device({there}, config); }) ==
+        "a frame of 40x30 lies in memory of GPU 1; expected memory of GPU 0");
+  fake.memory_of = 0;
+  CHECK(fake.orders.size() == orders);
+#endif
+}
+
+TEST_CASE("The host refuses frames in a GPU's memory", "[cuda]") {
+  const PreprocessConfig config;
+  cuda::Backend be;
+  Clip clip;
+  clip.frames.assign(2, moved(be, noise(40, 30, PixelFormat::rgb)));
+  const std::string expected =
+      "a frame in a GPU's memory (40x30); expected one in host memory, or the CUDA backend";
+  CHECK(refusal([&] { to_rgb(clip.frames[0]); }) == expected);
+  CHECK(refusal([&] { resize(clip.frames[0], 8, 8); }) == expected);
+  CHECK(refusal([&] { pllava::preprocess(clip, config); }) == expected);
+  const ModelConfig tiny = ModelConfig::preset("tiny");
+  const Pipeline cpu = Pipeline::random(tiny, 3, {.dtype = DType::f32, .threads = 1});
+  CHECK(refusal([&] { cpu.watch(clip); }) == expected);
+}
+
+#ifndef PLLAVA_TEST_GPU
+
+TEST_CASE("The device waits for the producers, and they for the device", "[cuda]") {
+  PreprocessConfig config;
+  config.image_size = 20;
+  auto& fake = cuda::HostDevice::instance();
+  cuda::Backend be;
+  int streams[2];
+  const auto from = [&](const Frame& frame, int stream) {
+    const Frame there = moved(be, frame);
+    cuda::DevicePixels pixels = *there.device;
+    pixels.stream = &streams[stream];
+    return cuda::borrow(pixels, frame.width, frame.height, there.owner);
+  };
+  const Frame wide = noise(60, 40, PixelFormat::rgb), tall = noise(40, 60, PixelFormat::rgb);
+  const std::vector<Frame> frames = {from(wide, 0), from(wide, 0), wide, from(tall, 1),
+                                     from(wide, 0)};
+  using Orders = std::vector<std::pair<void*, void*>>;
+  const Orders expected = {{&streams[0], nullptr},
+                           {&streams[1], nullptr},
+                           {nullptr, &streams[0]},
+                           {nullptr, &streams[1]}};
+  const auto orders_of = [&](const auto& call) {
+    fake.orders.clear();
+    call();
+    std::sort(fake.orders.begin() + 2, fake.orders.end());
+    return fake.orders;
+  };
+  CHECK(orders_of([&] { on_device(frames, config); }) == expected);
+  // A call that fails on its way may have begun to read.
+  fake.most_bytes = 1 << 20;  // no scratch
+  CHECK(orders_of([&] { CHECK_THROWS_AS(on_device(frames, config), OutOfMemoryError); }) ==
+        expected);
+  fake.most_bytes = std::numeric_limits<Index>::max();
+}
+
+#endif
 
 TEST_CASE("Frames that the host refuses are refused by the device", "[cuda]") {
   const PreprocessConfig config;

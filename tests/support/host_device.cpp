@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,12 @@ void enqueue(const Job& job) {
     job();
   else
     simt::recording->push_back(job);
+}
+
+/// What is in "device" memory: where each allocation begins and ends.
+std::map<const std::byte*, const std::byte*>& blocks() {
+  static std::map<const std::byte*, const std::byte*> all;
+  return all;
 }
 
 void multiply_rows(const Product& p) {
@@ -84,9 +91,12 @@ void* Device::allocate(Index bytes, const char* what_for) {
   std::memset(memory, 0xff, static_cast<std::size_t>(bytes));  // NaN: nothing may be taken for 0
   ++host.allocations;
   ++host.living;
+  const auto* begin = static_cast<const std::byte*>(memory);
+  blocks()[begin] = begin + bytes;
   return memory;
 }
 void Device::release(void* memory) noexcept {
+  blocks().erase(static_cast<const std::byte*>(memory));
   --HostDevice::instance().living;
   std::free(memory);
 }
@@ -103,7 +113,22 @@ void Device::to_host(void* dst, const void* src, Index bytes) {
 void Device::copy(void* dst, const void* src, Index bytes) {
   enqueue([=] { std::memcpy(dst, src, static_cast<std::size_t>(bytes)); });
 }
+void Device::copy_rows(void* dst, const void* src, Index stride, Index row, Index rows) {
+  for (Index y = 0; y < rows; ++y)
+    copy(static_cast<std::byte*>(dst) + y * row, static_cast<const std::byte*>(src) + y * stride,
+         row);
+}
 void Device::synchronize() {}
+
+void Device::order(kernels::Stream first, kernels::Stream second) {
+  HostDevice::instance().orders.emplace_back(first, second);
+}
+int Device::location(const void* memory) const {
+  const auto* at = static_cast<const std::byte*>(memory);
+  const auto next = blocks().upper_bound(at);
+  const bool ours = next != blocks().begin() && at < std::prev(next)->second;
+  return ours ? HostDevice::instance().memory_of : -1;
+}
 
 void Device::multiply(const Product& p) {
   enqueue([p] { multiply_rows(p); });

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "pllava/config.hpp"
 
@@ -12,8 +14,10 @@ struct HostDevice {
   static HostDevice& instance();
 
   Index most_bytes = std::numeric_limits<Index>::max();  // a larger request is out of memory
+  int memory_of = 0;                                     // the GPU that all memory belongs to
   std::int64_t allocations = 0, living = 0, downloads = 0;
   std::int64_t records = 0, replays = 0, recorded_work = 0;  // kernels, products and copies
+  std::vector<std::pair<void*, void*>> orders;               // streams: the second waits
 };
 
 }  // namespace pllava::cuda

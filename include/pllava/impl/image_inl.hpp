@@ -14,9 +14,12 @@ namespace detail {
 /// Largest side of a picture: keeps every product of sizes inside 64 bits.
 inline constexpr Index kMaxSide = Index{1} << 24;
 
-/// Throws MediaError unless `frame` describes pixels that can be read.
+/// Throws MediaError unless `frame` describes pixels that the host can read.
 PLLAVA_INLINE void check_frame(const Frame& frame) {
   const std::string size = std::to_string(frame.width) + "x" + std::to_string(frame.height);
+  if (frame.device != nullptr)
+    throw MediaError("", "a frame in a GPU's memory (" + size +
+                             "); expected one in host memory, or the CUDA backend");
   if (frame.data == nullptr) throw MediaError("", "a frame without pixels (" + size + ")");
   if (frame.width < 1 || frame.height < 1 || frame.width > kMaxSide || frame.height > kMaxSide)
     throw MediaError(

@@ -26,10 +26,11 @@ struct HostTensor {
   /// How a backend that can is to keep it. With dtype u8 it was rounded before: rows of `shape` as
   /// store_row writes them.
   Quantization quantization = {};
+  std::string name = {};  ///< for messages; empty if it came from no WeightScope
 };
 
-/// Row `r` of a matrix that is kept rounded. Throws ArgumentError.
-inline QuantizedRow quantized_row(const HostTensor& t, Index r) {
+/// Row `r` of a matrix that is kept rounded. Throws LoadError for values that cannot be.
+inline QuantizedRow quantized_row(const HostTensor& t, Index r) try {
   const Index cols = t.shape[1];
   if (t.dtype == DType::u8)
     return load_row(t.data + r * stored_row_bytes(t.quantization, cols), cols, t.quantization);
@@ -37,6 +38,8 @@ inline QuantizedRow quantized_row(const HostTensor& t, Index r) {
   for (Index k = 0; k < cols; ++k)
     values[static_cast<std::size_t>(k)] = load_float(t.data, t.dtype, r * cols + k);
   return quantize(values, t.quantization);
+} catch (const ArgumentError& error) {
+  throw LoadError(error.what() + std::string(", row ") + std::to_string(r), {{}, t.name, {}, {}});
 }
 
 /// A set of named tensors: a checkpoint, random numbers, a user's own container.
@@ -67,7 +70,9 @@ class WeightScope {
 
   /// Tensor `name` of this scope. Throws LoadError.
   HostTensor tensor(std::string_view name, const Shape& shape) const {
-    return source_->tensor(full(name), shape);
+    HostTensor tensor = source_->tensor(full(name), shape);
+    tensor.name = full(name);
+    return tensor;
   }
   bool contains(std::string_view name) const { return source_->contains(full(name)); }
 

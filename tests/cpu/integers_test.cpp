@@ -137,8 +137,15 @@ TEST_CASE("Rows that are all zero, and what no integer holds", "[integers]") {
   CHECK(product(be.fork(), test::numbers(8 * 40, 1), zeros, 3, 8, 40, q) == Values(24, 0.0f));
   Values bad = test::numbers(8 * 40, 1);
   bad[100] = NAN;
-  const HostTensor not_finite = host(bad, {8, 40}, q);
-  CHECK_THROWS_AS(be.prepare({&not_finite, 1}, WeightRole::linear), ArgumentError);
+  HostTensor not_finite = host(bad, {8, 40}, q);
+  not_finite.name = "layers.0.fc1.weight";
+  CHECK_THROWS_AS(be.prepare({&not_finite, 1}, WeightRole::linear), LoadError);
+  try {
+    be.prepare({&not_finite, 1}, WeightRole::linear);
+  } catch (const LoadError& error) {
+    CHECK(error.tensor() == "layers.0.fc1.weight");
+    CHECK(std::string(error.what()).find("row 2") != std::string::npos);
+  }
   const Values wide(65'537, 1.0f);
   const HostTensor too_wide = host(wide, {1, 65'537}, q);
   CHECK_THROWS_AS(be.prepare({&too_wide, 1}, WeightRole::linear), ArgumentError);

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the build needs (Debian 12), builds everything and runs every test, the unit tests
-# once more under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer.
+# once more under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, those of the
+# kernels on an emulated 64-bit Arm.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: tests/run.sh [--quick] [--no-install] [--help]
-  --quick        leave out the builds with sanitizers
+  --quick        leave out the builds with sanitizers and for Arm
   --no-install   never call apt-get, fail if something is missing
 Environment:
   JOBS           jobs at a time (all processors unless set)
@@ -38,7 +39,7 @@ bash "$source_dir/cmake/install_packages.sh" "$@" \
   build-essential cmake ninja-build pkg-config git \
   libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 libbenchmark-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavdevice-dev libstb-dev libsentencepiece-dev \
-  clang clang-format clang-tidy
+  clang clang-format clang-tidy g++-aarch64-linux-gnu qemu-user
 
 if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache
@@ -87,6 +88,10 @@ if [[ $quick == no ]]; then
   run_tests asan
   build tsan "${sanitized[@]}" -DPLLAVA_SANITIZE=thread
   run_tests tsan -L threads
+  build arm -DCMAKE_BUILD_TYPE=Release --toolchain "$source_dir/cmake/aarch64-linux-gnu.cmake" \
+    -DPLLAVA_BUILD_TOOLS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_INSTALL=OFF -DPLLAVA_CUDA=OFF \
+    -DPLLAVA_VIDEO=OFF -DPLLAVA_SENTENCEPIECE=OFF
+  run_tests arm -L unit
 fi
 
 step "all passed"

@@ -62,9 +62,11 @@ Values by_loops(const Values& w, const Values& x, Index rows, Index out, Index i
 
 template <class Visit>
 void each_isa(const Visit& visit) {
+  visit(cpu::Isa::portable);
   for (const cpu::Isa isa :
-       {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16})
-    if (isa <= cpu::detect_isa()) visit(isa);
+       {cpu::Isa::neon_dot, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16})
+    if (isa <= cpu::detect_isa() && &cpu::kernels(isa) != &cpu::kernels(cpu::Isa::portable))
+      visit(isa);
 }
 
 TEST_CASE("Integer products equal plain loops to the bit", "[integers]") {

@@ -41,6 +41,26 @@ namespace {
 }  // namespace
 }  // namespace portable
 
+#if defined(__aarch64__)
+#if defined(__clang__)
+PLLAVA_BEGIN_TARGET("dotprod")
+#else
+PLLAVA_BEGIN_TARGET("arch=armv8.2-a+dotprod")
+#endif
+namespace neon_dot {
+namespace {
+#define PLLAVA_LANES 4
+#define PLLAVA_SDOT
+#define PLLAVA_TARGET_NAME "neon_dot"
+#include "pllava/impl/cpu_kernels_target.hpp"
+#undef PLLAVA_LANES
+#undef PLLAVA_SDOT
+#undef PLLAVA_TARGET_NAME
+}  // namespace
+}  // namespace neon_dot
+PLLAVA_END_TARGET
+#endif
+
 #if defined(__x86_64__)
 PLLAVA_BEGIN_TARGET("avx2,fma")
 namespace avx2 {
@@ -85,6 +105,8 @@ PLLAVA_INLINE const Kernels& kernels(Isa isa) {
     case Isa::avx512_bf16: return avx512_bf16::kTable;
     case Isa::avx512: return avx512::kTable;
     case Isa::avx2: return avx2::kTable;
+#elif defined(__aarch64__)
+    case Isa::neon_dot: return neon_dot::kTable;
 #endif
     default: return portable::kTable;
   }

@@ -211,9 +211,27 @@ void columns_bf16(const bf16* a, const bf16* b, Index pairs, float* c) {
 using vs = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 using vu = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 
-/// acc += in each lane, the dot product of 4 unsigned bytes of w with 4 signed bytes of a.
+/// Bytes of an int8 panel as dot_quads takes them: what they stand for, and kPanelZero more.
+#if defined(PLLAVA_SDOT)
+constexpr std::int32_t kPanelZero = 0;
+PLLAVA_VECTOR vi panel_bytes(vi w) {
+  return w ^ (std::int32_t)0x80808080;
+}
+#else
+constexpr std::int32_t kPanelZero = 128;
+PLLAVA_VECTOR vi panel_bytes(vi w) {
+  return w;
+}
+#endif
+
+/// acc += in each lane, the dot product of 4 bytes of w, panel_bytes() or nibbles, with 4 signed
+/// bytes of a.
 PLLAVA_VECTOR vi dot_quads(vi acc, vi w, vi a) {
-#if defined(PLLAVA_DPBF16)
+#if defined(PLLAVA_SDOT)
+  // clang declares the intrinsic only where the whole file is built for such a machine.
+  __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(w), "w"(a));
+  return acc;
+#elif defined(PLLAVA_DPBF16)
   return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)a);
 #elif defined(__x86_64__)
   // Bytes of even and of odd places, widened to 16 bits.
@@ -269,7 +287,7 @@ void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index c
 #pragma GCC unroll 4
     for (int u = 0; u < U; ++u) {
       const std::uint8_t* line = right + (i + u) * 4 * kPanel;
-      const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
+      const vi b0 = panel_bytes(load_words(line)), b1 = panel_bytes(load_words(line + 4 * W));
       __builtin_prefetch(line + 64 * kPanel);
       __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
 #pragma GCC unroll 16
@@ -282,7 +300,7 @@ void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index c
   }
 #pragma GCC unroll 16
   for (int r = 0; r < MR; ++r) {
-    const vi shift = 128 * a.sums[quads / 8 * MR + r] - vi{};  // the panel holds value + 128
+    const vi shift = kPanelZero * a.sums[quads / 8 * MR + r] - vi{};
     vi sum0 = acc[0][r][0] - shift, sum1 = acc[0][r][1] - shift;
 #pragma GCC unroll 4
     for (int u = 1; u < U; ++u) sum0 += acc[u][r][0], sum1 += acc[u][r][1];

@@ -24,10 +24,8 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, StaticCache
 
-PRESETS = {  # vision: image, patch, width, ffn, layers, heads; text: width, ffn, layers, heads, vocabulary; pool
-    "7b": ((336, 14, 1024, 4096, 24, 16), (4096, 11008, 32, 32, 32064), (16, 12, 12)),
-    "tiny": ((56, 14, 64, 128, 3, 4), (64, 160, 3, 4, 512), (16, 2, 2)),
-}
+from sizes import SIZES, Size
+
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 FRAMES = 16
 TEXT_ROWS = 96
@@ -36,23 +34,18 @@ TEXT_ROWS = 96
 class VideoModel(nn.Module):
     """The three components."""
 
-    def __init__(self, preset: str) -> None:
+    def __init__(self, s: Size) -> None:
         super().__init__()
-        (image, patch, width, ffn, layers, heads), (h, f, depth, q, vocab), self.pool = PRESETS[preset]
-        self.side = image // patch
-        self.image = image
+        self.size = s
         self.vision = CLIPVisionModel(CLIPVisionConfig(
-            image_size=image, patch_size=patch, hidden_size=width, intermediate_size=ffn, num_hidden_layers=layers - 1,
-            num_attention_heads=heads, attn_implementation="sdpa"))  # the last layer is not used
-        self.linear_1, self.linear_2 = nn.Linear(width, h), nn.Linear(h, h)
+            image_size=s.image, patch_size=s.patch, hidden_size=s.vision_width, intermediate_size=s.vision_ffn,
+            num_hidden_layers=s.vision_layers - 1, num_attention_heads=s.vision_heads,
+            attn_implementation="sdpa"))  # the last layer is not used
+        self.linear_1, self.linear_2 = nn.Linear(s.vision_width, s.width), nn.Linear(s.width, s.width)
         self.llama = LlamaForCausalLM(LlamaConfig(
-            hidden_size=h, intermediate_size=f, num_hidden_layers=depth, num_attention_heads=q,
-            num_key_value_heads=q, vocab_size=vocab, max_position_embeddings=4096, attn_implementation="sdpa"))
-
-    @property
-    def video_rows(self) -> int:
-        t, h, w = self.pool
-        return t * h * w
+            hidden_size=s.width, intermediate_size=s.ffn, num_hidden_layers=s.layers, num_attention_heads=s.heads,
+            num_key_value_heads=s.kv_heads, vocab_size=s.vocab, max_position_embeddings=4096,
+            attn_implementation="sdpa"))
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """(T, 3, S, S): patch features (T, P, D)."""
@@ -61,8 +54,9 @@ class VideoModel(nn.Module):
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """(T, P, D): video rows (1, N, H), projected before they are pooled, as the reference does."""
         x = self.linear_2(nn.functional.gelu(self.linear_1(features)))
-        grid = x.unflatten(1, (self.side, self.side)).permute(3, 0, 1, 2)[None]
-        return nn.functional.adaptive_avg_pool3d(grid, self.pool).flatten(2).transpose(1, 2)
+        side = self.size.image // self.size.patch
+        grid = x.unflatten(1, (side, side)).permute(3, 0, 1, 2)[None]
+        return nn.functional.adaptive_avg_pool3d(grid, self.size.pool).flatten(2).transpose(1, 2)
 
 
 class Bench:
@@ -73,10 +67,10 @@ class Bench:
         torch.manual_seed(0)
         torch.set_default_dtype(dtype)
         with torch.device(self.device):
-            self.model = VideoModel(options.preset).eval()
-            self.pixels = torch.randn(FRAMES, 3, self.model.image, self.model.image)
+            self.model = VideoModel(SIZES[options.preset]).eval()
+            self.pixels = torch.randn(FRAMES, 3, *[self.model.size.image] * 2)
             self.words = torch.ones(1, TEXT_ROWS, dtype=torch.long)
-        rows = self.model.video_rows
+        rows = self.model.size.video_rows
         self.cache = StaticCache(config=self.model.llama.config, max_batch_size=1, max_cache_len=rows + TEXT_ROWS + 8,
                                  device=self.device, dtype=dtype)
         self.stored = 0  # rows of the cache
@@ -107,7 +101,7 @@ class Bench:
 
     @torch.inference_mode()
     def run(self) -> dict[str, float]:
-        m, rows = self.model, self.model.video_rows
+        m, rows = self.model, self.model.size.video_rows
         embed = m.llama.get_input_embeddings()
         features = m.encode(self.pixels)
         video = m.project(features)
@@ -137,7 +131,7 @@ def measure_pllava(options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=PRESETS, default="7b")
+    parser.add_argument("--preset", choices=SIZES, default="7b")
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
     parser.add_argument("--runs", type=int, default=5, help="runs of each part (default 5)")

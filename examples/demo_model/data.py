@@ -46,8 +46,8 @@ STORY = (*ACT, len(world.KINDS), len(world.COLOURS), len(world.KINDS) + 1, len(w
 STORY_EVENTS = 3
 
 # What is learned slowest is asked most. One row of DRILLED asks only whether things are there.
-OFTEN = {"Object Existence": 2.0, "Character Order": 3.0, "Object Interaction": 4.0, "Scene Transition": 6.0,
-         "Action Sequence": 2.0, "Action Count": 2.0}
+OFTEN = {"Object Existence": 2.0, "Character Order": 4.0, "Object Interaction": 8.0, "Scene Transition": 5.0,
+         "Action Sequence": 2.0, "Action Count": 3.0}
 DRILLED = 8
 
 

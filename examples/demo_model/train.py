@@ -64,8 +64,8 @@ STAGES = (
     Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
     Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
     Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 2, 3: 6, 4: 12}, text=0.06, silent=0.4, benchmark=0.5, captions=3,
-                             several=0.8), 16, 1.2e-3, last_rate=0.1),
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 6, 4: 12}, text=0.05, silent=0.25, benchmark=0.4, captions=3,
+                             several=0.6), 16, 1.2e-3, last_rate=0.05),
     Stage("lora", 10, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 8}, benchmark=0.4, captions=2, several=0.6), 16, 1e-3, lora=True,
           last_rate=0.05),
 )
@@ -354,10 +354,14 @@ class Trainer:
                 trained += group["params"]
         return trained
 
-    def run(self, stage: Stage, seconds: float) -> None:
-        """Trains until the stage has had its seconds, those before an interruption included."""
-        start = time.monotonic() - self.done.get(stage.name, 0.0)
-        progress = (time.monotonic() - start) / seconds
+    def run(self, stage: Stage, seconds: float, steps: int = 0) -> None:
+        """Trains until the stage has had its seconds, those before an interruption included; or so many steps."""
+        start, first = time.monotonic() - self.done.get(stage.name, 0.0), self.steps
+
+        def progress_now() -> float:
+            return (self.steps - first) / steps if steps else (time.monotonic() - start) / seconds
+
+        progress = progress_now()
         if progress >= 1:
             return
         exam, heads = Exam(self, stage), self.heads if stage.facts else None
@@ -373,7 +377,7 @@ class Trainer:
             with self.autocast():
                 parts, _, _ = losses(self.model, heads, batch, pixels, stage.vision > 0)
             sum(parts.values()).backward()
-            progress = self.team.mean(trained, (time.monotonic() - start) / seconds)
+            progress = self.team.mean(trained, progress_now())
             nn.utils.clip_grad_norm_(trained, 1.0)
             for optimiser in self.optimisers:
                 optimiser.step()

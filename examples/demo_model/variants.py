@@ -1,15 +1,14 @@
 """Three ways to put a video into 128 rows, trained alike and compared.
 
-    python variants.py --start weights --output variants --pictures 5 --minutes 10 --seed 1
+    python variants.py --start weights --output variants --pictures 40 --steps 150 --seed 1
 
     pooled     8 frames of 8x8 patches averaged to 4x4 each, as PLLaVA does
     temporal   8 frames averaged in fours: 2 times 8x8 patches, all of them kept
     direct     2 frames of 8x8 patches, nothing averaged, as when frames are simply put in a row
 
-As in the paper they start from one image model: the start has first learned for some minutes from single
-frames, all 64 patches of them in a row. Then each reads the same scenes and questions in the same order, and
-learns by the loss of the answers alone. Each has the same minutes, so a variant that looks at fewer frames
-gets through more clips; variants.json says how many.
+As in the paper they start from one image model: the start has first learned for some steps from single frames,
+all 64 patches of them in a row. Then each reads the same scenes and questions in the same order, as many, and
+learns by the loss of the answers alone.
 
 The directory gets a model in the published layout for the image model and each variant, variants.json and
 variants.svg. The scores are of clips that training has not drawn, measured as evaluate.py does, but in PyTorch
@@ -81,7 +80,7 @@ def stage_of(variant: Variant) -> Stage:
     return dataclasses.replace(clips, name=variant.name, mix=mix, facts=False)
 
 
-def train(variant: Variant, start: Pllava, minutes: float, options: argparse.Namespace) -> Trainer:
+def train(variant: Variant, start: Pllava, steps: int, options: argparse.Namespace) -> Trainer:
     """Trains the variant and writes it into its directory, with the log."""
     directory = options.output / variant.name
     directory.mkdir(parents=True, exist_ok=True)
@@ -89,7 +88,7 @@ def train(variant: Variant, start: Pllava, minutes: float, options: argparse.Nam
     (directory / "tokenizer.json").write_bytes((home / "tokenizer.json").read_bytes())
     own = argparse.Namespace(**{**vars(options), "output": directory, "resume": None, "every": float("inf")})
     trainer = Trainer(own, Team(0, 1), varied(start, variant))
-    trainer.run(stage_of(variant), 60 * minutes)
+    trainer.run(stage_of(variant), float("inf"), steps)
     write_directory(directory, trainer.model, directory / "tokenizer.json")
     (directory / "state.pt").unlink(missing_ok=True)
     return trainer
@@ -121,12 +120,12 @@ def chart(results: dict[str, Scores]) -> str:
 def compare(options: argparse.Namespace, clips: list[Clip]) -> tuple[dict[str, Scores], dict[str, int]]:
     """Trains and scores every variant; one that is finished is written before the next begins."""
     start = train(PICTURES, read_start(options.start), options.pictures, options).model
-    figures: dict[str, object] = {"seed": options.seed, "pictures": options.pictures, "minutes": options.minutes,
+    figures: dict[str, object] = {"seed": options.seed, "pictures": options.pictures, "steps": options.steps,
                                   "clip_seed": options.clip_seed, "clips": len(clips)}
     results: dict[str, Scores] = {}
     steps: dict[str, int] = {}
     for variant in VARIANTS:
-        trainer = train(variant, start, options.minutes, options)
+        trainer = train(variant, start, options.steps, options)
         results[variant.name] = score(trainer.model, trainer.prompts, clips)
         steps[variant.name] = trainer.steps
         batch = stage_of(variant).batch
@@ -141,9 +140,9 @@ def main() -> None:
     parser.add_argument("--start", type=pathlib.Path, required=True,
                         help="an exported directory, or a state.pt with tokenizer.json beside it")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="directory for the variants")
-    parser.add_argument("--pictures", type=float, default=5, metavar="MINUTES",
-                        help="of the image model's training (default 5)")
-    parser.add_argument("--minutes", type=float, default=10, help="of each variant's training (default 10)")
+    parser.add_argument("--pictures", type=int, default=40, metavar="STEPS",
+                        help="of the image model's training (default 40)")
+    parser.add_argument("--steps", type=int, default=150, metavar="N", help="of each variant's training (default 150)")
     parser.add_argument("--seed", type=int, default=1, help="of the training (default 1)")
     parser.add_argument("--clips", type=int, default=200, metavar="K", help="to score on (default 200)")
     parser.add_argument("--clip-seed", type=int, default=70001, metavar="N", help="of those (default 70001)")

@@ -202,9 +202,10 @@ class MuonTest(unittest.TestCase):
         self.values = [torch.randn(shape, generator=torch.Generator().manual_seed(6)) for shape in self.SHAPES]
 
     def test_singular_values_are_drawn_to_one(self) -> None:
-        for shape in self.SHAPES:
-            values = torch.linalg.svdvals(orthogonal(torch.randn(3, *shape)))
-            self.assertGreater(values.min(), 0.3)
+        generator = torch.Generator().manual_seed(7)
+        for shape in ((8, 20), (20, 8)):  # of a square one, some are too near 0 to be drawn so far
+            values = torch.linalg.svdvals(orthogonal(torch.randn((3, *shape), generator=generator)))
+            self.assertGreater(values.min(), 0.5)
             self.assertLess(values.max(), 1.3)
 
     def test_steps_are_those_of_pytorch(self) -> None:

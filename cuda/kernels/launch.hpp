@@ -80,8 +80,8 @@ int pool3d(Operand y, Operand x, const Pool& pool, Stream stream);
 
 /// How it is chosen, see Sampler.
 struct Sampling {
-  const std::int32_t* ids =
-      nullptr;  // to penalise, each once; then to exclude. Any may be no index
+  /// To penalise, each once; then to exclude. Any may be no index.
+  const std::int32_t* ids = nullptr;
   int penalised = 0, excluded = 0;
   float penalty = 1;
   float temperature = 0;

@@ -11,18 +11,12 @@
 #include "launch.hpp"
 #include "simt.cuh"
 #include "support/catch.hpp"
+#include "support/kernel_types.hpp"
 #include "support/simt.hpp"
 
 namespace {
 
 using namespace pllava::cuda::kernels;
-
-template <class T>
-constexpr Type type_of = Type::f32;
-template <>
-constexpr Type type_of<f16> = Type::f16;
-template <>
-constexpr Type type_of<bf16> = Type::bf16;
 
 /// The largest error of results of about 1.
 template <class T>

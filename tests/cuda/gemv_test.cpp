@@ -13,6 +13,7 @@
 #include "pllava/core/quantization.hpp"
 #include "simt.cuh"
 #include "support/catch.hpp"
+#include "support/kernel_types.hpp"
 #include "support/simt.hpp"
 
 namespace {
@@ -34,13 +35,6 @@ std::string name(const Quantization& q) {
   return std::string(name_of(q.format)) + " group " + std::to_string(q.group) +
          (q.zero_points ? " with zero points" : "");
 }
-
-template <class T>
-constexpr Type type_of = Type::f32;
-template <>
-constexpr Type type_of<f16> = Type::f16;
-template <>
-constexpr Type type_of<bf16> = Type::bf16;
 
 /// The largest relative error of a rounding to T.
 template <class T>

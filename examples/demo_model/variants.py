@@ -8,7 +8,8 @@
 
 As in the paper they start from one image model: the start has first learned for some steps from single frames,
 all 64 patches of them in a row. Then each reads the same scenes and questions in the same order, as many, and
-learns by the loss of the answers alone.
+learns by the loss of the answers alone. A start that has read averaged rows before, as the bundled weights have,
+still favours "pooled".
 
 The directory gets a model in the published layout for the image model and each variant, variants.json and
 variants.svg. The scores are of clips that training has not drawn, measured as evaluate.py does, but in PyTorch

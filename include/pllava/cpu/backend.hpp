@@ -110,7 +110,7 @@ class Backend {
   void read_row(float* dst, View x, Index row) const;
   void write_row(View y, Index row, const float* src) const;
   Packed pack(View x, DType dtype);
-  Rounded round(View x, Index depth);
+  Rounded round(View x, Index depth, Index bytes);
   template <class Locate>
   Weight prepare_integers(Weight w, Index panels, const Locate& locate);
   static IntegerPanel integer_panel(const Weight& w, Index panels, Index panel);
@@ -118,7 +118,7 @@ class Backend {
   void multiply(View x, const Weight& w, const Epilogue& epilogue);
   template <class Epilogue>
   void multiply_integers(View x, const Weight& w, const Epilogue& epilogue);
-  template <class T>
+  template <class T, class Left>
   void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                  Index past, Index batch_rows, Index batch_index, Mask mask);
   template <class T, class E>

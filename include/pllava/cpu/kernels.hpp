@@ -14,9 +14,9 @@ inline constexpr Index kPanel = 32;
 
 /// Left operands of integer products: rows x[r] ≈ scales[r] · integers, -127 to 127.
 struct Int8Rows {
-  const std::int8_t* values;  ///< [k/4][rows][4]
-  const std::int32_t* sums;   ///< [k/32][rows] of 32 integers each, then [rows] of all
-  const float* scales;        ///< [rows]
+  const void* values;        ///< see the kernel that reads them
+  const std::int32_t* sums;  ///< [k/32][rows] of 32 integers each, then [rows] of all
+  const float* scales;       ///< [rows]
 };
 
 /// A panel of 32 columns of integers. In int8 a byte is the value + 128, [k/4][32][4]. In int4 a
@@ -43,18 +43,23 @@ struct SoftmaxBlock {
 /// Kernels over raw pointers; no alignment is required, lengths may be anything.
 struct Kernels {
   const char* name;
-  Index max_rows;  ///< most rows a tile call takes
+  Index max_rows;   ///< most rows a tile call takes
+  DType bf16_left;  ///< of the left operand of tile_bf16: bf16, or f32 with the values of bf16
+  Index int8_left;  ///< bytes of an integer in the left operand of tile_int8: 1 or 2
 
   /// Rows that a tile of `rows` must be packed to; the surplus is zero.
   Index (*packed_rows)(Index rows);
   /// c (rows, 32) = a · b with a packed [k][rows] and b a panel [k][32].
   void (*tile_f32)(Index rows, const float* a, const float* b, Index k, float* c);
-  /// The same in bf16 with f32 accumulation: a [k/2][rows][2], b [k/2][32][2]; `pairs` is k/2.
-  void (*tile_bf16)(Index rows, const bf16* a, const bf16* b, Index pairs, float* c);
+  /// The same in bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2; a is [k/2][rows][2]
+  /// in bf16 or [k][rows] in f32, as bf16_left says.
+  void (*tile_bf16)(Index rows, const void* a, const bf16* b, Index pairs, float* c);
   /// The same over 8-bit integers, exact but for the last step: c = scale · scale · integer sum.
-  /// `quads` is k/4, and a multiple of 8.
+  /// `quads` is k/4, and a multiple of 8. a.values are [k/4][rows][4] in bytes, or in 16 bits
+  /// [k/4][2][rows][2] with k 0 and 2 of each quad before 1 and 3.
   void (*tile_int8)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c);
-  /// The same over an int4 panel, for at most 4 packed rows; `group` is a multiple of 32.
+  /// The same over an int4 panel, for at most 4 packed rows, a.values in bytes; `group` is a
+  /// multiple of 32.
   void (*tile_int4)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
                     float* c);
   /// An int4 panel as the int8 panel that it stands for.
@@ -68,7 +73,7 @@ struct Kernels {
   void (*act_mul)(float* gate, const float* up, Index n, Activation act);  ///< gate = act(gate)·up
   void (*add)(float* x, const float* y, Index n);                          ///< x += y
   /// weights = exp(score - top), zero for keys that are not seen, as the left operand of a tile:
-  /// f32 [keys][stride], bf16 [keys/2][stride][2].
+  /// f32 [keys][stride], bf16 [keys/2][stride][2], as bf16_left wants it.
   void (*softmax_f32)(const SoftmaxBlock& block, float* weights);
   void (*softmax_bf16)(const SoftmaxBlock& block, bf16* weights);
   /// dst = src · factor for lines of 32 · group elements; `stride` floats from the factors of a

@@ -71,9 +71,9 @@ void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* 
     kernels.widen_f32(dst, src, factors, stride, lines);
 }
 
-/// One tile product; `depth` is a multiple of the group.
-template <class T>
-void tile_product(const Kernels& kernels, Index rows, const T* a, const T* b, Index depth,
+/// One tile product; `depth` is a multiple of the group of T.
+template <class T, class Left>
+void tile_product(const Kernels& kernels, Index rows, const Left* a, const T* b, Index depth,
                   float* c) {
   if constexpr (std::is_same_v<T, bf16>)
     kernels.tile_bf16(rows, a, b, depth / 2, c);
@@ -148,7 +148,8 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
   });
 }
 
-template <class T>
+/// Elements of type T; the left operands of products are of type Left.
+template <class T, class Left>
 void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                         const Panels& kv, Index past, Index batch_rows, Index batch_index,
                         Mask mask) {
@@ -158,6 +159,7 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
   const Index skipped = batch_rows - wanted;
   const detail::KvShape shape(dh, dtype_);
   const Index group = shape.group;
+  constexpr Index kPair = std::is_same_v<Left, bf16> ? 2 : 1;  // in left operands
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // rows of a head's product: (position, query head)
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(queries));
@@ -171,12 +173,12 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
     const Index rows = std::min(tile_rows, queries - first);
     const Index mr = kernels_->packed_rows(rows);
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-    std::vector<T> q(size(shape.dim * mr));          // [dim/group][row][group]
-    std::vector<T> weights(size(kBlock * mr));       // [key/group][row][group]
+    std::vector<Left> q(size(shape.dim * mr));       // [dim/pair][row][pair]
+    std::vector<Left> weights(size(kBlock * mr));    // [key/pair][row][pair]
     std::vector<float> scores(size(kBlock * mr));    // [key/32][row][32]
     std::vector<float> out(size(shape.width * mr));  // [dim/32][row][32]
     std::vector<float> floats(size(dh));
-    std::vector<T> line(size(shape.dim));
+    std::vector<Left> line(size(shape.dim));
     alignas(64) float tile[16 * kPanel];
     float top[16], total[16], shrink[16];
     Index seen[16];
@@ -192,8 +194,9 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
         detail::rotate(floats.data(), rope->table.floats() + (past + n) * dh, dh);
       for (float& x : floats) x *= scale;
       detail::from_floats(*kernels_, line.data(), floats.data(), dh);
-      for (Index d = 0; d < shape.dim; d += group)
-        copy(&q[size(d * mr + r * group)], &line[size(d)], group * static_cast<Index>(sizeof(T)));
+      for (Index d = 0; d < shape.dim; d += kPair)
+        copy(&q[size(d * mr + r * kPair)], &line[size(d)],
+             kPair * static_cast<Index>(sizeof(Left)));
     }
 
     // Panels of keys and of values; where they have 8 bits, widened first.
@@ -233,7 +236,7 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
         seen[r] = std::clamp<Index>(visible - begin, 0, n);
       }
       const SoftmaxBlock block{rows, mr, n, scores.data(), seen, top, total, shrink};
-      if constexpr (std::is_same_v<T, bf16>)
+      if constexpr (std::is_same_v<Left, bf16>)
         kernels_->softmax_bf16(block, weights.data());
       else
         kernels_->softmax_f32(block, weights.data());
@@ -259,7 +262,7 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
 PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                                    KvLayer* kv, const Sequence& seq, Mask mask) {
   const Index rows = qkv.rows() / seq.batch;
-  const auto run = [&]<class T>(T) {
+  const auto run = [&]<class T, class Left>(T, Left) {
     if (kv != nullptr) {
       const Panels panels{kv->capacity, kv->keys.get(), kv->values.get(),
                           static_cast<float*>(kv->scales.get())};
@@ -268,7 +271,7 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
         append<T, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
       else
         append<T, T>(qkv, heads, rope, panels, past, 0, rows);
-      if (o.rows() > 0) attend_as<T>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+      if (o.rows() > 0) attend_as<T, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
       return;
     }
     // One sequence at a time, in panels of scratch. What lies behind its rows is read with weight
@@ -283,13 +286,15 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
     const Panels panels{capacity, keys.data, values.data, nullptr};
     for (Index b = 0; b < seq.batch; ++b) {
       append<T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
-      attend_as<T>(o, qkv, heads, rope, panels, 0, rows, b, mask);
+      attend_as<T, Left>(o, qkv, heads, rope, panels, 0, rows, b, mask);
     }
   };
-  if (dtype_ == DType::bf16)
-    run(bf16{});
+  if (dtype_ == DType::f32)
+    run(float{}, float{});
+  else if (kernels_->bf16_left == DType::bf16)
+    run(bf16{}, bf16{});
   else
-    run(float{});
+    run(bf16{}, float{});
 }
 
 }  // namespace pllava::cpu

@@ -244,15 +244,17 @@ struct Backend::Packed {
   const std::byte* data;
 };
 
-/// Rows of x into tiles [k][row] (f32) or [k/2][row][2] (bf16), zero-padded.
+/// Rows of x as left operands of tiles over a matrix of `dtype`, zero-padded: [k][row] in f32 or
+/// [k/2][row][2] in bf16.
 PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
   const Index M = x.rows(), K = x.cols(), depth = dtype == DType::bf16 ? (K + 1) / 2 * 2 : K;
+  const DType left = dtype == DType::bf16 ? kernels_->bf16_left : dtype;
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
   Packed packed{kernels_,
                 M <= 2,
                 tile_rows,
                 (M + tile_rows - 1) / tile_rows,
-                tile_rows * depth * size_of(dtype),
+                tile_rows * depth * size_of(left),
                 nullptr};
   auto* out = static_cast<std::byte*>(arena_->allocate(packed.tiles * packed.stride));
   packed.data = out;
@@ -260,7 +262,7 @@ PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
     std::byte* tile = out + t * packed.stride;
     const Index rows = std::min(tile_rows, M - t * tile_rows);
     const Index mr = packed.packed_rows(rows);
-    if (dtype == DType::bf16) {
+    if (left == DType::bf16) {
       auto* dst = reinterpret_cast<std::uint32_t*>(tile);  // pairs
       std::vector<bf16> converted;
       for (Index r = 0; r < mr; ++r) {
@@ -279,10 +281,10 @@ PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
       }
     } else {
       auto* dst = reinterpret_cast<float*>(tile);
-      std::vector<float> row(static_cast<std::size_t>(K));
+      std::vector<float> row(static_cast<std::size_t>(depth));  // zero: padding
       for (Index r = 0; r < mr; ++r) {
         if (r < rows) read_row(row.data(), x, t * tile_rows + r);
-        for (Index k = 0; k < K; ++k)
+        for (Index k = 0; k < depth; ++k)
           dst[k * mr + r] = r < rows ? row[static_cast<std::size_t>(k)] : 0.0f;
       }
     }
@@ -311,8 +313,7 @@ void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
       const std::byte* left = a.data + t * a.stride;
       for (Index p = task * per_task; p < std::min(panels, (task + 1) * per_task); ++p) {
         if (pairs)
-          kernels_->tile_bf16(mr, reinterpret_cast<const bf16*>(left),
-                              static_cast<const bf16*>(w.data.get()) + p * kPanel * depth,
+          kernels_->tile_bf16(mr, left, static_cast<const bf16*>(w.data.get()) + p * kPanel * depth,
                               depth / 2, tile);
         else
           kernels_->tile_f32(mr, reinterpret_cast<const float*>(left),
@@ -326,32 +327,53 @@ void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
 
 struct Backend::Rounded {
   Int8Rows tile(Index t) const {
-    return {values + t * tile_rows * depth, sums + t * tile_rows * (depth / 32 + 1),
+    return {values + t * tile_rows * depth * bytes, sums + t * tile_rows * (depth / 32 + 1),
             scales + t * tile_rows};
   }
 
   Index tile_rows;  // rows of a full tile
   Index tiles;
   Index depth;
-  std::int8_t* values;  // per tile, as in Int8Rows
+  Index bytes;        // of an integer
+  std::byte* values;  // per tile, as in Int8Rows
   std::int32_t* sums;
   float* scales;
 };
 
-/// Rows of x rounded to 8 bits, in tiles.
-PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth) {
+namespace detail {
+
+/// Puts row r of `rows` into the left operand of a tile, in integers of `bytes`: see tile_int8.
+PLLAVA_INLINE void place_integers(std::byte* tile, Index bytes, std::span<const std::int8_t> row,
+                                  Index r, Index rows) {
+  if (bytes == 1) {
+    for (std::size_t k = 0; k < row.size(); k += 4, tile += rows * 4)
+      std::memcpy(tile + r * 4, &row[k], 4);
+    return;
+  }
+  for (std::size_t k = 0; k < row.size(); k += 4, tile += rows * 8)
+    for (const std::size_t odd : {0u, 1u}) {
+      const std::int16_t pair[] = {row[k + odd], row[k + odd + 2]};
+      std::memcpy(tile + (static_cast<Index>(odd) * rows + r) * 4, pair, 4);
+    }
+}
+
+}  // namespace detail
+
+/// Rows of x rounded to 8 bits, in tiles of integers of `bytes`.
+PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index bytes) {
   const Index M = x.rows(), K = x.cols(), blocks = depth / 32;
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
   const Index tiles = (M + tile_rows - 1) / tile_rows, padded = tiles * tile_rows;
   Rounded rounded{tile_rows,
                   tiles,
                   depth,
-                  static_cast<std::int8_t*>(arena_->allocate(padded * depth)),
+                  bytes,
+                  static_cast<std::byte*>(arena_->allocate(padded * depth * bytes)),
                   static_cast<std::int32_t*>(arena_->allocate(padded * (blocks + 1) * 4)),
                   static_cast<float*>(arena_->allocate(padded * 4))};
   pool_->run(tiles, [&](Index t) {
     const Index rows = std::min(tile_rows, M - t * tile_rows), mr = kernels_->packed_rows(rows);
-    auto* words = reinterpret_cast<std::byte*>(rounded.values + t * tile_rows * depth);
+    std::byte* tile = rounded.values + t * tile_rows * depth * bytes;
     std::int32_t* sums = rounded.sums + t * tile_rows * (blocks + 1);
     std::vector<float> row(static_cast<std::size_t>(K));
     std::vector<std::int8_t> integers(static_cast<std::size_t>(depth));  // zero: padding
@@ -363,8 +385,7 @@ PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth) {
         std::ranges::fill(integers, std::int8_t{0});
         rounded.scales[t * tile_rows + r] = 0;
       }
-      for (Index k = 0; k < depth; k += 4)
-        std::memcpy(words + (k / 4 * mr + r) * 4, &integers[static_cast<std::size_t>(k)], 4);
+      detail::place_integers(tile, bytes, integers, r, mr);
       std::int32_t all = 0;
       for (Index b = 0; b < blocks; ++b) {
         std::int32_t sum = 0;
@@ -383,10 +404,10 @@ template <class Epilogue>
 void Backend::multiply_integers(View x, const Weight& w, const Epilogue& epilogue) {
   auto scope = this->scope();
   const Index depth = detail::integer_depth(w.quantization, w.cols), quads = depth / 4;
-  const Rounded a = round(x, depth);
   const Index M = x.rows(), panels = w.rows, group = w.quantization.group;
   const bool nibbles = w.quantization.format == WeightFormat::int4;
   const bool unpack = nibbles && kernels_->packed_rows(M) > 4;
+  const Rounded a = round(x, depth, nibbles && !unpack ? 1 : kernels_->int8_left);
   const Index per_task = 2;
   pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
     alignas(64) float tile[16 * kPanel];

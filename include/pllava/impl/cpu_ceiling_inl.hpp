@@ -38,8 +38,7 @@ PLLAVA_INLINE double peak_flops(Backend& be) {
     return detail::peak_of(
         be, k, kDepth, [&](float* c) { k.tile_f32(k.max_rows, a.data(), b.data(), kDepth, c); });
   return detail::peak_of(be, k, kDepth, [&](float* c) {
-    k.tile_bf16(k.max_rows, reinterpret_cast<const bf16*>(a.data()),
-                reinterpret_cast<const bf16*>(b.data()), kDepth / 2, c);
+    k.tile_bf16(k.max_rows, a.data(), reinterpret_cast<const bf16*>(b.data()), kDepth / 2, c);
   });
 }
 
@@ -47,7 +46,7 @@ PLLAVA_INLINE double peak_integers(Backend& be) {
   const Kernels& k = kernels(std::min(be.options().isa, detect_isa()));
   constexpr Index kDepth = 512;
   const auto rows = static_cast<std::size_t>(k.max_rows);
-  const std::vector<std::int8_t> a(kDepth * rows);
+  const std::vector<std::int16_t> a(kDepth * rows);
   const std::vector<std::int32_t> sums((kDepth / 32 + 1) * rows);
   const std::vector<std::uint8_t> b(kDepth * kPanel);
   const std::vector<float> scales(std::max<std::size_t>(rows, kPanel));

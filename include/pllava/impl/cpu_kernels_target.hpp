@@ -6,9 +6,25 @@ constexpr Index W = PLLAVA_LANES;  // floats in a vector
 using vf = float __attribute__((vector_size(PLLAVA_LANES * 4)));
 using vi = std::int32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 using vh = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 2)));
+using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
+using vub = std::uint8_t __attribute__((vector_size(PLLAVA_LANES)));
 
 PLLAVA_VECTOR vf splat(float v) {
   return v - vf{};
+}
+/// Says that `v` is wanted in a register here. GCC otherwise renames sums in long loops until some
+/// of them no longer fit.
+template <class V>
+PLLAVA_VECTOR void pin(V& v) {
+#if defined(__x86_64__)
+  __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+}
+/// Says that memory may have changed: what was read before is read again, not kept in registers.
+PLLAVA_VECTOR void forget() {
+  __asm__ volatile("" ::: "memory");
 }
 PLLAVA_VECTOR vf load(const float* p) {
   vf v;
@@ -40,6 +56,46 @@ PLLAVA_VECTOR void store(bf16* p, vf v) {
   rounded = (is_nan & (u | 0x400000)) | (~is_nan & rounded);
   const vh h = __builtin_convertvector((rounded >> 16) & 0xffff, vh);
   __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
+}
+PLLAVA_VECTOR vi load_words(const void* p) {
+  vi v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PLLAVA_VECTOR vi splat_word(const void* p) {
+  std::int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v - vi{};
+}
+/// W bytes as integers, and back. GCC takes vectors of less than 16 bytes apart, hence the
+/// intrinsics.
+PLLAVA_VECTOR vi widen(const std::uint8_t* p) {
+#if defined(__x86_64__) && PLLAVA_LANES == 8
+  return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  vub b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(b, vi);
+#endif
+}
+PLLAVA_VECTOR vi widen(const std::int8_t* p) {
+#if defined(__x86_64__) && PLLAVA_LANES == 8
+  return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  vb b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(b, vi);
+#endif
+}
+PLLAVA_VECTOR void narrow(std::int8_t* p, vi v) {
+#if defined(__x86_64__) && PLLAVA_LANES == 8
+  const __m128i halves =
+      _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
+#else
+  const vb b = __builtin_convertvector(v, vb);
+  __builtin_memcpy(p, &b, sizeof b);
+#endif
 }
 PLLAVA_VECTOR vf select(vi mask, vf a, vf b) {
   return as_float((mask & as_int(a)) | (~mask & as_int(b)));
@@ -120,16 +176,16 @@ PLLAVA_VECTOR void store_part(float* p, vf v, Index n) {
 // ---- products -----------------------------------------------------------------------------------
 
 /// c (MR, 2W) of a panel, `U` independent sums along k so that few rows still fill the pipelines.
-template <int MR, int U>
+template <Index MR, Index U>
 void columns_f32(const float* a, const float* b, Index k, float* c) {
   vf acc[U][MR][2] = {};
   Index i = 0;
   for (; i + U <= k; i += U) {
 #pragma GCC unroll 4
-    for (int u = 0; u < U; ++u) {
+    for (Index u = 0; u < U; ++u) {
       const vf b0 = load(b + (i + u) * kPanel), b1 = load(b + (i + u) * kPanel + W);
 #pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) {
+      for (Index r = 0; r < MR; ++r) {
         const float v = a[(i + u) * MR + r];
         acc[u][r][0] += v * b0;
         acc[u][r][1] += v * b1;
@@ -137,70 +193,75 @@ void columns_f32(const float* a, const float* b, Index k, float* c) {
     }
   }
   for (; i < k; ++i)
-    for (int r = 0; r < MR; ++r) {
+    for (Index r = 0; r < MR; ++r) {
       acc[0][r][0] += a[i * MR + r] * load(b + i * kPanel);
       acc[0][r][1] += a[i * MR + r] * load(b + i * kPanel + W);
     }
 #pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r) {
+  for (Index r = 0; r < MR; ++r) {
 #pragma GCC unroll 4
-    for (int u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
+    for (Index u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
     store(c + r * kPanel, acc[0][r][0]);
     store(c + r * kPanel + W, acc[0][r][1]);
   }
 }
 
-/// acc += the dot product of a bf16 pair (in every lane of `a`) with the pairs of `b`.
-PLLAVA_VECTOR vf dot_pairs(vf acc, vi a, vi b) {
+// The left operand of a bf16 product. Where the machine does not multiply pairs it holds floats: a
+// broadcast is then a load, and a pair of the panel turns into floats once for all rows.
 #if defined(PLLAVA_DPBF16)
-  return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+using Bf16Left = bf16;
+
+template <Index MR>
+PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const bf16* a, const bf16* b) {
+  const auto b0 = (__m512bh)load_words(b), b1 = (__m512bh)load_words(b + 2 * W);
+#pragma GCC unroll 16
+  for (Index r = 0; r < MR; ++r) {
+    const auto v = (__m512bh)splat_word(a + 2 * r);
+    acc[r][0] = (vf)_mm512_dpbf16_ps((__m512)acc[r][0], v, b0);
+    acc[r][1] = (vf)_mm512_dpbf16_ps((__m512)acc[r][1], v, b1);
+  }
+}
 #else
-  acc += as_float(a << 16) * as_float(b << 16);
-  acc += as_float(a & (std::int32_t)0xffff0000) * as_float(b & (std::int32_t)0xffff0000);
-  return acc;
-#endif
+using Bf16Left = float;
+
+template <Index MR>
+PLLAVA_VECTOR void add_line(vf (&acc)[MR][2], const float* a, vi b0, vi b1) {
+#pragma GCC unroll 16
+  for (Index r = 0; r < MR; ++r) {
+    acc[r][0] += a[r] * as_float(b0);
+    acc[r][1] += a[r] * as_float(b1);
+    pin(acc[r][0]);
+    pin(acc[r][1]);
+  }
 }
 
-template <int MR, int U>
-void columns_bf16(const bf16* a, const bf16* b, Index pairs, float* c) {
+template <Index MR>
+PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const float* a, const bf16* b) {
+  constexpr auto kSecond = (std::int32_t)0xffff0000;
+  add_line<MR>(acc, a, load_words(b) << 16, load_words(b + 2 * W) << 16);
+  forget();
+  add_line<MR>(acc, a + MR, load_words(b) & kSecond, load_words(b + 2 * W) & kSecond);
+}
+#endif
+
+template <Index MR, Index U>
+void columns_bf16(const Bf16Left* a, const bf16* b, Index pairs, float* c) {
   vf acc[U][MR][2] = {};
-  const auto pair = [](const bf16* p) __attribute__((always_inline)) {
-    std::int32_t v;
-    __builtin_memcpy(&v, p, 4);
-    return v;
-  };
   Index i = 0;
   for (; i + U <= pairs; i += U) {
 #pragma GCC unroll 4
-    for (int u = 0; u < U; ++u) {
-      const bf16* row = b + (i + u) * 2 * kPanel;
-      vi b0, b1;
-      __builtin_memcpy(&b0, row, sizeof b0);
-      __builtin_memcpy(&b1, row + 2 * W, sizeof b1);
-      __builtin_prefetch(row + 32 * kPanel);
-      __builtin_prefetch(row + 32 * kPanel + kPanel);
-#pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) {
-        const vi v = pair(a + ((i + u) * MR + r) * 2) - vi{};
-        acc[u][r][0] = dot_pairs(acc[u][r][0], v, b0);
-        acc[u][r][1] = dot_pairs(acc[u][r][1], v, b1);
-      }
+    for (Index u = 0; u < U; ++u) {
+      const bf16* line = b + (i + u) * 2 * kPanel;
+      __builtin_prefetch(line + 32 * kPanel);
+      __builtin_prefetch(line + 32 * kPanel + kPanel);
+      add_pair<MR>(acc[u], a + (i + u) * MR * 2, line);
     }
   }
-  for (; i < pairs; ++i) {
-    vi b0, b1;
-    __builtin_memcpy(&b0, b + i * 2 * kPanel, sizeof b0);
-    __builtin_memcpy(&b1, b + i * 2 * kPanel + 2 * W, sizeof b1);
-    for (int r = 0; r < MR; ++r) {
-      const vi v = pair(a + (i * MR + r) * 2) - vi{};
-      acc[0][r][0] = dot_pairs(acc[0][r][0], v, b0);
-      acc[0][r][1] = dot_pairs(acc[0][r][1], v, b1);
-    }
-  }
+  for (; i < pairs; ++i) add_pair<MR>(acc[0], a + i * MR * 2, b + i * 2 * kPanel);
 #pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r) {
+  for (Index r = 0; r < MR; ++r) {
 #pragma GCC unroll 4
-    for (int u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
+    for (Index u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
     store(c + r * kPanel, acc[0][r][0]);
     store(c + r * kPanel + W, acc[0][r][1]);
   }
@@ -211,7 +272,7 @@ void columns_bf16(const bf16* a, const bf16* b, Index pairs, float* c) {
 using vs = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 using vu = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 
-/// Bytes of an int8 panel as dot_quads takes them: what they stand for, and kPanelZero more.
+/// Bytes of an int8 panel as products take them: what they stand for, and kPanelZero more.
 #if defined(PLLAVA_SDOT)
 constexpr std::int32_t kPanelZero = 0;
 PLLAVA_VECTOR vi panel_bytes(vi w) {
@@ -221,6 +282,26 @@ PLLAVA_VECTOR vi panel_bytes(vi w) {
 constexpr std::int32_t kPanelZero = 128;
 PLLAVA_VECTOR vi panel_bytes(vi w) {
   return w;
+}
+#endif
+
+#if defined(__x86_64__)
+/// acc += in each lane, the dot product of a pair of 16-bit integers.
+PLLAVA_VECTOR vi dot_halves(vi acc, vi a, vi b) {
+#if PLLAVA_LANES == 16
+  return acc + (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif PLLAVA_LANES == 8
+  return acc + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  return acc + (vi)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+}
+/// The bytes of even and of odd places, which are not negative, widened to 16 bits.
+PLLAVA_VECTOR vi even_bytes(vi w) {
+  return w & 0x00ff00ff;
+}
+PLLAVA_VECTOR vi odd_bytes(vi w) {
+  return (vi)((vu)w >> 8);
 }
 #endif
 
@@ -234,19 +315,8 @@ PLLAVA_VECTOR vi dot_quads(vi acc, vi w, vi a) {
 #elif defined(PLLAVA_DPBF16)
   return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)a);
 #elif defined(__x86_64__)
-  // Bytes of even and of odd places, widened to 16 bits.
-  const vs w0 = (vs)((vu)w & 0xff), w1 = (vs)((vu)w >> 8);
-  const vs a0 = (vs)((vu)a << 8) >> 8, a1 = (vs)a >> 8;
-#if PLLAVA_LANES == 16
-  return acc + (vi)_mm512_madd_epi16((__m512i)w0, (__m512i)a0) +
-         (vi)_mm512_madd_epi16((__m512i)w1, (__m512i)a1);
-#elif PLLAVA_LANES == 8
-  return acc + (vi)_mm256_madd_epi16((__m256i)w0, (__m256i)a0) +
-         (vi)_mm256_madd_epi16((__m256i)w1, (__m256i)a1);
-#else
-  return acc + (vi)_mm_madd_epi16((__m128i)w0, (__m128i)a0) +
-         (vi)_mm_madd_epi16((__m128i)w1, (__m128i)a1);
-#endif
+  acc = dot_halves(acc, even_bytes(w), (vi)((vs)((vu)a << 8) >> 8));
+  return dot_halves(acc, odd_bytes(w), (vi)((vs)a >> 8));
 #else
   for (int shift = 0; shift < 32; shift += 8)
     acc += ((w >> shift) & 0xff) * ((a << (24 - shift)) >> 24);
@@ -254,23 +324,43 @@ PLLAVA_VECTOR vi dot_quads(vi acc, vi w, vi a) {
 #endif
 }
 
-PLLAVA_VECTOR vi load_words(const void* p) {
-  vi v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
+// The left operand of an int8 product. Where the machine has no products of bytes it holds 16 bits,
+// those of even places before those of odd ones.
+#if defined(__x86_64__) && !defined(PLLAVA_DPBF16)
+using Int8Left = std::int16_t;
+
+template <Index MR>
+PLLAVA_VECTOR void add_halves(vi (&acc)[MR][2], const std::int16_t* a, vi b0, vi b1) {
+#pragma GCC unroll 16
+  for (Index r = 0; r < MR; ++r) {
+    const vi v = splat_word(a + 2 * r);
+    acc[r][0] = dot_halves(acc[r][0], v, b0);
+    acc[r][1] = dot_halves(acc[r][1], v, b1);
+    pin(acc[r][0]);
+    pin(acc[r][1]);
+  }
 }
-PLLAVA_VECTOR vi splat_word(const void* p) {
-  std::int32_t v;
-  __builtin_memcpy(&v, p, 4);
-  return v - vi{};
+
+template <Index MR>
+PLLAVA_VECTOR void add_quad(vi (&acc)[MR][2], const std::int16_t* a, const std::uint8_t* b) {
+  add_halves<MR>(acc, a, even_bytes(load_words(b)), even_bytes(load_words(b + 4 * W)));
+  forget();
+  add_halves<MR>(acc, a + 2 * MR, odd_bytes(load_words(b)), odd_bytes(load_words(b + 4 * W)));
 }
-/// W bytes as integers.
-PLLAVA_VECTOR vi widen(const std::uint8_t* p) {
-  using vb = std::uint8_t __attribute__((vector_size(PLLAVA_LANES)));
-  vb b;
-  __builtin_memcpy(&b, p, sizeof b);
-  return __builtin_convertvector(b, vi);
+#else
+using Int8Left = std::int8_t;
+
+template <Index MR>
+PLLAVA_VECTOR void add_quad(vi (&acc)[MR][2], const std::int8_t* a, const std::uint8_t* b) {
+  const vi b0 = panel_bytes(load_words(b)), b1 = panel_bytes(load_words(b + 4 * W));
+#pragma GCC unroll 16
+  for (Index r = 0; r < MR; ++r) {
+    const vi v = splat_word(a + 4 * r);
+    acc[r][0] = dot_quads(acc[r][0], b0, v);
+    acc[r][1] = dot_quads(acc[r][1], b1, v);
+  }
 }
+#endif
 
 /// c = sum · scale of the column · scale of the row, for 2W columns.
 PLLAVA_VECTOR void store_scaled(float* c, vi sum0, vi sum1, const float* columns, float row) {
@@ -278,58 +368,89 @@ PLLAVA_VECTOR void store_scaled(float* c, vi sum0, vi sum1, const float* columns
   store(c + W, __builtin_convertvector(sum1, vf) * load(columns + W) * row);
 }
 
-template <int MR, int U>
+template <Index MR, Index U>
 void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index column, float* c) {
   vi acc[U][MR][2] = {};
-  const std::int8_t* left = a.values;
+  const auto* left = static_cast<const Int8Left*>(a.values);
   const std::uint8_t* right = b.values + column * 4;
   for (Index i = 0; i < quads; i += U) {
 #pragma GCC unroll 4
-    for (int u = 0; u < U; ++u) {
+    for (Index u = 0; u < U; ++u) {
       const std::uint8_t* line = right + (i + u) * 4 * kPanel;
-      const vi b0 = panel_bytes(load_words(line)), b1 = panel_bytes(load_words(line + 4 * W));
       __builtin_prefetch(line + 64 * kPanel);
       __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
-#pragma GCC unroll 16
-      for (int r = 0; r < MR; ++r) {
-        const vi v = splat_word(left + ((i + u) * MR + r) * 4);
-        acc[u][r][0] = dot_quads(acc[u][r][0], b0, v);
-        acc[u][r][1] = dot_quads(acc[u][r][1], b1, v);
-      }
+      add_quad<MR>(acc[u], left + (i + u) * MR * 4, line);
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r) {
+  for (Index r = 0; r < MR; ++r) {
     const vi shift = kPanelZero * a.sums[quads / 8 * MR + r] - vi{};
     vi sum0 = acc[0][r][0] - shift, sum1 = acc[0][r][1] - shift;
 #pragma GCC unroll 4
-    for (int u = 1; u < U; ++u) sum0 += acc[u][r][0], sum1 += acc[u][r][1];
+    for (Index u = 1; u < U; ++u) sum0 += acc[u][r][0], sum1 += acc[u][r][1];
     store_scaled(c + r * kPanel, sum0, sum1, b.scales + column, a.scales[r]);
   }
 }
 
-template <int MR>
+// Sums over 32 nibbles of a column: in two lanes of 16 bits, which hold 16 products of at most
+// 15 · 127 each, where the machine multiplies bytes to such, else in one of 32.
+#if defined(__x86_64__) && PLLAVA_LANES >= 8 && !defined(PLLAVA_DPBF16)
+using NibbleSums = vs;
+PLLAVA_VECTOR vs add_nibbles(vs acc, vi w, vi a) {
+#if PLLAVA_LANES == 16
+  return acc + (vs)_mm512_maddubs_epi16((__m512i)w, (__m512i)a);
+#else
+  return acc + (vs)_mm256_maddubs_epi16((__m256i)w, (__m256i)a);
+#endif
+}
+PLLAVA_VECTOR vi add_sums(vi acc, vs sums) {
+  return dot_halves(acc, (vi)sums, 0x00010001 - vi{});
+}
+#else
+using NibbleSums = vi;
+PLLAVA_VECTOR vi add_nibbles(vi acc, vi w, vi a) {
+  return dot_quads(acc, w, a);
+}
+PLLAVA_VECTOR vi add_sums(vi acc, vi sums) {
+  return acc + sums;
+}
+#endif
+
+/// acc += four lines of the panel, 8 nibbles of each column each, times their integers.
+template <Index MR>
+PLLAVA_VECTOR void add_lines(vi (&acc)[MR][2], const std::int8_t* a, const std::uint8_t* line) {
+  constexpr std::int32_t kLow = 0x0f0f0f0f;
+  NibbleSums sums[MR][2] = {};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i, line += 4 * kPanel, a += 8 * MR) {
+    const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
+    __builtin_prefetch(line + 64 * kPanel);
+    __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
+    const vi low0 = b0 & kLow, low1 = b1 & kLow, high0 = (b0 >> 4) & kLow, high1 = (b1 >> 4) & kLow;
+#pragma GCC unroll 4
+    for (Index r = 0; r < MR; ++r) {
+      const vi v = splat_word(a + 4 * r), w = splat_word(a + 4 * (MR + r));
+      sums[r][0] = add_nibbles(add_nibbles(sums[r][0], low0, v), high0, w);
+      sums[r][1] = add_nibbles(add_nibbles(sums[r][1], low1, v), high1, w);
+    }
+  }
+#pragma GCC unroll 4
+  for (Index r = 0; r < MR; ++r) {
+    acc[r][0] = add_sums(acc[r][0], sums[r][0]);
+    acc[r][1] = add_sums(acc[r][1], sums[r][1]);
+  }
+}
+
+template <Index MR>
 void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index group, Index column,
                   float* c) {
-  constexpr std::int32_t kLow = 0x0f0f0f0f;
   vi total[MR][2] = {};
+  const auto* left = static_cast<const std::int8_t*>(a.values);
   const std::uint8_t* line = b.values + column * 4;
   for (Index begin = 0; begin < quads; begin += group / 4) {
     vi sum[MR][2] = {};
-    for (Index i = begin; i < begin + group / 4; i += 2, line += 4 * kPanel) {
-      const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
-      __builtin_prefetch(line + 64 * kPanel);
-      __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
-      const vi low0 = b0 & kLow, low1 = b1 & kLow, high0 = (b0 >> 4) & kLow,
-               high1 = (b1 >> 4) & kLow;
-#pragma GCC unroll 4
-      for (int r = 0; r < MR; ++r) {
-        const vi v = splat_word(a.values + (i * MR + r) * 4);
-        const vi w = splat_word(a.values + ((i + 1) * MR + r) * 4);
-        sum[r][0] = dot_quads(dot_quads(sum[r][0], low0, v), high0, w);
-        sum[r][1] = dot_quads(dot_quads(sum[r][1], low1, v), high1, w);
-      }
-    }
+    for (Index i = begin; i < begin + group / 4; i += 8, line += 16 * kPanel)
+      add_lines<MR>(sum, left + i * MR * 4, line);
     const Index g = begin * 4 / group;
     const vi m0 = widen(b.multipliers + g * kPanel + column);
     const vi m1 = widen(b.multipliers + g * kPanel + column + W);
@@ -339,7 +460,7 @@ void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index g
       z1 = widen(b.zeros + g * kPanel + column + W);
     }
 #pragma GCC unroll 4
-    for (int r = 0; r < MR; ++r) {
+    for (Index r = 0; r < MR; ++r) {
       std::int32_t of_group = 0;
       for (Index i = begin / 8; i < (begin + group / 4) / 8; ++i) of_group += a.sums[i * MR + r];
       total[r][0] += m0 * (sum[r][0] - z0 * of_group);
@@ -347,7 +468,7 @@ void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index g
     }
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < MR; ++r)
+  for (Index r = 0; r < MR; ++r)
     store_scaled(c + r * kPanel, total[r][0], total[r][1], b.scales + column, a.scales[r]);
 }
 
@@ -399,7 +520,8 @@ void tile_f32(Index rows, const float* a, const float* b, Index k, float* c) {
     }
 }
 
-void tile_bf16(Index rows, const bf16* a, const bf16* b, Index pairs, float* c) {
+void tile_bf16(Index rows, const void* left, const bf16* b, Index pairs, float* c) {
+  const auto* a = static_cast<const Bf16Left*>(left);
   for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
       case 1: columns_bf16<1, 4>(a, b + 2 * n, pairs, c + n); break;
       case 2: columns_bf16<2, 2>(a, b + 2 * n, pairs, c + n); break;
@@ -491,30 +613,21 @@ float quantize_row(std::int8_t* q, const float* x, Index n) {
   }
   const float inverse = top > 0 ? 127.0f / top : 0.0f;
   const auto rounded = [&](vf v) __attribute__((always_inline)) {
-    using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
-    return __builtin_convertvector(as_int(v * inverse + 12582912.0f) - 0x4b400000, vb);
+    return as_int(v * inverse + 12582912.0f) - 0x4b400000;
   };
-  for (i = 0; i + W <= n; i += W) {
-    const auto b = rounded(load(x + i));
-    __builtin_memcpy(q + i, &b, sizeof b);
-  }
+  for (i = 0; i + W <= n; i += W) narrow(q + i, rounded(load(x + i)));
   if (i < n) {
-    const auto b = rounded(load_part(x + i, n - i));
-    for (Index lane = 0; i < n; ++i, ++lane) q[i] = b[lane];
+    const vi last = rounded(load_part(x + i, n - i));
+    for (Index lane = 0; i < n; ++i, ++lane) q[i] = static_cast<std::int8_t>(last[lane]);
   }
   return top / 127.0f;
 }
 
 template <class T, Index kLine>
 void widen_lines(T* dst, const std::int8_t* src, const float* factors, Index stride, Index lines) {
-  using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
   for (Index l = 0; l < lines; ++l, dst += kLine, src += kLine, factors += stride)
-    for (Index i = 0; i < kLine; i += W) {
-      vb b;
-      __builtin_memcpy(&b, src + i, sizeof b);
-      store(dst + i,
-            __builtin_convertvector(__builtin_convertvector(b, vi), vf) * load(factors + i));
-    }
+    for (Index i = 0; i < kLine; i += W)
+      store(dst + i, __builtin_convertvector(widen(src + i), vf) * load(factors + i));
 }
 
 /// Puts 32 weights of row r into the left operand of a tile.
@@ -596,6 +709,8 @@ void norm(float* y, const float* x, const float* gain, const float* bias, float 
 
 inline constexpr Kernels kTable = {PLLAVA_TARGET_NAME,
                                    kMaxRows,
+                                   std::is_same_v<Bf16Left, bf16> ? DType::bf16 : DType::f32,
+                                   sizeof(Int8Left),
                                    packed_rows,
                                    tile_f32,
                                    tile_bf16,

@@ -3,12 +3,14 @@
     python bench/peers/checkpoint.py --size 1b --out DIR --types bf16 q8_0 q4_0
 
 Both hold the same numbers, the language model's in bf16, q8_0 or q4_0 as gguf's own functions round them; vision and
-projector go into a file of their own, in bf16 and q8_0. Needs torch, safetensors and gguf.
+projector go into a file of their own, in bf16 and q8_0. short.gguf is the first layer of the language model, to measure
+the vision beside as little else as possible. Needs torch, safetensors and gguf.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator
@@ -168,8 +170,9 @@ def write_text(path: pathlib.Path, s: Size, weights: dict[str, Tensor], kind: st
     writer.add_token_types(kinds)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    for name, weight in weights.items():
+    for name, _ in shapes(s):
         if name.startswith("language_model."):
+            weight = weights[name]
             values = weight.float().numpy()
             if "q_proj" in name or "k_proj" in name:
                 values = rotated_pairs(values, s.heads if "q_proj" in name else s.kv_heads)
@@ -196,11 +199,12 @@ def write_vision(path: pathlib.Path, s: Size, weights: dict[str, Tensor], kind: 
 
 
 def write(out: pathlib.Path, s: Size, types: list[str], seed: int = 0) -> None:
-    """config.json, model.safetensors, text-TYPE.gguf and vision-TYPE.gguf for each type."""
+    """config.json, model.safetensors, short.gguf, text-TYPE.gguf and vision-TYPE.gguf for each type."""
     out.mkdir(parents=True, exist_ok=True)
     weights = random_weights(s, seed)
     (out / "config.json").write_text(json.dumps(config(s), indent=1), encoding="utf-8")
     save_file(weights, out / "model.safetensors")
+    write_text(out / "short.gguf", dataclasses.replace(s, layers=1), weights, "q8_0")
     for kind in types:
         write_text(out / f"text-{kind}.gguf", s, weights, kind)
         if kind != "q4_0":

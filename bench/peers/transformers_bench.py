@@ -3,7 +3,7 @@
     python bench/peers/transformers_bench.py --preset 7b --dtype bf16 --device cuda
     python bench/peers/transformers_bench.py --preset tiny --device cpu --pllava build/pllava
 
-Random weights, 16 frames, a prompt of the video's rows and 96 tokens: CLIP ViT with its next to last layer,
+Random weights, a prompt of the video's rows and a question: CLIP ViT with its next to last layer,
 the projector and pooling of PLLaVA in PyTorch, LLaMA with SDPA attention and a static cache; decoding also with
 torch.compile where that works. Each part runs once to warm up and then --runs times; medians are shown. With
 --pllava the program is measured in the same run, part by part, and a column holds the ratio.
@@ -14,6 +14,7 @@ Needs torch and transformers 5.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -27,8 +28,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 from sizes import SIZES, Size
 
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
-FRAMES = 16
-TEXT_ROWS = 96
+PARTS = ("vision", "projector", "prefill", "decode", "second question", "frames to first token")
 
 
 class VideoModel(nn.Module):
@@ -68,11 +68,11 @@ class Bench:
         torch.set_default_dtype(dtype)
         with torch.device(self.device):
             self.model = VideoModel(SIZES[options.preset]).eval()
-            self.pixels = torch.randn(FRAMES, 3, *[self.model.size.image] * 2)
-            self.words = torch.ones(1, TEXT_ROWS, dtype=torch.long)
-        rows = self.model.size.video_rows
-        self.cache = StaticCache(config=self.model.llama.config, max_batch_size=1, max_cache_len=rows + TEXT_ROWS + 8,
-                                 device=self.device, dtype=dtype)
+            self.pixels = torch.randn(options.frames, 3, *[self.model.size.image] * 2)
+            self.words = torch.ones(1, options.text_rows, dtype=torch.long)
+        self.model.size = dataclasses.replace(self.model.size, pool=(options.frames, *self.model.size.pool[1:]))
+        self.cache = StaticCache(config=self.model.llama.config, max_batch_size=1, device=self.device, dtype=dtype,
+                                 max_cache_len=self.model.size.video_rows + options.text_rows + 8)
         self.stored = 0  # rows of the cache
         self.medians: dict[str, float] = {}
 
@@ -81,7 +81,9 @@ class Bench:
             torch.cuda.synchronize()
 
     def measure(self, name: str, work: Callable[[], object]) -> None:
-        """Stores the median of --runs runs in milliseconds."""
+        """Stores the median of --runs runs in milliseconds, if the part is wanted."""
+        if name.split(",")[0] not in self.options.parts:
+            return
         times = []
         for _ in range(self.options.runs + 1):
             self.synchronise()
@@ -124,7 +126,8 @@ class Bench:
 def measure_pllava(options: argparse.Namespace) -> dict[str, float]:
     device = "cuda" if options.device.startswith("cuda") else "cpu"
     command = [options.pllava, "bench", "--random-weights", options.preset, "--dtype", options.dtype, "--device", device,
-               "--runs", str(options.runs), "--text-rows", str(TEXT_ROWS), "--json", "--quiet"]
+               "--runs", str(options.runs), "--text-rows", str(options.text_rows),
+               "--frames", str(options.frames), "--json", "--quiet"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return {part["part"]: part["median_ms"] for part in json.loads(done.stdout)["parts"]}
 
@@ -134,6 +137,9 @@ def main() -> None:
     parser.add_argument("--preset", choices=SIZES, default="7b")
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
+    parser.add_argument("--frames", type=int, default=16, help="(default 16)")
+    parser.add_argument("--text-rows", type=int, default=96, help="tokens of the question (default 96)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these (default all)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each part (default 5)")
     parser.add_argument("--compile", action="store_true", help="measure decoding with torch.compile, too")
     parser.add_argument("--pllava", metavar="PATH", help="measure this program beside")

@@ -322,7 +322,9 @@ void Backend::note(const char* verb, const Values&... values) {
 
 template <class Launch>
 void Backend::enqueue(const char* kernel, const Launch& launch) {
-  if (!rehearsing_) Device::check(launch(), kernel);
+  if (rehearsing_) return;
+  const Device::Current current(device_->ordinal());
+  Device::check(launch(), kernel);
 }
 
 /// Rehearses the body: which verbs on which memory? If just that was recorded before, it is

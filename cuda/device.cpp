@@ -90,11 +90,22 @@ struct Plan {
 
 }  // namespace
 
+Device::Current::Current(int ordinal) {
+  check(cudaGetDevice(&before_), "cudaGetDevice");
+  if (before_ != ordinal) check(cudaSetDevice(ordinal), "cudaSetDevice");
+}
+Device::Current::~Current() {
+  int now = before_;
+  if (cudaGetDevice(&now) == cudaSuccess && now != before_) cudaSetDevice(before_);
+}
+
 struct Device::Libraries {
   explicit Libraries(int device) : ordinal(device) {}
   Libraries(const Libraries&) = delete;
   Libraries& operator=(const Libraries&) = delete;
   ~Libraries() {
+    int before = ordinal;
+    cudaGetDevice(&before);
     cudaSetDevice(ordinal);
     if (workspace != nullptr) cudaFreeAsync(workspace, stream);
     if (stream != nullptr) cudaStreamSynchronize(stream);
@@ -106,6 +117,7 @@ struct Device::Libraries {
     plans.clear();
     if (blas != nullptr) cublasLtDestroy(blas);
     if (stream != nullptr) cudaStreamDestroy(stream);
+    cudaSetDevice(before);
   }
 
   int ordinal;
@@ -158,7 +170,7 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
   if (ordinal < 0 || ordinal >= count)
     throw Error("cudaSetDevice", "there is no device " + std::to_string(ordinal) + ", there are " +
                                      std::to_string(count));
-  check(cudaSetDevice(ordinal), "cudaSetDevice");
+  const Current current(ordinal);
   cudaMemPool_t pool = nullptr;
   check(cudaDeviceGetDefaultMemPool(&pool, ordinal), "cudaDeviceGetDefaultMemPool");
   std::uint64_t keep = UINT64_MAX;  // what is freed stays in the pool for the next request
@@ -180,7 +192,7 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
 Device::~Device() = default;
 
 void* Device::allocate(Index bytes, const char* what_for) {
-  check(cudaSetDevice(ordinal_), "cudaSetDevice");
+  const Current current(ordinal_);
   void* memory = nullptr;
   const cudaError_t status =
       cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream_));
@@ -199,7 +211,7 @@ void Device::release(void* memory) noexcept {
 }
 
 void Device::to_device(void* dst, Index bytes, const Fill& fill) {
-  check(cudaSetDevice(ordinal_), "cudaSetDevice");
+  const Current current(ordinal_);
   Libraries& l = *libraries_;
   for (Index begin = 0; begin < bytes; begin += kStaging) {
     const Index size = std::min(bytes - begin, kStaging);
@@ -215,6 +227,7 @@ void Device::to_device(void* dst, Index bytes, const Fill& fill) {
 }
 
 void Device::to_host(void* dst, const void* src, Index bytes) {
+  const Current current(ordinal_);
   check(cudaMemcpyAsync(dst, src, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost,
                         native(stream_)),
         "cudaMemcpyAsync to the host");
@@ -236,7 +249,7 @@ void Device::copy_rows(void* dst, const void* src, Index stride, Index row, Inde
 }
 
 void Device::order(kernels::Stream first, kernels::Stream second) {
-  check(cudaSetDevice(ordinal_), "cudaSetDevice");
+  const Current current(ordinal_);
   check(cudaEventRecord(libraries_->order, native(first)), "cudaEventRecord");
   check(cudaStreamWaitEvent(native(second), libraries_->order, 0), "cudaStreamWaitEvent");
 }
@@ -252,6 +265,7 @@ int Device::location(const void* memory) const {
 }
 
 void Device::synchronize() {
+  const Current current(ordinal_);
   check(cudaStreamSynchronize(native(stream_)), "cudaStreamSynchronize");
 }
 
@@ -267,6 +281,7 @@ void Device::multiply(const Product& p) {
 }
 
 Graph Device::record(const std::function<void()>& body) {
+  const Current current(ordinal_);
   check(cudaStreamBeginCapture(native(stream_), cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCapture");
   cudaGraph_t graph = nullptr;
@@ -287,6 +302,7 @@ Graph Device::record(const std::function<void()>& body) {
 }
 
 void Device::replay(const Graph& graph) {
+  const Current current(ordinal_);
   check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph.get()), native(stream_)),
         "cudaGraphLaunch");
 }

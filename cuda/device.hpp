@@ -35,7 +35,7 @@ inline OutOfMemoryError out_of_memory(const char* what_for, Index bytes, std::ui
           static_cast<std::uint64_t>(bytes)};
 }
 
-/// Threads: belongs to one thread at a time.
+/// Threads: belongs to one thread at a time, which need not be the one that made it.
 class Device {
  public:
   /// Throws cuda::Error.
@@ -43,6 +43,19 @@ class Device {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
   ~Device();  // waits for the stream
+
+  /// Makes a device the calling thread's current one; in the end it is again what was before. What
+  /// is launched needs it; the functions of this class that are not launched have one of their own.
+  class Current {
+   public:
+    explicit Current(int ordinal);
+    Current(const Current&) = delete;
+    Current& operator=(const Current&) = delete;
+    ~Current();
+
+   private:
+    int before_ = 0;
+  };
 
   int ordinal() const noexcept { return ordinal_; }
   kernels::Stream stream() const noexcept { return stream_; }

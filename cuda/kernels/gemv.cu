@@ -69,13 +69,15 @@ PLLAVA_DEVICE void read(float (&values)[Count], const float* x) {
   }
 }
 
-/// Rows of x (rows, in) into shared memory as f32, zero behind their end; ends with a barrier.
+/// Rows of x (rows, in) into shared memory as f32, zero behind their end and in the rows behind
+/// them; ends with a barrier.
+template <int Rows>
 PLLAVA_DEVICE void gather(float* shared, Operand x, int rows, int in, int stride) {
   const int depth = stride / (kRun + kGap) * kRun;
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < Rows; ++r)
     for (int k = static_cast<int>(threadIdx.x); k < depth; k += static_cast<int>(blockDim.x))
       shared[r * stride + place(k)] =
-          k < in ? load_any(x, static_cast<std::int64_t>(r) * in + k) : 0.0f;
+          r < rows && k < in ? load_any(x, static_cast<std::int64_t>(r) * in + k) : 0.0f;
   __syncthreads();
 }
 
@@ -161,10 +163,11 @@ struct Integers {
   }
 };
 
-/// A block's outputs: a warp computes two at a time. `x`: Rows·stride floats of shared memory.
+/// A block's outputs: a warp computes two at a time. `x`: Rows·stride floats of shared memory, and
+/// Rows is at least call.rows.
 template <class Weights, int Rows>
 PLLAVA_DEVICE void gemv_block(const FewRows& call, const Weights& w, float* x, int stride) {
-  gather(x, call.x, Rows, call.in, stride);
+  gather<Rows>(x, call.x, call.rows, call.in, stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
   const int first = (static_cast<int>(blockIdx.x) * kWarps + warp) * 2;
@@ -176,7 +179,7 @@ PLLAVA_DEVICE void gemv_block(const FewRows& call, const Weights& w, float* x, i
     for (int r = 0; r < Rows; ++r) {
       const float sum = warp_sum(sums[o][r]);
       const int column = first + o;
-      if (lane != 0 || column >= call.out) continue;
+      if (lane != 0 || column >= call.out || r >= call.rows) continue;
       const std::int64_t place = static_cast<std::int64_t>(r) * call.out + column;
       const float v = sum + (call.bias != nullptr ? call.bias[column] : 0.0f);
       if (call.add)
@@ -224,7 +227,7 @@ PLLAVA_KERNEL(kThreads, 4)
 gemv_glu_kernel(FewRows call, Weights w, int stride) {
   PLLAVA_DYNAMIC_SHARED(memory);
   auto* x = reinterpret_cast<float*>(memory);
-  gather(x, call.x, Rows, call.in, stride);
+  gather<Rows>(x, call.x, call.rows, call.in, stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
   const int column = static_cast<int>(blockIdx.x) * kWarps + warp;
@@ -234,7 +237,7 @@ gemv_glu_kernel(FewRows call, Weights w, int stride) {
   w.multiply(sums, chosen, x, stride, lane);
   for (int r = 0; r < Rows; ++r) {
     const float gate = warp_sum(sums[0][r]), up = warp_sum(sums[1][r]);
-    if (lane == 0)
+    if (lane == 0 && r < call.rows)
       store_any(call.y, static_cast<std::int64_t>(r) * call.out + column,
                 activated(gate, call.act) * up);
   }
@@ -244,12 +247,13 @@ Grid gemv_grid(const FewRows& call) {
   return {static_cast<unsigned>((call.out + 2 * kWarps - 1) / (2 * kWarps))};
 }
 
-/// Calls body(integral constant) with the number of rows.
+/// Calls body(integral constant) with the number of rows that a kernel computes: 1, 2, 4 or 8, so
+/// that there are few kernels. Rows that the call does not have are zero.
 template <int Rows = 1, class Body>
 int with_rows(int rows, Body&& body) {
-  if (rows == Rows) return body(std::integral_constant<int, Rows>{});
+  if (rows <= Rows) return body(std::integral_constant<int, Rows>{});
   if constexpr (Rows < kFewRows)
-    return with_rows<Rows + 1>(rows, body);
+    return with_rows<2 * Rows>(rows, body);
   else
     return 1;  // cudaErrorInvalidValue
 }
@@ -283,7 +287,9 @@ int launch_gemv_glu(const FewRows& call, const Weights& w, Stream stream) {
 }  // namespace
 
 int gemv_shared_bytes(int rows, int in) {
-  return rows * stride_of(in) * static_cast<int>(sizeof(float));
+  int computed = 1;  // see with_rows
+  while (computed < rows) computed *= 2;
+  return computed * stride_of(in) * static_cast<int>(sizeof(float));
 }
 
 int gemv(const FewRows& call, Operand w, Stream stream) {

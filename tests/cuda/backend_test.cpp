@@ -322,6 +322,21 @@ TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[c
   CHECK(host.downloads == downloads + 3);
 }
 
+TEST_CASE("Work goes to the backend's device, whichever is current in the thread", "[cuda]") {
+  auto& host = cuda::HostDevice::instance();
+  constexpr int kOther = 3;
+  const int before = std::exchange(host.current, kOther);
+  B be({.dtype = DType::f32});
+  const Linear<B> w{
+      test::weight(be, test::numbers(9 * 3, 1), {9, 3}, WeightRole::linear), {}, 9, 3};
+  const auto x = test::tensor(be, test::numbers(20 * 3, 2), {20, 3}, DType::f32);
+  const Tensor<B> y(be, {20, 9}, DType::f32);
+  ops::linear(be, y.view(), x.view(), w);
+  CHECK(host.multiplied_on == be.options().device);
+  CHECK(host.current == kOther);
+  host.current = before;
+}
+
 TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
   const auto values = test::numbers(64, 5);

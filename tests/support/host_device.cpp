@@ -1,6 +1,6 @@
 // Device without a GPU: host memory, products as plain loops, work that is recorded as a list of
-// functions. Linked with the backend and with the
-// kernels as the executor runs them (simt.hpp), it lets the tests run the whole CUDA backend.
+// functions. Linked with the backend and with the kernels as the executor runs them (simt.hpp), it
+// lets the tests run the whole CUDA backend.
 #include "support/host_device.hpp"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "device.hpp"
@@ -66,6 +67,12 @@ void multiply_rows(const Product& p) {
 }  // namespace
 
 struct Device::Libraries {};
+
+Device::Current::Current(int ordinal)
+    : before_(std::exchange(HostDevice::instance().current, ordinal)) {}
+Device::Current::~Current() {
+  HostDevice::instance().current = before_;
+}
 
 HostDevice& HostDevice::instance() {
   static HostDevice device;
@@ -131,6 +138,7 @@ int Device::location(const void* memory) const {
 }
 
 void Device::multiply(const Product& p) {
+  HostDevice::instance().multiplied_on = HostDevice::instance().current;
   enqueue([p] { multiply_rows(p); });
 }
 

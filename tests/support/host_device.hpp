@@ -15,6 +15,8 @@ struct HostDevice {
 
   Index most_bytes = std::numeric_limits<Index>::max();  // a larger request is out of memory
   int memory_of = 0;                                     // the GPU that all memory belongs to
+  int current = 0;                                       // the calling thread's
+  int multiplied_on = -1;                                // what was current at the last product
   std::int64_t allocations = 0, living = 0, downloads = 0;
   std::int64_t records = 0, replays = 0, recorded_work = 0;  // kernels, products and copies
   std::vector<std::pair<void*, void*>> orders;               // streams: the second waits

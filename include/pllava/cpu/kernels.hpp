@@ -40,6 +40,16 @@ struct SoftmaxBlock {
   float* shrink;        ///< out: what sums of earlier blocks must be multiplied with
 };
 
+/// The same of 32 queries, which are the columns of the scores, so that each lane has its own.
+struct SoftmaxColumns {
+  Index keys;                ///< a multiple of 32
+  const float* scores;       ///< [keys][32]
+  const std::int32_t* seen;  ///< [32]: how many of the keys a query may look at, from the first
+  float* top;                ///< [32], as above; finite behind the first block
+  float* total;              ///< [32]
+  float* shrink;             ///< [32]
+};
+
 /// Kernels over raw pointers; no alignment is required, lengths may be anything.
 struct Kernels {
   const char* name;
@@ -49,11 +59,12 @@ struct Kernels {
 
   /// Rows that a tile of `rows` must be packed to; the surplus is zero.
   Index (*packed_rows)(Index rows);
-  /// c (rows, 32) = a · b with a packed [k][rows] and b a panel [k][32].
-  void (*tile_f32)(Index rows, const float* a, const float* b, Index k, float* c);
-  /// The same in bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2; a is [k/2][rows][2]
-  /// in bf16 or [k][rows] in f32, as bf16_left says.
-  void (*tile_bf16)(Index rows, const void* a, const bf16* b, Index pairs, float* c);
+  /// c (rows, 32) = a · b with a packed [k][stride], of which the first `rows` count, and b a panel
+  /// [k][32].
+  void (*tile_f32)(Index rows, const float* a, Index stride, const float* b, Index k, float* c);
+  /// The same in bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2; a is [k/2][stride][2]
+  /// in bf16 or [k][stride] in f32, as bf16_left says.
+  void (*tile_bf16)(Index rows, const void* a, Index stride, const bf16* b, Index pairs, float* c);
   /// The same over 8-bit integers, exact but for the last step: c = scale · scale · integer sum.
   /// `quads` is k/4, and a multiple of 8. a.values are [k/4][rows][4] in bytes, or in 16 bits
   /// [k/4][2][rows][2] with k 0 and 2 of each quad before 1 and 3.
@@ -76,6 +87,13 @@ struct Kernels {
   /// f32 [keys][stride], bf16 [keys/2][stride][2], as bf16_left wants it.
   void (*softmax_f32)(const SoftmaxBlock& block, float* weights);
   void (*softmax_bf16)(const SoftmaxBlock& block, bf16* weights);
+  /// The same as the right operand of a tile: f32 [keys][32], bf16 [keys/2][32][2].
+  void (*softmax_columns_f32)(const SoftmaxColumns& block, float* weights);
+  void (*softmax_columns_bf16)(const SoftmaxColumns& block, bf16* weights);
+  /// x = x · factor of the column + y for lines of 32
+  void (*scale_add_columns)(float* x, const float* factors, const float* y, Index lines);
+  /// A panel [pairs][32][2] as one of floats, [2 · pairs][32].
+  void (*split_pairs)(float* dst, const bf16* src, Index pairs);
   /// dst = src · factor for lines of 32 · group elements; `stride` floats from the factors of a
   /// line to those of the next (0: all the same). group is 1 in f32, 2 in bf16.
   void (*widen_f32)(float* dst, const std::int8_t* src, const float* factors, Index stride,

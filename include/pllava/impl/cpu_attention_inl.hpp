@@ -46,6 +46,13 @@ inline void rotate(float* x, const float* angles, Index dim) {
   }
 }
 
+/// A line of `count` elements as a column of a panel: groups of elements, 32 groups apart.
+template <Index kGroup, class T>
+void spread(T* column, const T* line, Index count) {
+  for (Index i = 0; i < count; i += kGroup)
+    std::memcpy(static_cast<void*>(column + i * kPanel), line + i, kGroup * sizeof(T));
+}
+
 template <class T>
 void to_floats(const Kernels& kernels, float* dst, const T* src, Index n) {
   if constexpr (std::is_same_v<T, bf16>)
@@ -76,9 +83,9 @@ template <class T, class Left>
 void tile_product(const Kernels& kernels, Index rows, const Left* a, const T* b, Index depth,
                   float* c) {
   if constexpr (std::is_same_v<T, bf16>)
-    kernels.tile_bf16(rows, a, b, depth / 2, c);
+    kernels.tile_bf16(rows, a, rows, b, depth / 2, c);
   else
-    kernels.tile_f32(rows, a, b, depth, c);
+    kernels.tile_f32(rows, a, rows, b, depth, c);
 }
 
 }  // namespace detail
@@ -107,7 +114,7 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
                      Index past, Index first_row, Index rows) {
   const Index dh = heads.dim, width = heads.qkv_width();
   const detail::KvShape shape(dh, dtype_);
-  const Index group = shape.group;
+  constexpr Index kGroup = std::is_same_v<T, bf16> ? 2 : 1;
   constexpr Index kRows = 64;
   const Index blocks = (rows + kRows - 1) / kRows;
   // A block of rows begins on an even position, so that no two tasks share a pair of values.
@@ -132,33 +139,78 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
       detail::to_floats(*kernels_, floats.data(), k, dh);
       if (rope != nullptr) detail::rotate(floats.data(), rope->table.floats() + p * dh, dh);
       narrow(2 * head * kv.capacity + p);
-      E* key = keys + shape.key(p);
-      for (Index d = 0; d < shape.dim; d += group)
-        copy(key + d * kPanel, &line[static_cast<std::size_t>(d)],
-             group * static_cast<Index>(sizeof(E)));
+      detail::spread<kGroup>(keys + shape.key(p), line.data(), shape.dim);
 
       detail::to_floats(*kernels_, floats.data(), k + heads.kv * dh, dh);
       narrow((2 * head + 1) * kv.capacity + p);
       for (Index d = 0; d < dh; d += kPanel) {
-        E* value = values + shape.value(p, d, kv.capacity) + p % group;
+        E* value = values + shape.value(p, d, kv.capacity) + p % kGroup;
         for (Index i = 0; i < std::min(kPanel, dh - d); ++i)
-          value[i * group] = line[static_cast<std::size_t>(d + i)];
+          value[i * kGroup] = line[static_cast<std::size_t>(d + i)];
       }
     }
   });
 }
 
-/// Elements of type T; the left operands of products are of type Left.
+/// Keys and values of one head as panels of T; where they have 8 bits, widened first.
+template <class T>
+class Backend::HeadPanels {
+ public:
+  HeadPanels(const Kernels& kernels, const detail::KvShape& shape, const Panels& kv, Index head)
+      : kernels_(kernels),
+        shape_(shape),
+        kv_(kv),
+        keys_(head * shape.keys_size(kv.capacity)),
+        values_(head * shape.values_size(kv.capacity)),
+        scales_(2 * head * kv.capacity) {
+    if (kv.scales == nullptr) return;
+    wide_.resize(static_cast<std::size_t>(kPanel * std::max(shape.dim, detail::kKeyBlock)));
+    factors_.resize(static_cast<std::size_t>(detail::kKeyBlock * kPanel));
+  }
+
+  /// [dim/group][32][group]: 32 positions from p on.
+  const T* keys(Index p) {
+    const Index at = keys_ + p * shape_.dim;
+    if (kv_.scales == nullptr) return static_cast<const T*>(kv_.keys) + at;
+    for (Index i = 0; i < kPanel * shape_.group; ++i)
+      factors_[static_cast<std::size_t>(i)] = kv_.scales[scales_ + p + i / shape_.group];
+    detail::widen(kernels_, wide_.data(), static_cast<const std::int8_t*>(kv_.keys) + at,
+                  factors_.data(), 0, shape_.dim / shape_.group);
+    return wide_.data();
+  }
+  /// [n/group][32][group]: 32 dimensions from d on of n positions from p on. d begins at 0.
+  const T* values(Index p, Index n, Index d) {
+    const Index at = values_ + shape_.value(p, d, kv_.capacity), group = shape_.group;
+    if (kv_.scales == nullptr) return static_cast<const T*>(kv_.values) + at;
+    if (d == 0)  // the same for the others
+      for (Index i = 0; i < n * kPanel; ++i)
+        factors_[static_cast<std::size_t>(i)] =
+            kv_.scales[scales_ + kv_.capacity + p + i / (kPanel * group) * group + i % group];
+    detail::widen(kernels_, wide_.data(), static_cast<const std::int8_t*>(kv_.values) + at,
+                  factors_.data(), kPanel * group, n / group);
+    return wide_.data();
+  }
+
+ private:
+  const Kernels& kernels_;
+  const detail::KvShape shape_;
+  const Panels kv_;
+  const Index keys_, values_, scales_;  // where those of the head begin
+  std::vector<T> wide_;
+  std::vector<float> factors_;
+};
+
+/// For few queries: they are the rows of the products. Elements of type T; left operands are of
+/// type Left.
 template <class T, class Left>
-void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                        const Panels& kv, Index past, Index batch_rows, Index batch_index,
-                        Mask mask) {
+void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
+                         const Panels& kv, Index past, Index batch_rows, Index batch_index,
+                         Mask mask) {
   const Index dh = heads.dim, width = heads.qkv_width();
   const Index share = heads.query / heads.kv;  // query heads that read one kv head
   const Index wanted = std::min(batch_rows, o.rows());
   const Index skipped = batch_rows - wanted;
   const detail::KvShape shape(dh, dtype_);
-  const Index group = shape.group;
   constexpr Index kPair = std::is_same_v<Left, bf16> ? 2 : 1;  // in left operands
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // rows of a head's product: (position, query head)
@@ -199,37 +251,12 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
              kPair * static_cast<Index>(sizeof(Left)));
     }
 
-    // Panels of keys and of values; where they have 8 bits, widened first.
-    const Index keys_before = head * shape.keys_size(kv.capacity);
-    const Index values_before = head * shape.values_size(kv.capacity);
-    const Index scales_before = 2 * head * kv.capacity;
-    std::vector<T> wide(kv.scales != nullptr ? size(kPanel * std::max(shape.dim, kBlock)) : 0);
-    std::vector<float> factors(kv.scales != nullptr ? size(kBlock * kPanel) : 0);
-    const auto keys_at = [&](Index p) -> const T* {  // of 32 positions
-      const Index at = keys_before + p * shape.dim;
-      if (kv.scales == nullptr) return static_cast<const T*>(kv.keys) + at;
-      for (Index i = 0; i < kPanel * group; ++i)
-        factors[size(i)] = kv.scales[scales_before + p + i / group];
-      detail::widen(*kernels_, wide.data(), static_cast<const std::int8_t*>(kv.keys) + at,
-                    factors.data(), 0, shape.dim / group);
-      return wide.data();
-    };
-    const auto values_at = [&](Index p, Index n, Index d) -> const T* {  // of 32 dimensions
-      const Index at = values_before + shape.value(p, d, kv.capacity);
-      if (kv.scales == nullptr) return static_cast<const T*>(kv.values) + at;
-      if (d == 0)  // the same for the others
-        for (Index i = 0; i < n * kPanel; ++i)
-          factors[size(i)] =
-              kv.scales[scales_before + kv.capacity + p + i / (kPanel * group) * group + i % group];
-      detail::widen(*kernels_, wide.data(), static_cast<const std::int8_t*>(kv.values) + at,
-                    factors.data(), kPanel * group, n / group);
-      return wide.data();
-    };
+    HeadPanels<T> panels(*kernels_, shape, kv, head);
     const Index reach = mask == Mask::causal ? past + position(rows - 1) + 1 : length;
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
       for (Index p = 0; p < n; p += kPanel)
-        detail::tile_product(*kernels_, mr, q.data(), keys_at(begin + p), shape.dim,
+        detail::tile_product(*kernels_, mr, q.data(), panels.keys(begin + p), shape.dim,
                              &scores[size(p * mr)]);
       for (Index r = 0; r < rows; ++r) {
         const Index visible = mask == Mask::causal ? past + position(r) + 1 : length;
@@ -241,7 +268,7 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
       else
         kernels_->softmax_f32(block, weights.data());
       for (Index d = 0; d < shape.width; d += kPanel) {
-        detail::tile_product(*kernels_, mr, weights.data(), values_at(begin, n, d), n, tile);
+        detail::tile_product(*kernels_, mr, weights.data(), panels.values(begin, n, d), n, tile);
         for (Index r = 0; r < rows; ++r)
           kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + r * kPanel,
                               kPanel);
@@ -257,6 +284,119 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
       }
     }
   });
+}
+
+/// For many queries: they are the columns of all products, 32 at a time, so that a lane has a query
+/// for itself and nothing is summed across lanes or moved between them. Keys and values are the
+/// left operands, as they lie in their panels: scores = K·Qᵀ, out = Vᵀ·weights. Operands of
+/// products are of type Operand.
+template <class T, class Operand>
+void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
+                          const Panels& kv, Index past, Index batch_rows, Index batch_index,
+                          Mask mask) {
+  constexpr Index kBlock = 64;  // keys: with their values and scores they fit the first-level cache
+  constexpr Index kPair = std::is_same_v<Operand, bf16> ? 2 : 1;
+  const Index dh = heads.dim, width = heads.qkv_width();
+  const Index share = heads.query / heads.kv;  // query heads that read one kv head
+  const Index wanted = std::min(batch_rows, o.rows()), skipped = batch_rows - wanted;
+  const detail::KvShape shape(dh, dtype_);
+  const Index length = past + batch_rows;
+  const Index queries = wanted * share;  // (position, query head) of a kv head
+  const Index blocks = (queries + kPanel - 1) / kPanel;
+  const Index tile_rows = kernels_->max_rows < 8 ? 4 : 8;  // of a panel
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dh));
+
+  pool_->run(heads.kv * blocks, [&](Index task) {
+    const Index head = task / blocks;
+    const Index first = (blocks - 1 - task % blocks) * kPanel;  // longest rows first
+    const Index columns = std::min(kPanel, queries - first);
+    const auto size = [](Index n) { return static_cast<std::size_t>(n); };
+    std::vector<Operand> q(size(shape.dim * kPanel));     // [dim/pair][32][pair], zero: no query
+    std::vector<float> scores(size(kBlock * kPanel));     // [key][32]
+    std::vector<Operand> weights(size(kBlock * kPanel));  // [key/pair][32][pair]
+    std::vector<float> out(size(shape.width * kPanel));   // [dim][32]
+    std::vector<Operand> split(
+        std::is_same_v<T, Operand> ? 0 : size(kPanel * std::max(shape.dim, kBlock)));
+    std::vector<float> floats(size(dh));
+    alignas(64) float tile[8 * kPanel];
+    alignas(64) float top[kPanel], total[kPanel] = {}, shrink[kPanel];
+    alignas(64) std::int32_t seen[kPanel];
+    std::fill(top, top + kPanel, -std::numeric_limits<float>::infinity());
+
+    const auto position = [&](Index c) { return skipped + (first + c) / share; };  // in the batch
+    std::vector<Operand> line(size(shape.dim));
+    for (Index c = 0; c < columns; ++c) {
+      const Index n = position(c), h = head * share + (first + c) % share;
+      const T* src = qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh;
+      detail::to_floats(*kernels_, floats.data(), src, dh);
+      if (rope != nullptr)
+        detail::rotate(floats.data(), rope->table.floats() + (past + n) * dh, dh);
+      for (float& x : floats) x *= scale;
+      detail::from_floats(*kernels_, line.data(), floats.data(), dh);
+      detail::spread<kPair>(&q[size(c * kPair)], line.data(), shape.dim);
+    }
+
+    // A panel of `lines` lines of 32 elements.
+    const auto operand = [&](const T* panel, Index lines) -> const Operand* {
+      if constexpr (std::is_same_v<T, Operand>)
+        return panel;
+      else
+        return kernels_->split_pairs(split.data(), panel, lines / 2), split.data();
+    };
+    const auto multiply = [&](const Operand* left, const Operand* right, Index depth, float* c) {
+      if constexpr (std::is_same_v<Operand, bf16>)
+        kernels_->tile_bf16(tile_rows, left, kPanel, right, depth / 2, c);
+      else
+        kernels_->tile_f32(tile_rows, left, kPanel, right, depth, c);
+    };
+    HeadPanels<T> panels(*kernels_, shape, kv, head);
+    const auto visible = [&](Index c) {
+      return mask == Mask::causal && c < columns ? past + position(c) + 1 : length;
+    };
+    const Index reach = visible(columns - 1);
+    for (Index begin = 0; begin < reach; begin += kBlock) {
+      const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
+      for (Index p = 0; p < n; p += kPanel) {
+        const Operand* keys = operand(panels.keys(begin + p), shape.dim);
+        for (Index r = 0; r < kPanel; r += tile_rows)
+          multiply(keys + r * kPair, q.data(), shape.dim, &scores[size((p + r) * kPanel)]);
+      }
+      for (Index c = 0; c < kPanel; ++c)
+        seen[c] = static_cast<std::int32_t>(std::clamp<Index>(visible(c) - begin, 0, n));
+      const SoftmaxColumns block{n, scores.data(), seen, top, total, shrink};
+      if constexpr (std::is_same_v<Operand, bf16>)
+        kernels_->softmax_columns_bf16(block, weights.data());
+      else
+        kernels_->softmax_columns_f32(block, weights.data());
+      for (Index d = 0; d < dh; d += kPanel) {
+        const Operand* values = operand(panels.values(begin, n, d), n);
+        for (Index r = 0; r < std::min(kPanel, dh - d); r += tile_rows) {
+          multiply(values + r * kPair, weights.data(), n, tile);
+          kernels_->scale_add_columns(&out[size((d + r) * kPanel)], shrink, tile, tile_rows);
+        }
+      }
+    }
+    for (Index c = 0; c < columns; ++c) {
+      const Index n = position(c) - skipped, h = head * share + (first + c) % share;
+      const float inverse = 1.0f / total[c];
+      for (Index d = 0; d < dh; ++d) floats[size(d)] = out[size(d * kPanel + c)] * inverse;
+      detail::from_floats(*kernels_,
+                          o.as<T>() + ((batch_index * wanted + n) * heads.query + h) * dh,
+                          floats.data(), dh);
+    }
+  });
+}
+
+template <class T, class Operand>
+void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
+                        const Panels& kv, Index past, Index batch_rows, Index batch_index,
+                        Mask mask) {
+  constexpr Index kMany = kPanel / 2;  // half of the columns are in use
+  const Index queries = std::min(batch_rows, o.rows()) * heads.query / heads.kv;
+  if (queries < kMany)
+    attend_few<T, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
+  else
+    attend_many<T, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
 }
 
 PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,

@@ -313,10 +313,11 @@ void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
       const std::byte* left = a.data + t * a.stride;
       for (Index p = task * per_task; p < std::min(panels, (task + 1) * per_task); ++p) {
         if (pairs)
-          kernels_->tile_bf16(mr, left, static_cast<const bf16*>(w.data.get()) + p * kPanel * depth,
+          kernels_->tile_bf16(mr, left, mr,
+                              static_cast<const bf16*>(w.data.get()) + p * kPanel * depth,
                               depth / 2, tile);
         else
-          kernels_->tile_f32(mr, reinterpret_cast<const float*>(left),
+          kernels_->tile_f32(mr, reinterpret_cast<const float*>(left), mr,
                              static_cast<const float*>(w.data.get()) + p * kPanel * depth, depth,
                              tile);
         epilogue(t * a.tile_rows, rows, p, tile);

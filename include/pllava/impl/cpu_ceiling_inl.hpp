@@ -35,10 +35,12 @@ PLLAVA_INLINE double peak_flops(Backend& be) {
   constexpr Index kDepth = 256;
   const std::vector<float> a(static_cast<std::size_t>(kDepth * k.max_rows)), b(kDepth * kPanel);
   if (be.activation_dtype() == DType::f32)
-    return detail::peak_of(
-        be, k, kDepth, [&](float* c) { k.tile_f32(k.max_rows, a.data(), b.data(), kDepth, c); });
+    return detail::peak_of(be, k, kDepth, [&](float* c) {
+      k.tile_f32(k.max_rows, a.data(), k.max_rows, b.data(), kDepth, c);
+    });
   return detail::peak_of(be, k, kDepth, [&](float* c) {
-    k.tile_bf16(k.max_rows, a.data(), reinterpret_cast<const bf16*>(b.data()), kDepth / 2, c);
+    k.tile_bf16(k.max_rows, a.data(), k.max_rows, reinterpret_cast<const bf16*>(b.data()),
+                kDepth / 2, c);
   });
 }
 

@@ -177,7 +177,7 @@ PLLAVA_VECTOR void store_part(float* p, vf v, Index n) {
 
 /// c (MR, 2W) of a panel, `U` independent sums along k so that few rows still fill the pipelines.
 template <Index MR, Index U>
-void columns_f32(const float* a, const float* b, Index k, float* c) {
+void columns_f32(const float* a, Index stride, const float* b, Index k, float* c) {
   vf acc[U][MR][2] = {};
   Index i = 0;
   for (; i + U <= k; i += U) {
@@ -186,7 +186,7 @@ void columns_f32(const float* a, const float* b, Index k, float* c) {
       const vf b0 = load(b + (i + u) * kPanel), b1 = load(b + (i + u) * kPanel + W);
 #pragma GCC unroll 16
       for (Index r = 0; r < MR; ++r) {
-        const float v = a[(i + u) * MR + r];
+        const float v = a[(i + u) * stride + r];
         acc[u][r][0] += v * b0;
         acc[u][r][1] += v * b1;
       }
@@ -194,8 +194,8 @@ void columns_f32(const float* a, const float* b, Index k, float* c) {
   }
   for (; i < k; ++i)
     for (Index r = 0; r < MR; ++r) {
-      acc[0][r][0] += a[i * MR + r] * load(b + i * kPanel);
-      acc[0][r][1] += a[i * MR + r] * load(b + i * kPanel + W);
+      acc[0][r][0] += a[i * stride + r] * load(b + i * kPanel);
+      acc[0][r][1] += a[i * stride + r] * load(b + i * kPanel + W);
     }
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
@@ -212,7 +212,7 @@ void columns_f32(const float* a, const float* b, Index k, float* c) {
 using Bf16Left = bf16;
 
 template <Index MR>
-PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const bf16* a, const bf16* b) {
+PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const bf16* a, Index, const bf16* b) {
   const auto b0 = (__m512bh)load_words(b), b1 = (__m512bh)load_words(b + 2 * W);
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
@@ -236,16 +236,16 @@ PLLAVA_VECTOR void add_line(vf (&acc)[MR][2], const float* a, vi b0, vi b1) {
 }
 
 template <Index MR>
-PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const float* a, const bf16* b) {
+PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const float* a, Index stride, const bf16* b) {
   constexpr auto kSecond = (std::int32_t)0xffff0000;
   add_line<MR>(acc, a, load_words(b) << 16, load_words(b + 2 * W) << 16);
   forget();
-  add_line<MR>(acc, a + MR, load_words(b) & kSecond, load_words(b + 2 * W) & kSecond);
+  add_line<MR>(acc, a + stride, load_words(b) & kSecond, load_words(b + 2 * W) & kSecond);
 }
 #endif
 
 template <Index MR, Index U>
-void columns_bf16(const Bf16Left* a, const bf16* b, Index pairs, float* c) {
+void columns_bf16(const Bf16Left* a, Index stride, const bf16* b, Index pairs, float* c) {
   vf acc[U][MR][2] = {};
   Index i = 0;
   for (; i + U <= pairs; i += U) {
@@ -254,10 +254,10 @@ void columns_bf16(const Bf16Left* a, const bf16* b, Index pairs, float* c) {
       const bf16* line = b + (i + u) * 2 * kPanel;
       __builtin_prefetch(line + 32 * kPanel);
       __builtin_prefetch(line + 32 * kPanel + kPanel);
-      add_pair<MR>(acc[u], a + (i + u) * MR * 2, line);
+      add_pair<MR>(acc[u], a + (i + u) * stride * 2, stride, line);
     }
   }
-  for (; i < pairs; ++i) add_pair<MR>(acc[0], a + i * MR * 2, b + i * 2 * kPanel);
+  for (; i < pairs; ++i) add_pair<MR>(acc[0], a + i * stride * 2, stride, b + i * 2 * kPanel);
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
 #pragma GCC unroll 4
@@ -506,31 +506,31 @@ Index packed_rows(Index rows) {
   return rows <= 8 ? 8 : 14;
 }
 
-void tile_f32(Index rows, const float* a, const float* b, Index k, float* c) {
+void tile_f32(Index rows, const float* a, Index stride, const float* b, Index k, float* c) {
   for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
-      case 1: columns_f32<1, 4>(a, b + n, k, c + n); break;
-      case 2: columns_f32<2, 2>(a, b + n, k, c + n); break;
-      case 4: columns_f32<4, 1>(a, b + n, k, c + n); break;
+      case 1: columns_f32<1, 4>(a, stride, b + n, k, c + n); break;
+      case 2: columns_f32<2, 2>(a, stride, b + n, k, c + n); break;
+      case 4: columns_f32<4, 1>(a, stride, b + n, k, c + n); break;
 #if PLLAVA_LANES == 16
-      case 8: columns_f32<8, 1>(a, b + n, k, c + n); break;
-      default: columns_f32<14, 1>(a, b + n, k, c + n); break;
+      case 8: columns_f32<8, 1>(a, stride, b + n, k, c + n); break;
+      default: columns_f32<14, 1>(a, stride, b + n, k, c + n); break;
 #else
-      default: columns_f32<6, 1>(a, b + n, k, c + n); break;
+      default: columns_f32<6, 1>(a, stride, b + n, k, c + n); break;
 #endif
     }
 }
 
-void tile_bf16(Index rows, const void* left, const bf16* b, Index pairs, float* c) {
+void tile_bf16(Index rows, const void* left, Index stride, const bf16* b, Index pairs, float* c) {
   const auto* a = static_cast<const Bf16Left*>(left);
   for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
-      case 1: columns_bf16<1, 4>(a, b + 2 * n, pairs, c + n); break;
-      case 2: columns_bf16<2, 2>(a, b + 2 * n, pairs, c + n); break;
-      case 4: columns_bf16<4, 1>(a, b + 2 * n, pairs, c + n); break;
+      case 1: columns_bf16<1, 4>(a, stride, b + 2 * n, pairs, c + n); break;
+      case 2: columns_bf16<2, 2>(a, stride, b + 2 * n, pairs, c + n); break;
+      case 4: columns_bf16<4, 1>(a, stride, b + 2 * n, pairs, c + n); break;
 #if PLLAVA_LANES == 16
-      case 8: columns_bf16<8, 1>(a, b + 2 * n, pairs, c + n); break;
-      default: columns_bf16<14, 1>(a, b + 2 * n, pairs, c + n); break;
+      case 8: columns_bf16<8, 1>(a, stride, b + 2 * n, pairs, c + n); break;
+      default: columns_bf16<14, 1>(a, stride, b + 2 * n, pairs, c + n); break;
 #else
-      default: columns_bf16<6, 1>(a, b + 2 * n, pairs, c + n); break;
+      default: columns_bf16<6, 1>(a, stride, b + 2 * n, pairs, c + n); break;
 #endif
     }
 }
@@ -677,6 +677,73 @@ void softmax(const SoftmaxBlock& b, T* weights) {
   }
 }
 
+/// A line of weights: of one key in f32, half of that of a pair of keys in bf16.
+PLLAVA_VECTOR void store_weights(float* weights, Index key, vf first, vf second) {
+  store(weights + key * kPanel, first);
+  store(weights + (key + 1) * kPanel, second);
+}
+PLLAVA_VECTOR void store_weights(bf16* weights, Index key, vf first, vf second) {
+  // Weights are positive and finite, so adding half of the last place rounds them.
+  const vi low = ((as_int(first) + 0x8000) >> 16) & 0xffff;
+  const vi words = low | ((as_int(second) + 0x8000) & (std::int32_t)0xffff0000);
+  __builtin_memcpy(static_cast<void*>(weights + key * kPanel), &words, sizeof words);
+}
+
+template <class T>
+void softmax_columns(const SoftmaxColumns& b, T* weights) {
+  constexpr Index kStep = std::is_same_v<T, bf16> ? 2 : 1;  // elements of a query in a line
+  for (Index n = 0; n < kPanel; n += W) {
+    const vi seen = load_words(b.seen + n);
+    Index everyone = b.keys;  // how many keys all queries see
+    for (Index i = n; i < n + W; ++i) everyone = b.seen[i] < everyone ? b.seen[i] : everyone;
+    const auto score = [&](Index key) __attribute__((always_inline)) {
+      const vf s = load(b.scores + key * kPanel + n);
+      if (key < everyone) return s;
+      return select(seen > static_cast<std::int32_t>(key), s, splat(-__builtin_inff()));
+    };
+    const vf before = load(b.top + n);
+    vf highest[4] = {before, before, before, before};
+    for (Index key = 0; key < b.keys; key += 4)
+#pragma GCC unroll 4
+      for (Index i = 0; i < 4; ++i) {
+        const vf s = score(key + i);
+        highest[i] = select(s > highest[i], s, highest[i]);
+      }
+    for (const Index i : {1, 2, 3})
+      highest[0] = select(highest[i] > highest[0], highest[i], highest[0]);
+    const vf top = highest[0], shrink = exp(before - top);
+    vf total = load(b.total + n) * shrink, of_seconds{};
+    for (Index key = 0; key < b.keys; key += 2) {
+      const vf first = exp(score(key) - top), second = exp(score(key + 1) - top);
+      total += first;
+      of_seconds += second;
+      store_weights(weights + n * kStep, key, first, second);
+    }
+    store(b.top + n, top);
+    store(b.total + n, total + of_seconds);
+    store(b.shrink + n, shrink);
+  }
+}
+
+void scale_add_columns(float* x, const float* factors, const float* y, Index lines) {
+  for (Index n = 0; n < kPanel; n += W) {
+    const vf factor = load(factors + n);
+    for (Index l = 0; l < lines; ++l) {
+      float* line = x + l * kPanel + n;
+      store(line, load(line) * factor + load(y + l * kPanel + n));
+    }
+  }
+}
+
+void split_pairs(float* dst, const bf16* src, Index pairs) {
+  for (Index i = 0; i < pairs; ++i, src += 2 * kPanel, dst += 2 * kPanel)
+    for (Index n = 0; n < kPanel; n += W) {
+      const vi words = load_words(src + 2 * n);
+      store(dst + n, as_float(words << 16));
+      store(dst + kPanel + n, as_float(words & (std::int32_t)0xffff0000));
+    }
+}
+
 void norm(float* y, const float* x, const float* gain, const float* bias, float eps, Index n,
           bool rms) {
   float mean = 0;
@@ -725,6 +792,10 @@ inline constexpr Kernels kTable = {PLLAVA_TARGET_NAME,
                                    add,
                                    softmax<float>,
                                    softmax<bf16>,
+                                   softmax_columns<float>,
+                                   softmax_columns<bf16>,
+                                   scale_add_columns,
+                                   split_pairs,
                                    widen_lines<float, kPanel>,
                                    widen_lines<bf16, 2 * kPanel>,
                                    scale_add,

@@ -71,7 +71,7 @@ PLLAVA_INLINE HostTensor merge_lora(const HostTensor& base, const HostTensor& a,
       for (Index n = 0; n < tile_rows; ++n)
         b_tile[k * tile_rows + n] = n < rows ? scale * b_rows[n * r + k] : 0.0f;
     for (Index p = 0; p < panels; ++p) {
-      kernels.tile_f32(tile_rows, b_tile.get(), a_panels.get() + p * r * cpu::kPanel, r,
+      kernels.tile_f32(tile_rows, b_tile.get(), tile_rows, a_panels.get() + p * r * cpu::kPanel, r,
                        tile.get());
       const Index columns = std::min(cpu::kPanel, in - p * cpu::kPanel);
       for (Index n = 0; n < rows; ++n)

@@ -31,9 +31,9 @@ void gemm(benchmark::State& state) {
 }
 
 /// rows queries over `past` earlier and their own keys; without a mask the ViT's, without rope
-template <DType T>
+template <DType T, bool Int8Kv = false>
 void attention(benchmark::State& state) {
-  B be({.dtype = T});
+  B be({.dtype = T, .int8_kv = Int8Kv});
   const Index N = state.range(0), past = state.range(1), heads = state.range(2);
   const Index dh = state.range(3);
   const bool causal = state.range(4) != 0;
@@ -44,7 +44,8 @@ void attention(benchmark::State& state) {
   const auto pairs = static_cast<double>(causal ? N * past + N * (N + 1) / 2 : N * N);
   const double width = static_cast<double>(heads * dh);
   Work work{.flops = 4 * pairs * width};
-  if (N == 1) work = {.bytes = 2 * static_cast<double>((past + 1) * size_of(T)) * width};
+  const auto element = static_cast<double>(Int8Kv ? 1 : size_of(T));
+  if (N == 1) work = {.bytes = 2 * static_cast<double>(past + 1) * element * width};
   if (causal) {  // the earlier rows: what was never written would not be read from memory
     const Tensor<B> before = filled(be, {past, h.qkv_width()}, T);
     ops::attend<B>(be, View{nullptr, T, {0, heads * dh}}, before.view(), h, nullptr, &kv.layer(0),
@@ -82,6 +83,7 @@ BENCHMARK(gemm<DType::bf16, WeightFormat::int8>)->Apply(gemm_sizes);
 BENCHMARK(gemm<DType::bf16, WeightFormat::int4>)->Apply(gemm_sizes);
 BENCHMARK(attention<DType::bf16>)->Apply(attention_sizes);
 BENCHMARK(attention<DType::f32>)->Apply(attention_sizes);
+BENCHMARK(attention<DType::bf16, true>)->Apply(attention_sizes);
 
 }  // namespace
 

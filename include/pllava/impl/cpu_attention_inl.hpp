@@ -172,26 +172,30 @@ class Backend::HeadPanels {
   const T* keys(Index p) {
     const Index at = keys_ + p * shape_.dim;
     if (kv_.scales == nullptr) return static_cast<const T*>(kv_.keys) + at;
-    for (Index i = 0; i < kPanel * shape_.group; ++i)
-      factors_[static_cast<std::size_t>(i)] = kv_.scales[scales_ + p + i / shape_.group];
+    const float* scale = kv_.scales + scales_ + p;
+    float* factor = factors_.data();
+    for (Index i = 0; i < kPanel; ++i, factor += kGroup) std::fill_n(factor, kGroup, scale[i]);
     detail::widen(kernels_, wide_.data(), static_cast<const std::int8_t*>(kv_.keys) + at,
-                  factors_.data(), 0, shape_.dim / shape_.group);
+                  factors_.data(), 0, shape_.dim / kGroup);
     return wide_.data();
   }
   /// [n/group][32][group]: 32 dimensions from d on of n positions from p on. d begins at 0.
   const T* values(Index p, Index n, Index d) {
-    const Index at = values_ + shape_.value(p, d, kv_.capacity), group = shape_.group;
+    const Index at = values_ + shape_.value(p, d, kv_.capacity);
     if (kv_.scales == nullptr) return static_cast<const T*>(kv_.values) + at;
-    if (d == 0)  // the same for the others
-      for (Index i = 0; i < n * kPanel; ++i)
-        factors_[static_cast<std::size_t>(i)] =
-            kv_.scales[scales_ + kv_.capacity + p + i / (kPanel * group) * group + i % group];
+    if (d == 0) {  // the same for the others
+      const float* scale = kv_.scales + scales_ + kv_.capacity + p;
+      float* factor = factors_.data();
+      for (Index line = 0; line < n; line += kGroup, scale += kGroup)
+        for (Index i = 0; i < kPanel; ++i, factor += kGroup) std::copy_n(scale, kGroup, factor);
+    }
     detail::widen(kernels_, wide_.data(), static_cast<const std::int8_t*>(kv_.values) + at,
-                  factors_.data(), kPanel * group, n / group);
+                  factors_.data(), kPanel * kGroup, n / kGroup);
     return wide_.data();
   }
 
  private:
+  static constexpr Index kGroup = std::is_same_v<T, bf16> ? 2 : 1;
   const Kernels& kernels_;
   const detail::KvShape shape_;
   const Panels kv_;

@@ -118,18 +118,18 @@ class Backend {
   void multiply(View x, const Weight& w, const Epilogue& epilogue);
   template <class Epilogue>
   void multiply_integers(View x, const Weight& w, const Epilogue& epilogue);
-  template <class T>
+  template <class P>
   class HeadPanels;
-  template <class T, class Operand>
+  template <class T, class P, class Operand>
   void attend_few(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                   Index past, Index batch_rows, Index batch_index, Mask mask);
-  template <class T, class Operand>
+  template <class T, class P, class Operand>
   void attend_many(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                    const Panels& kv, Index past, Index batch_rows, Index batch_index, Mask mask);
-  template <class T, class Operand>
+  template <class T, class P, class Operand>
   void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                  Index past, Index batch_rows, Index batch_index, Mask mask);
-  template <class T, class E>
+  template <class T, class P, class E>
   void append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv, Index past,
               Index first_row, Index rows);
 

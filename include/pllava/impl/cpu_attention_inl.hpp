@@ -16,13 +16,17 @@ namespace detail {
 
 inline constexpr Index kKeyBlock = 256;  // keys per softmax step, a multiple of 32
 
-/// Sizes of the cache of one head. Elements come in groups of two along the summed axis in bf16.
+/// Panels of bf16 hold pairs along the summed axis.
+template <class T>
+inline constexpr Index kGroupOf = std::is_same_v<T, bf16> ? 2 : 1;
+
+/// Sizes of the cache of one head, for products of panels with groups of so many.
 struct KvShape {
   Index dim;    // head dim, padded to the group for keys
   Index width;  // head dim, padded to whole panels for values
-  Index group;  // 2 in bf16, 1 in f32
+  Index group;  // of elements that lie together: 2 in bf16, 1 in f32
 
-  KvShape(Index head_dim, DType dtype) : group(dtype == DType::bf16 ? 2 : 1) {
+  KvShape(Index head_dim, Index group_size) : group(group_size) {
     dim = (head_dim + group - 1) / group * group;
     width = (head_dim + kPanel - 1) / kPanel * kPanel;
   }
@@ -93,7 +97,9 @@ void tile_product(const Kernels& kernels, Index rows, const Left* a, const T* b,
 PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   KvLayer kv;
   kv.capacity = (capacity + kPanel - 1) / kPanel * kPanel;
-  const detail::KvShape shape(heads.dim, dtype_);
+  // 8 bits are widened to what left operands hold.
+  const DType wide = options_.int8_kv && dtype_ == DType::bf16 ? kernels_->bf16_left : dtype_;
+  const detail::KvShape shape(heads.dim, wide == DType::bf16 ? 2 : 1);
   const Index element = options_.int8_kv ? 1 : size_of(dtype_);
   // calloc: zero padding, and pages that are never written are never resident
   const auto zeroed = [](Index size) -> std::shared_ptr<void> {
@@ -108,13 +114,14 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   return kv;
 }
 
-/// Elements of type E: T, or 8-bit integers with scales.
-template <class T, class E>
+/// Rows of type T into panels for products of type P, in elements of type E: P, or 8-bit integers
+/// with scales.
+template <class T, class P, class E>
 void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                      Index past, Index first_row, Index rows) {
   const Index dh = heads.dim, width = heads.qkv_width();
-  const detail::KvShape shape(dh, dtype_);
-  constexpr Index kGroup = std::is_same_v<T, bf16> ? 2 : 1;
+  constexpr Index kGroup = detail::kGroupOf<P>;
+  const detail::KvShape shape(dh, kGroup);
   constexpr Index kRows = 64;
   const Index blocks = (rows + kRows - 1) / kRows;
   // A block of rows begins on an even position, so that no two tasks share a pair of values.
@@ -152,26 +159,26 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
   });
 }
 
-/// Keys and values of one head as panels of T; where they have 8 bits, widened first.
-template <class T>
+/// Keys and values of one head as panels of P; where they have 8 bits, widened first.
+template <class P>
 class Backend::HeadPanels {
  public:
-  HeadPanels(const Kernels& kernels, const detail::KvShape& shape, const Panels& kv, Index head)
+  HeadPanels(const Kernels& kernels, const Heads& heads, const Panels& kv, Index head)
       : kernels_(kernels),
-        shape_(shape),
+        shape_(heads.dim, kGroup),
         kv_(kv),
-        keys_(head * shape.keys_size(kv.capacity)),
-        values_(head * shape.values_size(kv.capacity)),
+        keys_(head * shape_.keys_size(kv.capacity)),
+        values_(head * shape_.values_size(kv.capacity)),
         scales_(2 * head * kv.capacity) {
     if (kv.scales == nullptr) return;
-    wide_.resize(static_cast<std::size_t>(kPanel * std::max(shape.dim, detail::kKeyBlock)));
+    wide_.resize(static_cast<std::size_t>(kPanel * std::max(shape_.dim, detail::kKeyBlock)));
     factors_.resize(static_cast<std::size_t>(detail::kKeyBlock * kPanel));
   }
 
   /// [dim/group][32][group]: 32 positions from p on.
-  const T* keys(Index p) {
+  const P* keys(Index p) {
     const Index at = keys_ + p * shape_.dim;
-    if (kv_.scales == nullptr) return static_cast<const T*>(kv_.keys) + at;
+    if (kv_.scales == nullptr) return static_cast<const P*>(kv_.keys) + at;
     const float* scale = kv_.scales + scales_ + p;
     float* factor = factors_.data();
     for (Index i = 0; i < kPanel; ++i, factor += kGroup) std::fill_n(factor, kGroup, scale[i]);
@@ -180,9 +187,9 @@ class Backend::HeadPanels {
     return wide_.data();
   }
   /// [n/group][32][group]: 32 dimensions from d on of n positions from p on. d begins at 0.
-  const T* values(Index p, Index n, Index d) {
+  const P* values(Index p, Index n, Index d) {
     const Index at = values_ + shape_.value(p, d, kv_.capacity);
-    if (kv_.scales == nullptr) return static_cast<const T*>(kv_.values) + at;
+    if (kv_.scales == nullptr) return static_cast<const P*>(kv_.values) + at;
     if (d == 0) {  // the same for the others
       const float* scale = kv_.scales + scales_ + kv_.capacity + p;
       float* factor = factors_.data();
@@ -195,18 +202,18 @@ class Backend::HeadPanels {
   }
 
  private:
-  static constexpr Index kGroup = std::is_same_v<T, bf16> ? 2 : 1;
+  static constexpr Index kGroup = detail::kGroupOf<P>;
   const Kernels& kernels_;
   const detail::KvShape shape_;
   const Panels kv_;
   const Index keys_, values_, scales_;  // where those of the head begin
-  std::vector<T> wide_;
+  std::vector<P> wide_;
   std::vector<float> factors_;
 };
 
-/// For few queries: they are the rows of the products. Elements of type T; left operands are of
-/// type Left.
-template <class T, class Left>
+/// For few queries: they are the rows of the products. Rows are of type T, panels of type P, left
+/// operands of type Left.
+template <class T, class P, class Left>
 void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                          const Panels& kv, Index past, Index batch_rows, Index batch_index,
                          Mask mask) {
@@ -214,8 +221,8 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
   const Index share = heads.query / heads.kv;  // query heads that read one kv head
   const Index wanted = std::min(batch_rows, o.rows());
   const Index skipped = batch_rows - wanted;
-  const detail::KvShape shape(dh, dtype_);
-  constexpr Index kPair = std::is_same_v<Left, bf16> ? 2 : 1;  // in left operands
+  const detail::KvShape shape(dh, detail::kGroupOf<P>);
+  constexpr Index kPair = detail::kGroupOf<Left>;
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // rows of a head's product: (position, query head)
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(queries));
@@ -255,7 +262,7 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
              kPair * static_cast<Index>(sizeof(Left)));
     }
 
-    HeadPanels<T> panels(*kernels_, shape, kv, head);
+    HeadPanels<P> panels(*kernels_, heads, kv, head);
     const Index reach = mask == Mask::causal ? past + position(rows - 1) + 1 : length;
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
@@ -293,17 +300,17 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
 /// For many queries: they are the columns of all products, 32 at a time, so that a lane has a query
 /// for itself and nothing is summed across lanes or moved between them. Keys and values are the
 /// left operands, as they lie in their panels: scores = K·Qᵀ, out = Vᵀ·weights. Operands of
-/// products are of type Operand.
-template <class T, class Operand>
+/// products are of type Operand, panels of type P.
+template <class T, class P, class Operand>
 void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                           const Panels& kv, Index past, Index batch_rows, Index batch_index,
                           Mask mask) {
   constexpr Index kBlock = 64;  // keys: with their values and scores they fit the first-level cache
-  constexpr Index kPair = std::is_same_v<Operand, bf16> ? 2 : 1;
+  constexpr Index kPair = detail::kGroupOf<Operand>;
   const Index dh = heads.dim, width = heads.qkv_width();
   const Index share = heads.query / heads.kv;  // query heads that read one kv head
   const Index wanted = std::min(batch_rows, o.rows()), skipped = batch_rows - wanted;
-  const detail::KvShape shape(dh, dtype_);
+  const detail::KvShape shape(dh, detail::kGroupOf<P>);
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // (position, query head) of a kv head
   const Index blocks = (queries + kPanel - 1) / kPanel;
@@ -320,7 +327,7 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
     std::vector<Operand> weights(size(kBlock * kPanel));  // [key/pair][32][pair]
     std::vector<float> out(size(shape.width * kPanel));   // [dim][32]
     std::vector<Operand> split(
-        std::is_same_v<T, Operand> ? 0 : size(kPanel * std::max(shape.dim, kBlock)));
+        std::is_same_v<P, Operand> ? 0 : size(kPanel * std::max(shape.dim, kBlock)));
     std::vector<float> floats(size(dh));
     alignas(64) float tile[8 * kPanel];
     alignas(64) float top[kPanel], total[kPanel] = {}, shrink[kPanel];
@@ -341,8 +348,8 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
     }
 
     // A panel of `lines` lines of 32 elements.
-    const auto operand = [&](const T* panel, Index lines) -> const Operand* {
-      if constexpr (std::is_same_v<T, Operand>)
+    const auto operand = [&](const P* panel, Index lines) -> const Operand* {
+      if constexpr (std::is_same_v<P, Operand>)
         return panel;
       else
         return kernels_->split_pairs(split.data(), panel, lines / 2), split.data();
@@ -353,7 +360,7 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
       else
         kernels_->tile_f32(tile_rows, left, kPanel, right, depth, c);
     };
-    HeadPanels<T> panels(*kernels_, shape, kv, head);
+    HeadPanels<P> panels(*kernels_, heads, kv, head);
     const auto visible = [&](Index c) {
       return mask == Mask::causal && c < columns ? past + position(c) + 1 : length;
     };
@@ -391,16 +398,17 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
   });
 }
 
-template <class T, class Operand>
+template <class T, class P, class Operand>
 void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                         const Panels& kv, Index past, Index batch_rows, Index batch_index,
                         Mask mask) {
   constexpr Index kMany = kPanel / 2;  // half of the columns are in use
   const Index queries = std::min(batch_rows, o.rows()) * heads.query / heads.kv;
+  if (queries == 0) return;
   if (queries < kMany)
-    attend_few<T, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
+    attend_few<T, P, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
   else
-    attend_many<T, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
+    attend_many<T, P, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
 }
 
 PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
@@ -411,17 +419,19 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
       const Panels panels{kv->capacity, kv->keys.get(), kv->values.get(),
                           static_cast<float*>(kv->scales.get())};
       const Index past = *seq.past.as<std::int32_t>();
-      if (panels.scales != nullptr)
-        append<T, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
-      else
-        append<T, T>(qkv, heads, rope, panels, past, 0, rows);
-      if (o.rows() > 0) attend_as<T, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+      if (panels.scales != nullptr) {
+        append<T, Left, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
+        attend_as<T, Left, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+      } else {
+        append<T, T, T>(qkv, heads, rope, panels, past, 0, rows);
+        attend_as<T, T, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+      }
       return;
     }
     // One sequence at a time, in panels of scratch. What lies behind its rows is read with weight
     // zero, so it must be finite.
     auto scope = this->scope();
-    const detail::KvShape shape(heads.dim, dtype_);
+    const detail::KvShape shape(heads.dim, detail::kGroupOf<T>);
     const Index capacity = (rows + kPanel - 1) / kPanel * kPanel;
     const View keys = scratch({heads.kv * shape.keys_size(capacity)}, dtype_);
     const View values = scratch({heads.kv * shape.values_size(capacity)}, dtype_);
@@ -429,8 +439,8 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
     const Panels panels{capacity, keys.data, values.data, nullptr};
     for (Index b = 0; b < seq.batch; ++b) {
-      append<T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
-      attend_as<T, Left>(o, qkv, heads, rope, panels, 0, rows, b, mask);
+      append<T, T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
+      attend_as<T, T, Left>(o, qkv, heads, rope, panels, 0, rows, b, mask);
     }
   };
   if (dtype_ == DType::f32)

@@ -62,7 +62,8 @@ class Mix:
     text: float = 0.0  # share of batches with a text in the place of the video
     silent: float = 0.0  # share of batches with a video and no question, for what its own rows teach
     benchmark: float = 0.1  # share of batches in the wording of MVBench
-    several: float = 0.0  # share of the scenes of level 4 that are redrawn until several things happen
+    several: dict[int, float] = dataclasses.field(default_factory=dict)
+    # {events: share}, of the scenes of level 4: how many are redrawn until at least so much happens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -411,8 +412,10 @@ class Clips(IterableDataset):
 
     def _scene(self, level: int, rng: np.random.Generator) -> world.Scene:
         scene = world.sample_scene(rng, level, self.split)
-        if level == 4 and rng.random() < self.mix.several:
-            while len(scene.events) < 2:
+        if level == 4 and self.mix.several:
+            shares = list(self.mix.several.values())
+            fewest = rng.choice([0, *self.mix.several], p=[1 - sum(shares), *shares])
+            while len(scene.events) < fewest:
                 scene = world.sample_scene(rng, level, self.split)
         return scene
 

@@ -6,9 +6,9 @@
 
 First the eyes alone, on pictures whose cells are known; then the basics, what happens in a clip without a word
 and questions about texts without a clip; then questions about clips, more and more of them with several things
-and events; last a LoRA on q_proj and v_proj, as PLLaVA tunes an image model for video. The stages share --minutes as the table STAGES says. The
-directory gets tokenizer.json, state.pt (every two minutes; --resume continues from it), log.txt, and at the
-end the model in the published layout.
+and events; last a LoRA on q_proj and v_proj, as PLLaVA tunes an image model for video. The stages share --minutes as
+the table STAGES says. The directory gets tokenizer.json, state.pt (every two minutes; --resume continues from it),
+log.txt, and at the end the model in the published layout.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ STAGES = (
     Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
     Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
     Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 3, 3: 6, 4: 12}, text=0.05, silent=0.25, benchmark=0.4, captions=3,
-                             several=0.6), 16, 1.2e-3, last_rate=0.05),
-    Stage("lora", 10, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 8}, benchmark=0.4, captions=2, several=0.6), 16, 1e-3, lora=True,
-          last_rate=0.05),
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 15}, text=0.03, silent=0.2, benchmark=0.35, captions=3,
+                             several={2: 0.2, 3: 0.35}), 16, 1.2e-3, last_rate=0.05),
+    Stage("lora", 10, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 8}, benchmark=0.4, captions=2, several={2: 0.2, 3: 0.35}), 16,
+          1e-3, lora=True, last_rate=0.05),
 )
 
 
@@ -147,7 +147,7 @@ class Heads(nn.Module):
 
     def story_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
         """rows: (B, T, cells, H), states behind STORY_DEPTH layers."""
-        return {"story": 0.5 * choices_loss(self.story(rows[:, :, -STORY_EVENTS:]), STORY, batch["story"])}
+        return {"story": choices_loss(self.story(rows[:, :, -STORY_EVENTS:]), STORY, batch["story"])}
 
     def truth_losses(self, states: list[Tensor], batch: dict) -> dict[str, Tensor]:
         """States (B, N, H) behind each layer: whether there is such a thing, whether an option is right."""

@@ -130,11 +130,11 @@ void check_answers(const Computation& c, double at_least) {
   CHECK(answers.rate() >= at_least);
 }
 
-// The limits lie a little below what this model reaches in every computation (things 141 of 146,
+// The limits lie a little below what this model reaches in every computation (things 142 of 146,
 // motions 22 of 22, answers 584 to 586 of 597, where guessing gives 0.34); they are to be raised
 // with every better model.
 TEST_CASE("The bundled model names what it sees and where it moves", "[meaning]") {
-  for (const Computation& c : kComputations) check_captions(c, 0.96, 0.95);
+  for (const Computation& c : kComputations) check_captions(c, 0.965, 0.95);
 }
 
 TEST_CASE("The bundled model answers multiple choice", "[meaning]") {

@@ -54,7 +54,7 @@ struct SoftmaxColumns {
 struct Kernels {
   const char* name;
   Index max_rows;   ///< most rows a tile call takes
-  DType bf16_left;  ///< of the left operand of tile_bf16: bf16, or f32 with the values of bf16
+  DType bf16_left;  ///< of the left operand of tile_bf16: bf16 or f32
   Index int8_left;  ///< bytes of an integer in the left operand of tile_int8: 1 or 2
 
   /// Rows that a tile of `rows` must be packed to; the surplus is zero.

@@ -50,11 +50,11 @@ inline void rotate(float* x, const float* angles, Index dim) {
   }
 }
 
-/// A line of `count` elements as a column of a panel: groups of elements, 32 groups apart.
+/// A line of `count` elements as a column: groups of elements, `columns` groups apart.
 template <Index kGroup, class T>
-void spread(T* column, const T* line, Index count) {
+void spread(T* column, Index columns, const T* line, Index count) {
   for (Index i = 0; i < count; i += kGroup)
-    std::memcpy(static_cast<void*>(column + i * kPanel), line + i, kGroup * sizeof(T));
+    std::memcpy(static_cast<void*>(column + i * columns), line + i, kGroup * sizeof(T));
 }
 
 template <class T>
@@ -82,14 +82,26 @@ void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* 
     kernels.widen_f32(dst, src, factors, stride, lines);
 }
 
+/// A query as a line of a left or right operand: rotated, if there are angles, and scaled. `floats`
+/// is for its use.
+template <class T, class Operand>
+void read_query(const Kernels& kernels, Operand* line, std::vector<float>& floats, const T* src,
+                const float* angles, float scale) {
+  const auto dim = static_cast<Index>(floats.size());
+  to_floats(kernels, floats.data(), src, dim);
+  if (angles != nullptr) rotate(floats.data(), angles, dim);
+  for (float& x : floats) x *= scale;
+  from_floats(kernels, line, floats.data(), dim);
+}
+
 /// One tile product; `depth` is a multiple of the group of T.
 template <class T, class Left>
-void tile_product(const Kernels& kernels, Index rows, const Left* a, const T* b, Index depth,
-                  float* c) {
+void tile_product(const Kernels& kernels, Index rows, const Left* a, Index stride, const T* b,
+                  Index depth, float* c) {
   if constexpr (std::is_same_v<T, bf16>)
-    kernels.tile_bf16(rows, a, rows, b, depth / 2, c);
+    kernels.tile_bf16(rows, a, stride, b, depth / 2, c);
   else
-    kernels.tile_f32(rows, a, rows, b, depth, c);
+    kernels.tile_f32(rows, a, stride, b, depth, c);
 }
 
 }  // namespace detail
@@ -146,7 +158,7 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
       detail::to_floats(*kernels_, floats.data(), k, dh);
       if (rope != nullptr) detail::rotate(floats.data(), rope->table.floats() + p * dh, dh);
       narrow(2 * head * kv.capacity + p);
-      detail::spread<kGroup>(keys + shape.key(p), line.data(), shape.dim);
+      detail::spread<kGroup>(keys + shape.key(p), kPanel, line.data(), shape.dim);
 
       detail::to_floats(*kernels_, floats.data(), k + heads.kv * dh, dh);
       narrow((2 * head + 1) * kv.capacity + p);
@@ -251,15 +263,10 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
     const auto position = [&](Index r) { return skipped + (first + r) / share; };  // in the batch
     for (Index r = 0; r < rows; ++r) {
       const Index n = position(r), h = head * share + (first + r) % share;
-      const T* src = qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh;
-      detail::to_floats(*kernels_, floats.data(), src, dh);
-      if (rope != nullptr)
-        detail::rotate(floats.data(), rope->table.floats() + (past + n) * dh, dh);
-      for (float& x : floats) x *= scale;
-      detail::from_floats(*kernels_, line.data(), floats.data(), dh);
-      for (Index d = 0; d < shape.dim; d += kPair)
-        copy(&q[size(d * mr + r * kPair)], &line[size(d)],
-             kPair * static_cast<Index>(sizeof(Left)));
+      detail::read_query(*kernels_, line.data(), floats,
+                         qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh,
+                         rope != nullptr ? rope->table.floats() + (past + n) * dh : nullptr, scale);
+      detail::spread<kPair>(&q[size(r * kPair)], mr, line.data(), shape.dim);
     }
 
     HeadPanels<P> panels(*kernels_, heads, kv, head);
@@ -267,7 +274,7 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
       for (Index p = 0; p < n; p += kPanel)
-        detail::tile_product(*kernels_, mr, q.data(), panels.keys(begin + p), shape.dim,
+        detail::tile_product(*kernels_, mr, q.data(), mr, panels.keys(begin + p), shape.dim,
                              &scores[size(p * mr)]);
       for (Index r = 0; r < rows; ++r) {
         const Index visible = mask == Mask::causal ? past + position(r) + 1 : length;
@@ -279,7 +286,8 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
       else
         kernels_->softmax_f32(block, weights.data());
       for (Index d = 0; d < shape.width; d += kPanel) {
-        detail::tile_product(*kernels_, mr, weights.data(), panels.values(begin, n, d), n, tile);
+        detail::tile_product(*kernels_, mr, weights.data(), mr, panels.values(begin, n, d), n,
+                             tile);
         for (Index r = 0; r < rows; ++r)
           kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + r * kPanel,
                               kPanel);
@@ -338,13 +346,10 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
     std::vector<Operand> line(size(shape.dim));
     for (Index c = 0; c < columns; ++c) {
       const Index n = position(c), h = head * share + (first + c) % share;
-      const T* src = qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh;
-      detail::to_floats(*kernels_, floats.data(), src, dh);
-      if (rope != nullptr)
-        detail::rotate(floats.data(), rope->table.floats() + (past + n) * dh, dh);
-      for (float& x : floats) x *= scale;
-      detail::from_floats(*kernels_, line.data(), floats.data(), dh);
-      detail::spread<kPair>(&q[size(c * kPair)], line.data(), shape.dim);
+      detail::read_query(*kernels_, line.data(), floats,
+                         qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh,
+                         rope != nullptr ? rope->table.floats() + (past + n) * dh : nullptr, scale);
+      detail::spread<kPair>(&q[size(c * kPair)], kPanel, line.data(), shape.dim);
     }
 
     // A panel of `lines` lines of 32 elements.
@@ -353,12 +358,6 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
         return panel;
       else
         return kernels_->split_pairs(split.data(), panel, lines / 2), split.data();
-    };
-    const auto multiply = [&](const Operand* left, const Operand* right, Index depth, float* c) {
-      if constexpr (std::is_same_v<Operand, bf16>)
-        kernels_->tile_bf16(tile_rows, left, kPanel, right, depth / 2, c);
-      else
-        kernels_->tile_f32(tile_rows, left, kPanel, right, depth, c);
     };
     HeadPanels<P> panels(*kernels_, heads, kv, head);
     const auto visible = [&](Index c) {
@@ -370,7 +369,8 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
       for (Index p = 0; p < n; p += kPanel) {
         const Operand* keys = operand(panels.keys(begin + p), shape.dim);
         for (Index r = 0; r < kPanel; r += tile_rows)
-          multiply(keys + r * kPair, q.data(), shape.dim, &scores[size((p + r) * kPanel)]);
+          detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanel, q.data(), shape.dim,
+                               &scores[size((p + r) * kPanel)]);
       }
       for (Index c = 0; c < kPanel; ++c)
         seen[c] = static_cast<std::int32_t>(std::clamp<Index>(visible(c) - begin, 0, n));
@@ -382,7 +382,8 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
       for (Index d = 0; d < dh; d += kPanel) {
         const Operand* values = operand(panels.values(begin, n, d), n);
         for (Index r = 0; r < std::min(kPanel, dh - d); r += tile_rows) {
-          multiply(values + r * kPair, weights.data(), n, tile);
+          detail::tile_product(*kernels_, tile_rows, values + r * kPair, kPanel, weights.data(), n,
+                               tile);
           kernels_->scale_add_columns(&out[size((d + r) * kPanel)], shrink, tile, tile_rows);
         }
       }

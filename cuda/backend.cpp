@@ -277,9 +277,14 @@ Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
 }
 
 KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
-  const Index bytes = heads.kv * capacity * heads.dim * size_of(options_.dtype);
-  return {capacity, device_memory(device_, bytes, "the keys of a layer"),
-          device_memory(device_, bytes, "the values of a layer")};
+  const Index rows = heads.kv * capacity;
+  const Index bytes = rows * heads.dim * (options_.int8_kv ? 1 : size_of(options_.dtype));
+  KvLayer layer = {capacity, device_memory(device_, bytes, "the keys of a layer"),
+                   device_memory(device_, bytes, "the values of a layer"), nullptr};
+  if (options_.int8_kv)
+    layer.scales = device_memory(device_, 2 * rows * Index{sizeof(float)},
+                                 "the scales of a layer's keys and values");
+  return layer;
 }
 
 // ---- steps --------------------------------------------------------------------------------------
@@ -363,6 +368,12 @@ kernels::Norm norm_of(const Norm<Backend>& n) {
 
 }  // namespace
 
+/// Whether a product of so many rows, each of `in` numbers, takes the kernels of few rows.
+bool Backend::is_few(Index rows, Index in) const noexcept {
+  return !options_.deterministic && rows <= kernels::kFewRows &&
+         kernels::gemv_shared_bytes(static_cast<int>(rows), static_cast<int>(in)) <= kSharedBytes;
+}
+
 /// x, converted into scratch where it is of another type.
 View Backend::converted(View x, DType dtype) {
   if (x.dtype == dtype) return x;
@@ -374,11 +385,6 @@ View Backend::converted(View x, DType dtype) {
 }
 
 namespace {
-
-bool is_few(Index rows, Index in) {
-  return rows <= kernels::kFewRows &&
-         kernels::gemv_shared_bytes(static_cast<int>(rows), static_cast<int>(in)) <= kSharedBytes;
-}
 
 /// Rows of a weight that are dequantised at a time, where one takes `bytes`.
 Index panel_rows(Index bytes) {
@@ -413,6 +419,7 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
   Product product;
   product.x = operand(x), product.w = operand(w.weight);
   product.rows = x.rows(), product.in = w.in, product.stride = w.out, product.add = add;
+  product.invariant = options_.deterministic;
   if (!plain) product.w = operand(scratch({std::min(most, w.out), w.in}, w.weight.dtype));
   const void* const bias = y.dtype == DType::f32 ? w.bias.data.get() : w.bias.narrow.get();
   for (Index first = 0; first < w.out; first += most) {
@@ -457,7 +464,7 @@ void Backend::residual(View x, View y, const Linear& w) {
 void Backend::residual_norm(View x, View h, View y, const Linear& w, const Norm<Backend>& next) {
   const int shared =
       kernels::gemv_norm_shared_bytes(static_cast<int>(w.out), static_cast<int>(w.in));
-  if (y.rows() > 1 || shared > kSharedBytes) {
+  if (y.rows() > 1 || shared > kSharedBytes || options_.deterministic) {
     residual(x, y, w);
     norm(h, x, next);
     return;
@@ -527,11 +534,12 @@ void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* 
     call.keys = kv->keys.get(), call.values = kv->values.get();
     call.capacity = kv->capacity;
     call.past = seq.past.as<std::int32_t>();
+    call.scales = static_cast<float*>(kv->scales.get());
     call.bound = std::min(bound, kv->capacity);
     enqueue("append", [&] { return kernels::append(call, device_->stream()); });
   }
   if (call.wanted == 0) return;
-  if (kv != nullptr && call.rows <= kernels::kFewRows) {
+  if (kv != nullptr && call.rows <= kernels::kFewRows && !options_.deterministic) {
     const View partials = scratch({kernels::attend_few_bytes(call)}, DType::u8);
     enqueue("attend_few",
             [&] { return kernels::attend_few(call, partials.data, device_->stream()); });

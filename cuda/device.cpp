@@ -35,8 +35,11 @@ cudaDataType_t native(kernels::Type type) {
   return CUDA_R_32F;
 }
 
-/// What a plan is made for: types of y, x (and w), sizes, whether there is a bias, and add.
-using PlanKey = std::tuple<kernels::Type, kernels::Type, Index, Index, Index, Index, bool, bool>;
+constexpr Index kInvariantRows = 512;  // whose algorithm all products take that are invariant
+
+/// What a plan is made for: types of y, x (and w), sizes, whether there is a bias, add, invariant.
+using PlanKey =
+    std::tuple<kernels::Type, kernels::Type, Index, Index, Index, Index, bool, bool, bool>;
 
 /// A matrix layout of cuBLASLt.
 class Layout {
@@ -130,31 +133,54 @@ struct Device::Libraries {
   cudaEvent_t order = nullptr;
   std::map<PlanKey, Plan> plans;
 
-  /// The fastest algorithm by cuBLASLt's own estimate.
   Plan& plan(const Product& p) {
-    const PlanKey key{p.y.type, p.x.type, p.rows, p.out, p.in, p.stride, p.bias != nullptr, p.add};
+    const PlanKey key{p.y.type, p.x.type,          p.rows, p.out,      p.in,
+                      p.stride, p.bias != nullptr, p.add,  p.invariant};
     const auto [entry, fresh] = plans.try_emplace(key, p);
-    Plan& plan = entry->second;
-    if (!fresh) return plan;
+    if (!fresh) return entry->second;
+    try {
+      entry->second.algorithm = algorithm(p, entry->second);
+    } catch (...) {
+      plans.erase(entry);
+      throw;
+    }
+    return entry->second;
+  }
+
+  /// The fastest by cuBLASLt's own estimate. An invariant product has that of kInvariantRows rows,
+  /// without parts of a sum that are added up later: the tiles, and with them the order of each
+  /// sum, are then the same for any number of rows.
+  cublasLtMatmulAlgo_t algorithm(const Product& p, const Plan& plan) {
+    cublasLtMatmulHeuristicResult_t result = {};
+    if (p.invariant && p.rows != kInvariantRows) {
+      Product wide = p;
+      wide.rows = kInvariantRows;
+      const cublasLtMatmulAlgo_t chosen = this->plan(wide).algorithm;
+      check_blas(cublasLtMatmulAlgoCheck(blas, plan.product, plan.w.get(), plan.x.get(),
+                                         plan.y.get(), plan.y.get(), &chosen, &result),
+                 "cublasLtMatmulAlgoCheck");
+      return chosen;
+    }
     cublasLtMatmulPreference_t preference = nullptr;
     check_blas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                          &kWorkspace, sizeof(kWorkspace));
-    cublasLtMatmulHeuristicResult_t result = {};
+    if (p.invariant) {
+      const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
+      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                           &none, sizeof(none));
+    }
     int found = 0;
     const cublasStatus_t status =
         cublasLtMatmulAlgoGetHeuristic(blas, plan.product, plan.w.get(), plan.x.get(), plan.y.get(),
                                        plan.y.get(), preference, 1, &result, &found);
     cublasLtMatmulPreferenceDestroy(preference);
-    if (status != CUBLAS_STATUS_SUCCESS || found == 0) {
-      plans.erase(entry);
+    if (status != CUBLAS_STATUS_SUCCESS || found == 0)
       throw Error("cublasLtMatmulAlgoGetHeuristic", "no algorithm for (" + std::to_string(p.rows) +
                                                         ", " + std::to_string(p.in) + ") times (" +
                                                         std::to_string(p.out) + ", " +
                                                         std::to_string(p.in) + ") transposed");
-    }
-    plan.algorithm = result.algo;
-    return plan;
+    return result.algo;
   }
 };
 

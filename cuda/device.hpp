@@ -22,6 +22,7 @@ struct Product {
   const void* bias = nullptr;  // (out) in the type of y, or null
   Index rows = 0, out = 0, in = 0, stride = 0;
   bool add = false;
+  bool invariant = false;  // a row's sums do not depend on the number of rows
 };
 
 /// Work that was recorded from a stream.

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "integers.cuh"
 #include "launch.hpp"
 #include "mma.cuh"
 #include "simt.cuh"
@@ -29,6 +30,16 @@ struct Rows {
   PLLAVA_DEVICE const T* at(int p) const { return first + std::int64_t{p} * stride; }
 };
 
+/// Rows of one head in a cache of 8 bits: they stand for scales[p] · (byte - 128).
+template <class T>
+struct ByteRows {
+  const std::uint8_t* first;
+  int stride;
+  const float* scales;
+
+  PLLAVA_DEVICE const std::uint8_t* at(int p) const { return first + std::int64_t{p} * stride; }
+};
+
 /// Head h of [query | kv | kv] heads in the rows of sequence b.
 template <class T>
 PLLAVA_DEVICE Rows<T> fresh_rows(const Attention& call, int b, int h) {
@@ -37,16 +48,28 @@ PLLAVA_DEVICE Rows<T> fresh_rows(const Attention& call, int b, int h) {
   return {static_cast<const T*>(call.qkv.data) + row * width + h * call.dim, width};
 }
 
-template <class T>
-PLLAVA_DEVICE Rows<T> key_rows(const Attention& call, int b, int h) {
-  if (call.keys == nullptr) return fresh_rows<T>(call, b, call.query + h);
-  return {static_cast<const T*>(call.keys) + h * (call.capacity * call.dim), call.dim};
+/// Which rows of head h are read: its keys or its values.
+enum Part { kKeys, kValues };
+
+/// Head h in the cache, of T or of bytes.
+template <class T, bool bytes>
+PLLAVA_DEVICE auto cached_rows(const Attention& call, Part part, int h) {
+  const void* const data = part == kKeys ? call.keys : call.values;
+  const std::int64_t row = h * call.capacity, first = row * call.dim;
+  if constexpr (bytes)
+    return ByteRows<T>{static_cast<const std::uint8_t*>(data) + first, call.dim,
+                       call.scales + (part == kValues ? call.kv * call.capacity : 0) + row};
+  else
+    return Rows<T>{static_cast<const T*>(data) + first, call.dim};
 }
 
-template <class T>
-PLLAVA_DEVICE Rows<T> value_rows(const Attention& call, int b, int h) {
-  if (call.keys == nullptr) return fresh_rows<T>(call, b, call.query + call.kv + h);
-  return {static_cast<const T*>(call.values) + h * (call.capacity * call.dim), call.dim};
+/// The same, or without a cache the rows of sequence b.
+template <class T, bool bytes>
+PLLAVA_DEVICE auto rows_of(const Attention& call, Part part, int b, int h) {
+  if constexpr (!bytes)
+    if (call.keys == nullptr)
+      return fresh_rows<T>(call, b, call.query + (part == kValues ? call.kv : 0) + h);
+  return cached_rows<T, bytes>(call, part, h);
 }
 
 PLLAVA_DEVICE int past_of(const Attention& call) {
@@ -134,6 +157,75 @@ PLLAVA_DEVICE Words read_words(const T* row, int d, int dim, const float* angles
   return packed_words(x, T{});
 }
 
+/// What few_kernel keeps of a row while it is on its way: a pack of T, or as many bytes with their
+/// scale. read() gives the numbers in units of `scale`.
+template <class T>
+struct Fetched {
+  Words words = {};
+
+  PLLAVA_DEVICE static Fetched load(const Rows<T>& rows, int p, int d, int dim, bool packed) {
+    if (!packed) return {read_words(rows.at(p), d, dim, nullptr, false)};
+    return {d < dim ? load_words(rows.at(p) + d) : Words{}};
+  }
+  PLLAVA_DEVICE void read(float (&x)[Pack<T>::size]) const { unpack(x, words, T{}); }
+  PLLAVA_DEVICE float scale() const { return 1.0f; }
+};
+
+/// `Count` bytes, moved at once.
+template <int Count>
+struct alignas(Count) Bytes {
+  std::uint32_t at[Count / 4] = {};
+};
+
+template <class T>
+struct FetchedBytes {
+  static constexpr int size = Pack<T>::size;
+  Bytes<size> bytes = {};
+  float unit = 0.0f;
+
+  PLLAVA_DEVICE static FetchedBytes load(const ByteRows<T>& rows, int p, int d, int dim,
+                                         bool packed) {
+    const std::uint8_t* const from = rows.at(p) + d;
+    FetchedBytes fetched;
+    fetched.unit = rows.scales[p];
+    if (packed && d < dim) {
+      fetched.bytes = *reinterpret_cast<const Bytes<size>*>(from);
+    } else {
+      PLLAVA_UNROLL
+      for (int i = 0; i < size; ++i)
+        fetched.bytes.at[i / 4] |= (d + i < dim ? from[i] : 128u) << (i % 4 * 8);
+    }
+    return fetched;
+  }
+  PLLAVA_DEVICE void read(float (&x)[size]) const {
+    PLLAVA_UNROLL
+    for (int i = 0; i < size / 4; ++i) {
+      float part[4];
+      kernels::unpack<8>(part, bytes.at[i], 128.0f);
+      PLLAVA_UNROLL
+      for (int j = 0; j < 4; ++j) x[4 * i + j] = part[j];
+    }
+  }
+  PLLAVA_DEVICE float scale() const { return unit; }
+};
+
+/// A pack of row p, from d on; zeros behind the row.
+template <class T>
+PLLAVA_DEVICE Words row_words(const Rows<T>& rows, int p, int d, int dim, const float* angles,
+                              bool packed) {
+  return read_words(rows.at(p), d, dim, angles, packed);
+}
+template <class T>
+PLLAVA_DEVICE Words row_words(const ByteRows<T>& rows, int p, int d, int dim, const float*,
+                              bool packed) {
+  const auto fetched = FetchedBytes<T>::load(rows, p, d, dim, packed);
+  float x[Pack<T>::size];
+  fetched.read(x);
+  PLLAVA_UNROLL
+  for (float& v : x) v *= fetched.scale();
+  return packed_words(x, T{});
+}
+
 /// Whether rows can be read in packs.
 template <class T>
 bool is_packed(const Attention& call) {
@@ -188,6 +280,56 @@ append_kernel(Attention call, bool packed) {
   }
 }
 
+/// The number d of a head's row, rotated unless `angles` is null.
+template <class T>
+PLLAVA_DEVICE float read_number(const T* row, int d, int dim, const float* angles) {
+  const float x = to_float(row[d]);
+  if (angles == nullptr) return x;
+  const int half = dim / 2, angle = d < half ? d : d - half;
+  const float other = d < half ? -to_float(row[d + half]) : to_float(row[d - half]);
+  return x * angles[angle] + other * angles[angle + half];
+}
+
+/// Into a cache of 8 bits. A warp rounds a row of a head, a key or a value, in units of a 127th of
+/// its largest number. A row that is not finite gets a scale that is no number, so that it shows.
+template <class T>
+PLLAVA_KERNEL(kAppendThreads, 1)
+append_bytes_kernel(Attention call) {
+  constexpr int kMost = kMaxDim / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const std::int64_t i =
+      (std::int64_t{blockIdx.x} * kAppendThreads + threadIdx.x) / kWarp;  // row, head, part
+  if (i >= std::int64_t{call.rows} * call.kv * 2) return;
+  const Part part = i % 2 == 0 ? kKeys : kValues;
+  const int head = static_cast<int>(i / 2 % call.kv), n = static_cast<int>(i / 2 / call.kv);
+  const int dim = call.dim, position = call.past[0] + n;
+  const T* const row =
+      fresh_rows<T>(call, 0, call.query + (part == kValues ? call.kv : 0) + head).at(n);
+  const float* const angles = part == kKeys ? angles_of(call, position) : nullptr;
+  float x[kMost] = {}, top = 0.0f, nothing = 0.0f;
+  PLLAVA_UNROLL
+  for (int j = 0; j < kMost; ++j) {
+    const int d = j * kWarp + lane;
+    if (d < dim) x[j] = read_number(row, d, dim, angles);
+    top = fmaxf(top, fabsf(x[j]));
+    nothing += x[j] - x[j];
+  }
+  top = warp_max(top);
+  nothing = warp_sum(nothing);
+  const float inverse = top > 0.0f ? 127.0f / top : 0.0f;
+  const std::int64_t place = head * call.capacity + position;
+  auto* const out =
+      static_cast<std::uint8_t*>(part == kKeys ? call.keys : call.values) + place * dim;
+  PLLAVA_UNROLL
+  for (int j = 0; j < kMost; ++j) {
+    const int d = j * kWarp + lane;
+    const float rounded = rintf(fminf(fmaxf(x[j] * inverse, -127.0f), 127.0f));
+    if (d < dim) out[d] = static_cast<std::uint8_t>(static_cast<int>(rounded) + 128);
+  }
+  if (lane == 0)
+    call.scales[(part == kValues ? call.kv * call.capacity : 0) + place] = top / 127.0f + nothing;
+}
+
 // ---- tiles on the tensor cores
 // ---------------------------------------------------------------------
 
@@ -211,12 +353,12 @@ struct Tile {
 
 /// Starts to load the rows from `begin` on, rotated if there is a `rope`, which no packed rows
 /// have; zeros at `end` and behind it.
-template <class T, int D, bool packed>
-PLLAVA_DEVICE void load_tile(T* tile, const Rows<T>& rows, int begin, int end, int dim,
+template <class T, int D, bool packed, class Source>
+PLLAVA_DEVICE void load_tile(T* tile, const Source& rows, int begin, int end, int dim,
                              const float* rope) {
   constexpr int chunks = Tile<D>::chunks;
   const int thread = static_cast<int>(threadIdx.x);
-  if constexpr (packed) {
+  if constexpr (packed && std::is_same_v<Source, Rows<T>>) {
     constexpr bool even = kTileThreads % chunks == 0;  // then a thread has one column
     PLLAVA_UNROLL
     for (int i = 0; i < kTileRows * chunks / kTileThreads; ++i) {
@@ -232,7 +374,7 @@ PLLAVA_DEVICE void load_tile(T* tile, const Rows<T>& rows, int begin, int end, i
       const int row = at / chunks, chunk = at % chunks, p = begin + row;
       const float* const angles = rope != nullptr ? rope + std::int64_t{p} * dim : nullptr;
       *reinterpret_cast<Words*>(tile + Tile<D>::at(row, chunk)) =
-          p < end ? read_words(rows.at(p), chunk * 8, dim, angles, false) : Words{};
+          p < end ? row_words(rows, p, chunk * 8, dim, angles, packed) : Words{};
     }
   }
 }
@@ -248,7 +390,7 @@ PLLAVA_DEVICE void multiply(float (&d0)[4], float (&d1)[4], const std::uint32_t 
 
 /// A block computes kTileRows rows of one head. Keys and values come in tiles, the next one while
 /// one is computed with.
-template <class T, int D, bool packed>
+template <class T, int D, bool packed, bool bytes>
 PLLAVA_KERNEL(kTileThreads, 2)
 tiles_kernel(Attention call, float scale) {
   using Layout = Tile<D>;
@@ -267,7 +409,8 @@ tiles_kernel(Attention call, float scale) {
   const int end = call.causal ? past + skipped + last + 1 : total;
   const int tiles = (end + kTileRows - 1) / kTileRows;
 
-  const Rows<T> keys = key_rows<T>(call, b, kv_head), values = value_rows<T>(call, b, kv_head);
+  const auto keys = rows_of<T, bytes>(call, kKeys, b, kv_head);
+  const auto values = rows_of<T, bytes>(call, kValues, b, kv_head);
   const float* const key_rope = call.keys == nullptr ? call.rope : nullptr;
   load_tile<T, D, packed>(stages, keys, 0, end, dim, key_rope);
   load_tile<T, D, packed>(stages + Layout::size, values, 0, end, dim, nullptr);
@@ -404,6 +547,7 @@ constexpr int kPlainShared =
 
 /// The same with plain arithmetic: a lane has a key for the scores, and every 32nd column for the
 /// sums.
+template <bool bytes>
 PLLAVA_KERNEL(kTileThreads, 2)
 tiles_f32_kernel(Attention call, float scale) {
   constexpr int kRows = kPlainRows / (kTileThreads / kWarp), kColumns = kMaxDim / kWarp;
@@ -423,8 +567,8 @@ tiles_f32_kernel(Attention call, float scale) {
   const int last = min(first + kPlainRows, call.wanted) - 1;
   const int end = call.causal ? past + skipped + last + 1 : total;
 
-  const Rows<float> keys = key_rows<float>(call, b, kv_head);
-  const Rows<float> values = value_rows<float>(call, b, kv_head);
+  const auto keys = rows_of<float, bytes>(call, kKeys, b, kv_head);
+  const auto values = rows_of<float, bytes>(call, kValues, b, kv_head);
   const Rows<float> queries = fresh_rows<float>(call, b, head);
   for (int row = warp; row < kPlainRows; row += kTileThreads / kWarp)
     for (int d = lane * 4; d < dim; d += kWarp * 4) {
@@ -446,9 +590,9 @@ tiles_f32_kernel(Attention call, float scale) {
         const int at = begin + row;
         float x[4] = {}, y[4] = {};
         if (at < end) {
-          read_row(x, keys.at(at), d, dim, call.keys == nullptr ? angles_of(call, at) : nullptr,
-                   false);
-          read_row(y, values.at(at), d, dim, nullptr, false);
+          const float* const angles = call.keys == nullptr ? angles_of(call, at) : nullptr;
+          unpack(x, row_words(keys, at, d, dim, angles, false), 0.0f);
+          unpack(y, row_words(values, at, d, dim, nullptr, false), 0.0f);
         }
         for (int j = 0; j < 4; ++j) {
           key_tile[row * (kMaxDim + 1) + d + j] = x[j];
@@ -526,9 +670,10 @@ PLLAVA_DEVICE float weight_of(float x, float top) {
 
 /// A block takes the queries of one kv head, R at a time, over one chunk of positions. `lanes`
 /// lanes share a position, each with a pack of the row, and have `unroll` positions in flight.
-template <class T, int lanes, int R, int unroll, bool packed>
+template <class T, int lanes, int R, int unroll, bool packed, bool bytes>
 PLLAVA_KERNEL(kFewThreads, 2)
 few_kernel(Attention call, float* data, float scale) {
+  using Fetch = std::conditional_t<bytes, FetchedBytes<T>, Fetched<T>>;
   constexpr int N = Pack<T>::size, kWidth = lanes * N, kTeams = kFewThreads / lanes;
   constexpr int kStep = kTeams * unroll;
   PLLAVA_SHARED float sums[kFewWarps][R][kWidth];
@@ -542,9 +687,8 @@ few_kernel(Attention call, float* data, float scale) {
 
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp;
   const int team = thread / lanes, d = thread % lanes * N;
-  const std::int64_t first = kv_head * (call.capacity * dim);
-  const Rows<T> keys = {static_cast<const T*>(call.keys) + first, dim};
-  const Rows<T> values = {static_cast<const T*>(call.values) + first, dim};
+  const auto keys = cached_rows<T, bytes>(call, kKeys, kv_head);
+  const auto values = cached_rows<T, bytes>(call, kValues, kv_head);
   const Partials partials(data, call, splits);
   const int queries = call.wanted * group;
 
@@ -564,23 +708,18 @@ few_kernel(Attention call, float* data, float scale) {
     }
 
     // The next positions are on their way while these are computed with.
-    Words next_key[unroll] = {}, next_value[unroll] = {};
+    Fetch next_key[unroll], next_value[unroll];
     const auto load = [&](int start) {
       PLLAVA_UNROLL
       for (int u = 0; u < unroll; ++u) {
         const int p = min(start + u * kTeams + team, end - 1);
-        if (!packed) {
-          next_key[u] = read_words(keys.at(p), d, dim, nullptr, false);
-          next_value[u] = read_words(values.at(p), d, dim, nullptr, false);
-        } else if (d < dim) {
-          next_key[u] = load_words(keys.at(p) + d);
-          next_value[u] = load_words(values.at(p) + d);
-        }
+        next_key[u] = Fetch::load(keys, p, d, dim, packed);
+        next_value[u] = Fetch::load(values, p, d, dim, packed);
       }
     };
     load(begin);
     for (int start = begin; start < end; start += kStep) {
-      Words key[unroll], value[unroll];
+      Fetch key[unroll], value[unroll];
       PLLAVA_UNROLL
       for (int u = 0; u < unroll; ++u) {
         key[u] = next_key[u];
@@ -593,13 +732,14 @@ few_kernel(Attention call, float* data, float scale) {
         PLLAVA_UNROLL
         for (int u = 0; u < unroll; ++u) {
           float x[N];
-          unpack(x, key[u], T{});
+          key[u].read(x);
           s[u] = 0.0f;
           PLLAVA_UNROLL
           for (int i = 0; i < N; ++i) s[u] += q[r][i] * x[i];
           PLLAVA_UNROLL
           for (int other = lanes / 2; other > 0; other /= 2)
             s[u] += __shfl_xor_sync(0xffffffffu, s[u], other);
+          s[u] *= key[u].scale();
           if (start + u * kTeams + team >= sees[r]) s[u] = -INFINITY;
           top = fmaxf(top, s[u]);
         }
@@ -611,9 +751,10 @@ few_kernel(Attention call, float* data, float scale) {
         PLLAVA_UNROLL
         for (int u = 0; u < unroll; ++u) {
           float x[N];
-          unpack(x, value[u], T{});
-          const float weight = weight_of(s[u], top);
+          value[u].read(x);
+          float weight = weight_of(s[u], top);
           sum[r] += weight;
+          weight *= value[u].scale();
           PLLAVA_UNROLL
           for (int i = 0; i < N; ++i) o[r][i] += weight * x[i];
         }
@@ -688,33 +829,44 @@ combine_kernel(Attention call, float* data, int splits) {
   static_cast<T*>(call.o.data)[row * dim + d] = from_float<T>(x / sum);
 }
 
-template <class T, int lanes, int R, int unroll, bool packed = true>
+template <class T, int lanes, bool bytes>
 int launch_few(const Attention& call, float* partials, int splits, Stream stream) {
-  const Grid grid = {static_cast<unsigned>(splits), static_cast<unsigned>(call.kv)};
-  return launch(few_kernel<T, lanes, R, unroll, packed>, grid, kFewThreads, 0, stream, call,
-                partials, scale_of(call) * kLog2e);
-}
-
-template <class T, int lanes>
-int launch_few(const Attention& call, float* partials, int splits, Stream stream) {
+  const auto start = [&](auto kernel) {
+    const Grid grid = {static_cast<unsigned>(splits), static_cast<unsigned>(call.kv)};
+    return launch(kernel, grid, kFewThreads, 0, stream, call, partials, scale_of(call) * kLog2e);
+  };
   const int queries = call.wanted * (call.query / call.kv);
-  if (!is_packed<T>(call)) return launch_few<T, lanes, 4, 1, false>(call, partials, splits, stream);
-  if (queries == 1) return launch_few<T, lanes, 1, 4>(call, partials, splits, stream);
-  if (queries == 2) return launch_few<T, lanes, 2, 4>(call, partials, splits, stream);
-  if (queries <= 4) return launch_few<T, lanes, 4, 2>(call, partials, splits, stream);
-  return launch_few<T, lanes, 8, 2>(call, partials, splits, stream);
+  if (!is_packed<T>(call)) return start(few_kernel<T, lanes, 4, 1, false, bytes>);
+  if (queries == 1) return start(few_kernel<T, lanes, 1, 4, true, bytes>);
+  if (queries == 2) return start(few_kernel<T, lanes, 2, 4, true, bytes>);
+  if (queries <= 4) return start(few_kernel<T, lanes, 4, 2, true, bytes>);
+  return start(few_kernel<T, lanes, 8, 2, true, bytes>);
 }
 
-template <class T, int D, bool packed>
+template <class T, bool bytes>
+int launch_few(const Attention& call, float* partials, int splits, Stream stream) {
+  if constexpr (std::is_same_v<T, float>)
+    return launch_few<T, 32, bytes>(call, partials, splits, stream);
+  else
+    return call.dim <= 64 ? launch_few<T, 8, bytes>(call, partials, splits, stream)
+                          : launch_few<T, 16, bytes>(call, partials, splits, stream);
+}
+
+template <class T, int D, bool packed, bool bytes = false>
 int launch_tiles(const Attention& call, Stream stream) {
   const Grid grid = {static_cast<unsigned>(call.query), blocks_of(call.wanted, kTileRows),
                      static_cast<unsigned>(call.batch)};
-  return launch(tiles_kernel<T, D, packed>, grid, kTileThreads, 4 * Tile<D>::size * 2, stream, call,
-                scale_of(call) * kLog2e);
+  return launch(tiles_kernel<T, D, packed, bytes>, grid, kTileThreads, 4 * Tile<D>::size * 2,
+                stream, call, scale_of(call) * kLog2e);
 }
 
 template <class T>
 int launch_tiles(const Attention& call, Stream stream) {
+  if (call.scales != nullptr) {
+    if (!is_packed<T>(call)) return launch_tiles<T, 128, false, true>(call, stream);
+    return call.dim <= 64 ? launch_tiles<T, 64, true, true>(call, stream)
+                          : launch_tiles<T, 128, true, true>(call, stream);
+  }
   const bool rotates_keys = call.keys == nullptr && call.rope != nullptr;
   if (!is_packed<T>(call) || rotates_keys) {
     if (call.dim <= 16) return launch_tiles<T, 16, false>(call, stream);
@@ -735,6 +887,11 @@ int append(const Attention& call, Stream stream) {
   if (!is_supported(call)) return kInvalid;
   return with_type(call.qkv.type, [&](auto zero) {
     using T = decltype(zero);
+    if (call.scales != nullptr) {
+      const std::int64_t threads = std::int64_t{call.rows} * call.kv * 2 * kWarp;
+      return launch(append_bytes_kernel<T>, {blocks_of(threads, kAppendThreads)}, kAppendThreads, 0,
+                    stream, call);
+    }
     const int packs = (call.dim + Pack<T>::size - 1) / Pack<T>::size;
     const unsigned blocks = blocks_of(std::int64_t{call.rows} * call.kv * packs, kAppendThreads);
     return launch(append_kernel<T>, {blocks}, kAppendThreads, 0, stream, call, is_packed<T>(call));
@@ -748,8 +905,8 @@ int attend_tiles(const Attention& call, Stream stream) {
     if constexpr (std::is_same_v<T, float>) {
       const Grid grid = {static_cast<unsigned>(call.query), blocks_of(call.wanted, kPlainRows),
                          static_cast<unsigned>(call.batch)};
-      return launch(tiles_f32_kernel, grid, kTileThreads, kPlainShared, stream, call,
-                    scale_of(call));
+      return launch(call.scales != nullptr ? tiles_f32_kernel<true> : tiles_f32_kernel<false>, grid,
+                    kTileThreads, kPlainShared, stream, call, scale_of(call));
     } else {
       return launch_tiles<T>(call, stream);
     }
@@ -764,13 +921,8 @@ int attend_few(const Attention& call, void* partials, Stream stream) {
   const auto data = static_cast<float*>(partials);
   return with_type(call.qkv.type, [&](auto zero) {
     using T = decltype(zero);
-    int status = 0;
-    if constexpr (std::is_same_v<T, float>) {
-      status = launch_few<T, 32>(call, data, splits, stream);
-    } else {
-      status = call.dim <= 64 ? launch_few<T, 8>(call, data, splits, stream)
-                              : launch_few<T, 16>(call, data, splits, stream);
-    }
+    const int status = call.scales != nullptr ? launch_few<T, true>(call, data, splits, stream)
+                                              : launch_few<T, false>(call, data, splits, stream);
     if (status != 0) return status;
     const Grid grid = {static_cast<unsigned>(call.query), static_cast<unsigned>(call.wanted)};
     return launch(combine_kernel<T>, grid, kMaxDim, 0, stream, call, data, splits);

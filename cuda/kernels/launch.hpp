@@ -185,13 +185,15 @@ int gemv_norm_shared_bytes(int out, int in);
 ///
 /// Without a cache (keys == null), qkv holds `batch` independent sequences of `rows` rows, and keys
 /// and values are read from qkv. With one (batch 1), append() has written the call's keys and
-/// values behind the `past[0]` rows that were there: keys, values (kv heads, capacity, dim).
+/// values behind the `past[0]` rows that were there: keys, values (kv heads, capacity, dim). A
+/// cache of 8 bits holds number + 128 as bytes, in units of a scale for each row of a head.
 struct Attention {
   Operand o;    // (batch·wanted, query·dim): of the last `wanted` rows of each sequence
   Operand qkv;  // (batch·rows, (query+2·kv)·dim)
   const float* rope = nullptr;  // (context, dim): cos | sin of each position; or null
-  void* keys = nullptr;         // in the type of qkv
+  void* keys = nullptr;         // in the type of qkv, or in 8 bits
   void* values = nullptr;
+  float* scales = nullptr;  // of 8 bits: (2, kv heads, capacity), of keys and of values; else null
   const std::int32_t* past = nullptr;  // in device memory
   std::int64_t capacity = 0;           // rows of the cache
   std::int64_t bound = 0;              // at least past + rows, known to the host

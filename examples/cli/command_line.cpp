@@ -155,6 +155,8 @@ void add_model(CLI::App& app, Options& o) {
          "--device", [&o](const std::string& text) { o.gpu = parse_device(text); },
          "where to compute: cpu (default), cuda, or cuda:N for the GPU of that number")
       ->type_name("DEVICE");
+  app.add_flag("--deterministic", o.deterministic,
+               "the same result however work is split; on a CPU always so, on a GPU slower");
   app.add_option("--threads", o.threads, "threads, 0 (default) for all of the machine")
       ->check(number<Index>("0 to 1024", [](Index n) { return n >= 0 && n <= 1024; }));
   app.add_option("--seed", o.generate.sampling.seed,
@@ -376,8 +378,6 @@ void check_together(const Options& o) {
     throw CLI::ValidationError("give either --model or --random-weights");
   if (o.dtype == pllava::DType::f16 && !o.gpu)
     throw CLI::ValidationError("--dtype f16 needs --device cuda");
-  if (o.int8_kv && o.gpu)
-    throw CLI::ValidationError("--int8-kv is for the CPU, not for --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
     throw CLI::ValidationError("--start and --end need --sampling eval");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");

@@ -17,7 +17,8 @@ auto on_device(const Options& o, pllava::DType dtype, const Make& make) {
   if (!o.gpu)
     return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads, .int8_kv = o.int8_kv}));
 #ifdef PLLAVA_HAS_CUDA
-  return make(pllava::cuda::Backend({.dtype = dtype, .device = *o.gpu}));
+  return make(pllava::cuda::Backend(
+      {.dtype = dtype, .device = *o.gpu, .int8_kv = o.int8_kv, .deterministic = o.deterministic}));
 #else
   throw pllava::ArgumentError(
       "--device cuda: this program was built without component cuda (-DPLLAVA_CUDA=ON)");

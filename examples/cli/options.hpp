@@ -42,6 +42,7 @@ struct Options {
   Index group = 32;
   bool zero_points = false;
   bool int8_kv = false;
+  bool deterministic = false;
   std::optional<int> gpu;  ///< compute there, not on the CPU
   Index threads = 0;
   std::optional<Index> frames;

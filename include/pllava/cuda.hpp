@@ -36,6 +36,11 @@ struct BackendOptions {
   DType dtype = DType::bf16;  ///< bf16, f16 or f32
   int device = 0;             ///< as CUDA numbers them
   bool graphs = true;         ///< record a decode step once and replay it
+  bool int8_kv = false;       ///< keep keys and values in 8 bits, a scale for each row of a head
+  /// A row's results depend neither on the run nor on the rows that are computed beside it: however
+  /// a prompt is split, the same logits to the bit. Few rows then take the kernels of many, whose
+  /// products have one algorithm for all numbers of rows; decoding is slower for it.
+  bool deterministic = false;
 };
 
 // ---- frames in a GPU's memory -------------------------------------------------------------------
@@ -107,17 +112,20 @@ struct Weight {
   explicit operator bool() const noexcept { return data != nullptr; }
 };
 
-/// Keys and values of one layer: (kv heads, capacity, dim) each, in the backend's type.
+/// Keys and values of one layer: (kv heads, capacity, dim) each, in the backend's type or in 8
+/// bits.
 struct KvLayer {
   Index capacity = 0;
   std::shared_ptr<void> keys, values;
+  std::shared_ptr<void> scales;  ///< of 8 bits: (2, kv heads, capacity) f32, of keys and of values
 };
 
 /// Threads: belongs to one thread at a time. `fork` makes another with a stream of its own for a
 /// second thread, over the same device and weights.
 ///
 /// Verbs enqueue work and return; `download`, and `sample`, wait for what they read. Products of
-/// many rows are cuBLASLt's, whose order of summation may change with the number of rows.
+/// many rows are cuBLASLt's, whose order of summation may change with the number of rows unless
+/// BackendOptions::deterministic is set.
 class Backend {
  public:
   using Weight = cuda::Weight;
@@ -201,6 +209,7 @@ class Backend {
   template <class Launch>
   void enqueue(const char* kernel, const Launch& launch);
   View converted(View x, DType dtype);
+  bool is_few(Index rows, Index in) const noexcept;
   void multiply(View y, View x, const Linear& w, bool add, Activation act);
 
   BackendOptions options_;

@@ -135,7 +135,6 @@ TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
   fails({"--dtype", "int2"}, "int4");  // lists the names
   fails({"--lm-weights", "bf16"}, "--lm-weights");
   fails({"--group", "64"}, "--group");
-  fails({"--int8-kv", "--device", "cuda"}, "--int8-kv");
   for (const std::string device : {"tpu", "cuda:", "cuda:x", "cuda:-1", "cuda1"})
     fails({"--device", device}, "--device");
   fails({"--sampling", "all"}, "--sampling");

@@ -41,7 +41,8 @@ struct Shape {
   bool causal = true, rope = true, cache = true;
   int more_bound = 0;  // by which the host overestimates the length
   float spread = 1.5f;
-  int shift = 0;  // of qkv from alignment, in numbers
+  int shift = 0;       // of qkv from alignment, in numbers
+  bool bytes = false;  // the cache has 8 bits
 
   std::string str() const {
     std::string text = "heads " + std::to_string(query) + ":" + std::to_string(kv);
@@ -65,6 +66,16 @@ class Memory {
           from_float<T>(uniform(random) * (i % width < s.query * s.dim ? s.spread : 1.0f));
     keys.assign(size(s.kv * capacity * s.dim), poison<T>());
     values = keys;
+    if (s.bytes) {
+      key_bytes.resize(keys.size());
+      value_bytes.resize(keys.size());
+      scales.assign(size(2 * s.kv * capacity), std::numeric_limits<float>::quiet_NaN());
+      for (auto* all : {&key_bytes, &value_bytes})
+        for (std::uint8_t& byte : *all) byte = static_cast<std::uint8_t>(1 + random() % 255);
+      for (int h = 0; h < 2 * s.kv; ++h)
+        for (int p = 0; p < s.past; ++p)
+          scales[size(h * capacity + p)] = (1.0f + uniform(random) / 2) / 127;
+    }
     for (int h = 0; h < s.kv; ++h)
       for (std::int64_t i = 0; i < std::int64_t{s.past} * s.dim; ++i) {
         keys[size(h * capacity * s.dim + i)] = from_float<T>(uniform(random));
@@ -87,8 +98,9 @@ class Memory {
     call.o = {o.data(), type_of<T>};
     call.rope = s.rope ? rope.data() : nullptr;
     if (s.cache) {
-      call.keys = keys.data();
-      call.values = values.data();
+      call.keys = s.bytes ? static_cast<void*>(key_bytes.data()) : keys.data();
+      call.values = s.bytes ? static_cast<void*>(value_bytes.data()) : values.data();
+      call.scales = s.bytes ? scales.data() : nullptr;
       call.past = &s.past;
       call.capacity = capacity;
       call.bound = s.past + s.rows + s.more_bound;
@@ -112,11 +124,19 @@ class Memory {
     const double other = d < half ? -fresh(b, n, head, d + half) : fresh(b, n, head, d - half);
     return fresh(b, n, head, d) * rope[size(angle)] + other * rope[size(angle + half)];
   }
+  /// What a cache of 8 bits holds; part 0 are keys, 1 values.
+  double number(int part, int p, int head, int d) const {
+    const auto& bytes = part == 0 ? key_bytes : value_bytes;
+    return double{scales[size((part * s.kv + head) * capacity + p)]} *
+           (bytes[size((head * capacity + p) * s.dim + d)] - 128);
+  }
   double key(int b, int p, int head, int d) const {
+    if (s.bytes) return number(0, p, head, d);
     return p < s.past ? to_float(keys[size((head * capacity + p) * s.dim + d)])
                       : rotated(b, p - s.past, s.query + head, d);
   }
   double value(int b, int p, int head, int d) const {
+    if (s.bytes) return number(1, p, head, d);
     return p < s.past ? to_float(values[size((head * capacity + p) * s.dim + d)])
                       : fresh(b, p - s.past, s.query + s.kv + head, d);
   }
@@ -169,7 +189,8 @@ class Memory {
   Shape s;
   std::int64_t capacity, width;
   std::vector<T> qkv, keys, values, o;
-  std::vector<float> rope;
+  std::vector<std::uint8_t> key_bytes, value_bytes;
+  std::vector<float> scales, rope;
 };
 
 /// attend_few() with exactly the memory that it asks for.
@@ -187,9 +208,9 @@ template <class T>
 void check(const Shape& shape) {
   INFO(shape.str());
   Memory<T> memory(shape);
-  const std::vector<double> expected = memory.expected();
   const Attention call = memory.call();
   if (shape.cache) REQUIRE(append(call, nullptr) == 0);
+  const std::vector<double> expected = memory.expected();
   REQUIRE(attend_tiles(call, nullptr) == 0);
   CHECK(memory.error(expected) < tolerance<T>);
   if (!shape.cache || shape.rows > kFewRows) return;
@@ -232,9 +253,60 @@ TEST_CASE("Keys and values are appended to the cache", "[cuda]") {
   check_appended<bf16>({.dim = 7, .past = 0, .rows = 3, .rope = false});
 }
 
+template <class T>
+void check_rounded(const Shape& shape) {
+  INFO(shape.str());
+  Memory<T> memory(shape);
+  const Memory<T> before = memory;
+  REQUIRE(append(memory.call(), nullptr) == 0);
+  for (int part = 0; part < 2; ++part)
+    for (int h = 0; h < shape.kv; ++h)
+      for (int p = 0; p < memory.capacity; ++p) {
+        const float scale = memory.scales[size((part * shape.kv + h) * memory.capacity + p)];
+        REQUIRE(std::isnan(scale) == (p >= shape.past + shape.rows));
+        if (std::isnan(scale)) continue;
+        double top = 0;
+        for (int d = 0; d < shape.dim; ++d) {
+          const double got = memory.number(part, p, h, d);
+          if (p < shape.past) {
+            REQUIRE(got == before.number(part, p, h, d));
+            continue;
+          }
+          const int n = p - shape.past;
+          const double exact = part == 0 ? before.rotated(0, n, shape.query + h, d)
+                                         : before.fresh(0, n, shape.query + shape.kv + h, d);
+          REQUIRE(std::abs(got - exact) <= 0.5001 * double{scale});
+          top = std::max(top, std::abs(exact));
+        }
+        if (p >= shape.past) REQUIRE(double{scale} == Approx(top / 127).epsilon(1e-5));
+      }
+}
+
+TEST_CASE("Keys and values are rounded to 8 bits, each row of a head in its own unit", "[cuda]") {
+  for (const int dim : {2, 10, 64, 80, 128})
+    for (const bool rope : {true, false}) {
+      const Shape shape = {
+          .query = 4, .kv = 2, .dim = dim, .past = 3, .rows = 5, .rope = rope, .bytes = true};
+      check_rounded<float>(shape);
+      check_rounded<f16>(shape);
+      check_rounded<bf16>(shape);
+    }
+  check_rounded<bf16>({.dim = 7, .past = 0, .rows = 3, .rope = false, .bytes = true});
+}
+
+TEST_CASE("A row that is not finite shows in a cache of 8 bits", "[cuda]") {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF}) {
+    Memory<float> memory({.dim = 40, .past = 2, .rows = 1, .rope = false, .bytes = true});
+    memory.qkv[size(memory.s.dim + 33)] = bad;  // of the key
+    REQUIRE(append(memory.call(), nullptr) == 0);
+    CHECK(std::isnan(memory.scales[2]));
+    CHECK(std::isfinite(memory.scales[size(memory.capacity + 2)]));
+  }
+}
+
 /// Lengths, and of each every few combinations with the others, different ones for each `turn`.
 template <class T>
-void check_lengths(int query, int kv, int dim, int turn) {
+void check_lengths(int query, int kv, int dim, int turn, bool bytes = false) {
   int i = turn;
   for (const int past : {0, 3, 31, 255, 300})
     for (const int rows : {1, 2, 8, 33, 65, 130}) {
@@ -245,6 +317,7 @@ void check_lengths(int query, int kv, int dim, int turn) {
       shape.causal = i % 5 != 0;
       shape.rope = i % 7 != 0;
       shape.more_bound = i % 2 * 700;
+      shape.bytes = bytes;
       check<T>(shape);
     }
 }
@@ -255,6 +328,15 @@ TEMPLATE_TEST_CASE("Attention with a cache equals plain loops", "[cuda]", float,
     check_lengths<TestType>(1, 1, dim, turn++);
     check_lengths<TestType>(7, 1, dim, turn++);
     check_lengths<TestType>(4, 2, dim, turn++);
+  }
+}
+
+TEMPLATE_TEST_CASE("Attention with a cache of 8 bits equals plain loops", "[cuda]", float, f16,
+                   bf16) {
+  int turn = 0;
+  for (const int dim : {10, 64, 80, 128}) {
+    check_lengths<TestType>(1, 1, dim, turn++, true);
+    check_lengths<TestType>(4, 2, dim, turn++, true);
   }
 }
 

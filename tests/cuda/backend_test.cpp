@@ -285,6 +285,49 @@ TEST_CASE("A rounded model on CUDA computes what its rounded weights say", "[cud
   }
 }
 
+/// Logits behind 40 tokens, so many of which come at a time, and one decode step.
+template <Backend Any>
+std::vector<float> logits_in_parts(Any be, Index at_a_time) {
+  TextConfig config = tiny().text;
+  config.heads = 4, config.kv_heads = 2;
+  const LanguageModel<Any> model(be, config, RandomWeights::scope(1)["language_model"]);
+  KvCache<Any> kv = model.make_cache(be, 64);
+  const Tensor<Any> logits(be, {1, config.vocab}, DType::f32);
+  std::vector<std::int32_t> ids(40);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 7 % 50);
+  const auto x = model.embed(be, ids);
+  for (Index n = 0; n < 40; n += at_a_time)
+    model.forward(be, x.view().slice(n, std::min(at_a_time, 40 - n)), kv, logits);
+  model.step(be, test::ids(be, {9}), kv, logits);
+  return detail::to_floats(be, logits);
+}
+
+TEST_CASE("Deterministic results do not depend on how a prompt is split", "[cuda]") {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const bool int8_kv : {false, true}) {
+      const auto logits = [&](Index at_a_time, bool deterministic) {
+        return logits_in_parts(
+            B({.dtype = dtype, .int8_kv = int8_kv, .deterministic = deterministic}), at_a_time);
+      };
+      const auto whole = logits(40, true);
+      for (const Index at_a_time : {1, 7, 32}) CHECK(logits(at_a_time, true) == whole);
+      CHECK(logits(1, false) != whole);  // rounded otherwise, so the above says something
+      CHECK(test::distance(logits(1, false), whole) < (dtype == DType::f32 ? 1e-2 : 5e-2));
+    }
+}
+
+TEST_CASE("Keys and values of 8 bits on CUDA are those of the CPU", "[cuda]") {
+  for (const Index at_a_time : {1, 40}) {
+    const auto expected = logits_in_parts(
+        cpu::Backend({.dtype = DType::f32, .threads = 1, .int8_kv = true}), at_a_time);
+    const auto got = logits_in_parts(B({.dtype = DType::f32, .int8_kv = true}), at_a_time);
+    const double rounding = test::distance(
+        expected, logits_in_parts(cpu::Backend({.dtype = DType::f32, .threads = 1}), at_a_time));
+    CHECK(rounding > 1e-4);
+    CHECK(test::distance(got, expected) < rounding / 4);  // a tie may be rounded the other way
+  }
+}
+
 #ifndef PLLAVA_TEST_GPU
 
 TEST_CASE("Device memory that cannot be had is an error, and nothing leaks", "[cuda]") {

@@ -38,16 +38,17 @@ kernels::Operand operand(const Weight& w) {
 bool is_plain(const Weight& w) {
   return w.quantization.format == WeightFormat::plain;
 }
-/// The layout of a matrix of int8 or int4, which lies in w.data and w.factors.
-kernels::IntegerMatrix integers(const Weight& w) {
+/// The layout of a rounded matrix, which lies in w.data and w.factors.
+kernels::RoundedMatrix rounded(const Weight& w) {
   const Quantization& q = w.quantization;
-  const bool int4 = q.format == WeightFormat::int4;
-  kernels::IntegerMatrix m;
-  m.bits = int4 ? 4 : 8;
-  m.packs = static_cast<int>((w.cols * m.bits + 127) / 128);
+  kernels::RoundedMatrix m;
+  m.code = q.format == WeightFormat::int4  ? kernels::Code::int4
+           : q.format == WeightFormat::fp8 ? kernels::Code::e4m3
+                                           : kernels::Code::int8;
+  m.packs = static_cast<int>((w.cols * kernels::bits_of(m.code) + 127) / 128);
   m.values = static_cast<const std::uint32_t*>(w.data.get());
   m.scales = static_cast<const float*>(w.factors.get());
-  if (!int4) return m;
+  if (m.code != kernels::Code::int4) return m;
   m.group_shift = q.group == 128 ? 2 : 0;
   m.multipliers = reinterpret_cast<const std::uint8_t*>(m.scales + w.rows);
   if (q.zero_points) m.zeros = m.multipliers + w.rows * ((w.cols + q.group - 1) / q.group);
@@ -191,13 +192,13 @@ Backend Backend::fork() const {
 namespace {
 
 /// Rounds the rows of w and lays them out as kernels read them.
-void prepare_integers(Weight& w, std::span<const HostTensor> parts,
-                      const std::shared_ptr<Device>& device) {
+void prepare_rounded(Weight& w, std::span<const HostTensor> parts,
+                     const std::shared_ptr<Device>& device) {
   const Quantization& q = w.quantization;
   require_valid(q);
   const Index stored_bytes = stored_row_bytes(q, w.cols);
   const Index value_bytes = q.format == WeightFormat::int4 ? (w.cols + 1) / 2 : w.cols;
-  const Index row_bytes = Index{integers(w).packs} * 16;
+  const Index row_bytes = Index{rounded(w).packs} * 16;
   constexpr Index kChunk = Index{4} << 20;  // bytes: the host never holds a whole weight
   const Index most = std::max<Index>(kChunk / std::max<Index>(row_bytes, 1), 1);
   w.data = device_memory(device, w.rows * row_bytes, "a weight");
@@ -270,7 +271,7 @@ Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
   if (is_plain(w))
     w.data = upload_as(w.dtype);
   else
-    prepare_integers(w, parts, device_);
+    prepare_rounded(w, parts, device_);
   if (vector && options_.dtype != DType::f32) w.narrow = upload_as(options_.dtype);
   device_->synchronize();  // other streams may read it from now on
   return w;
@@ -409,10 +410,11 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
     call.add = add;
     enqueue("gemv", [&] {
       return is_plain(w.weight) ? kernels::gemv(call, operand(w.weight), device_->stream())
-                                : kernels::gemv(call, integers(w.weight), device_->stream());
+                                : kernels::gemv(call, rounded(w.weight), device_->stream());
     });
     return;
   }
+  if (takes_fp8(w)) return multiply_fp8(y, x, w, add, act);
   x = converted(x, w.weight.dtype);
   const bool plain = is_plain(w.weight);
   const Index most = plain ? w.out : panel_rows(w.in * size_of(w.weight.dtype));
@@ -429,7 +431,7 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
     if (bias != nullptr) product.bias = static_cast<const std::byte*>(bias) + bytes;
     if (!plain)
       enqueue("dequantize", [&] {
-        return kernels::dequantize(product.w, integers(w.weight), static_cast<int>(first),
+        return kernels::dequantize(product.w, rounded(w.weight), static_cast<int>(first),
                                    static_cast<int>(product.out), static_cast<int>(w.in),
                                    device_->stream());
       });
@@ -438,10 +440,41 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
       return 0;
     });
   }
-  if (act != Activation::none)
-    enqueue("activate", [&] {
-      return kernels::activate(operand(y), y.shape.count(), act_of(act), device_->stream());
-    });
+  activate(y, act);
+}
+
+/// Whether products of many rows with this matrix round their rows to e4m3, too.
+bool Backend::takes_fp8(const Linear& w) const noexcept {
+  return w.weight.quantization.format == WeightFormat::fp8 && options_.dtype == DType::bf16 &&
+         device_->multiplies_fp8() && w.in % 16 == 0 && w.out % 16 == 0;
+}
+
+void Backend::multiply_fp8(View y, View x, const Linear& w, bool add, Activation act) {
+  const View codes = scratch({x.rows(), w.in}, DType::u8);
+  const View scales = scratch({x.rows()}, DType::f32);
+  enqueue("round_rows", [&] {
+    return kernels::round_rows(codes.as<std::uint8_t>(), floats(scales), operand(x), x.rows(),
+                               static_cast<int>(w.in), device_->stream());
+  });
+  Product product;
+  product.y = operand(y);
+  product.x.data = codes.data, product.w.data = w.weight.data.get();
+  product.x_scales = floats(scales), product.w_scales = rounded(w.weight).scales;
+  product.bias = w.bias.narrow.get();
+  product.rows = x.rows(), product.out = w.out, product.in = w.in, product.stride = w.out;
+  product.add = add, product.invariant = options_.deterministic;
+  enqueue("multiply", [&] {
+    device_->multiply(product);
+    return 0;
+  });
+  activate(y, act);
+}
+
+void Backend::activate(View y, Activation act) {
+  if (act == Activation::none) return;
+  enqueue("activate", [&] {
+    return kernels::activate(operand(y), y.shape.count(), act_of(act), device_->stream());
+  });
 }
 
 void Backend::linear(View y, View x, const Linear& w, Activation act) {
@@ -477,7 +510,7 @@ void Backend::residual_norm(View x, View h, View y, const Linear& w, const Norm<
                               static_cast<unsigned*>(ended_.get()), device_->stream());
   };
   enqueue("gemv_norm", [&] {
-    return is_plain(w.weight) ? gemv_norm(operand(w.weight)) : gemv_norm(integers(w.weight));
+    return is_plain(w.weight) ? gemv_norm(operand(w.weight)) : gemv_norm(rounded(w.weight));
   });
 }
 
@@ -489,7 +522,7 @@ void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
     const Weight& w = gate_up.weight;
     enqueue("gemv_glu", [&] {
       return is_plain(w) ? kernels::gemv_glu(call, operand(w), device_->stream())
-                         : kernels::gemv_glu(call, integers(w), device_->stream());
+                         : kernels::gemv_glu(call, rounded(w), device_->stream());
     });
     return;
   }

@@ -15,6 +15,13 @@ namespace pllava::cuda {
 
 namespace {
 
+// cuBLASLt scales rows and columns of products of fp8 since CUDA 12.9, on Hopper.
+#if CUBLAS_VERSION >= 120900
+constexpr bool kScalesRows = true;
+#else
+constexpr bool kScalesRows = false;
+#endif
+
 constexpr std::size_t kWorkspace = std::size_t{32} << 20;
 constexpr Index kStaging = Index{8} << 20;  // bytes of one of two pinned buffers
 
@@ -37,9 +44,14 @@ cudaDataType_t native(kernels::Type type) {
 
 constexpr Index kInvariantRows = 512;  // whose algorithm all products take that are invariant
 
-/// What a plan is made for: types of y, x (and w), sizes, whether there is a bias, add, invariant.
+/// What a plan is made for: types of y, x (and w), sizes; whether there are a bias and scales, add,
+/// invariant.
 using PlanKey =
-    std::tuple<kernels::Type, kernels::Type, Index, Index, Index, Index, bool, bool, bool>;
+    std::tuple<kernels::Type, kernels::Type, Index, Index, Index, Index, bool, bool, bool, bool>;
+
+cudaDataType_t operand_type(const Product& p) {
+  return p.x_scales != nullptr ? CUDA_R_8F_E4M3 : native(p.x.type);
+}
 
 /// A matrix layout of cuBLASLt.
 class Layout {
@@ -62,8 +74,8 @@ class Layout {
 /// yᵀ = W xᵀ with W given as its transpose.
 struct Plan {
   explicit Plan(const Product& p)
-      : w(native(p.w.type), p.in, p.out, p.in),
-        x(native(p.x.type), p.in, p.rows, p.in),
+      : w(operand_type(p), p.in, p.out, p.in),
+        x(operand_type(p), p.in, p.rows, p.in),
         y(native(p.y.type), p.out, p.rows, p.stride) {
     check_blas(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
                "cublasLtMatmulDescCreate");
@@ -72,13 +84,22 @@ struct Plan {
     if (p.bias != nullptr) {
       const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
-      const cudaDataType_t type = native(p.y.type);
+      const cudaDataType_t type = p.x_scales != nullptr ? CUDA_R_16BF : native(p.y.type);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type);
     }
+#if CUBLAS_VERSION >= 120900
+    if (p.x_scales != nullptr) {
+      const cublasLtMatmulMatrixScale_t of_rows = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, of_rows);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, of_rows);
+    }
+#endif
   }
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
-  ~Plan() { cublasLtMatmulDescDestroy(product); }
+  ~Plan() {
+    cublasLtMatmulDescDestroy(product);
+  }
 
   template <class Value>
   void set(cublasLtMatmulDescAttributes_t attribute, const Value& value) {
@@ -134,8 +155,16 @@ struct Device::Libraries {
   std::map<PlanKey, Plan> plans;
 
   Plan& plan(const Product& p) {
-    const PlanKey key{p.y.type, p.x.type,          p.rows, p.out,      p.in,
-                      p.stride, p.bias != nullptr, p.add,  p.invariant};
+    const PlanKey key{p.y.type,
+                      p.x.type,
+                      p.rows,
+                      p.out,
+                      p.in,
+                      p.stride,
+                      p.bias != nullptr,
+                      p.x_scales != nullptr,
+                      p.add,
+                      p.invariant};
     const auto [entry, fresh] = plans.try_emplace(key, p);
     if (!fresh) return entry->second;
     try {
@@ -197,6 +226,12 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
     throw Error("cudaSetDevice", "there is no device " + std::to_string(ordinal) + ", there are " +
                                      std::to_string(count));
   const Current current(ordinal);
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, ordinal),
+        "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal),
+        "cudaDeviceGetAttribute");
+  multiplies_fp8_ = kScalesRows && major == 9 && minor == 0;
   cudaMemPool_t pool = nullptr;
   check(cudaDeviceGetDefaultMemPool(&pool, ordinal), "cudaDeviceGetDefaultMemPool");
   std::uint64_t keep = UINT64_MAX;  // what is freed stays in the pool for the next request
@@ -298,6 +333,10 @@ void Device::synchronize() {
 void Device::multiply(const Product& p) {
   Plan& plan = libraries_->plan(p);
   if (p.bias != nullptr) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+  if (p.x_scales != nullptr) {
+    plan.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.w_scales);
+    plan.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.x_scales);
+  }
   const float alpha = 1, beta = p.add ? 1.0f : 0.0f;
   check_blas(
       cublasLtMatmul(libraries_->blas, plan.product, &alpha, p.w.data, plan.w.get(), p.x.data,

@@ -16,10 +16,13 @@
 namespace pllava::cuda {
 
 /// y = x·Wᵀ + b, or y += x·Wᵀ + b;  x (rows, in), w (out, in) of one type, y (rows, out) with
-/// `stride` numbers from a row to the next.
+/// `stride` numbers from a row to the next. Where there are scales, x and w hold codes of e4m3,
+/// dense whatever their type says, and `in` and `out` are multiples of 16.
 struct Product {
   kernels::Operand y, x, w;
-  const void* bias = nullptr;  // (out) in the type of y, or null
+  const void* bias = nullptr;       // (out) in the type of y, with scales in bf16; or null
+  const float* x_scales = nullptr;  // (rows)
+  const float* w_scales = nullptr;  // (out)
   Index rows = 0, out = 0, in = 0, stride = 0;
   bool add = false;
   bool invariant = false;  // a row's sums do not depend on the number of rows
@@ -90,6 +93,8 @@ class Device {
   int location(const void* memory) const;
 
   void multiply(const Product& product);
+  /// Whether products may have scales.
+  bool multiplies_fp8() const noexcept { return multiplies_fp8_; }
 
   /// Runs `body`, whose work is recorded and not done. Null where the device cannot record.
   Graph record(const std::function<void()>& body);
@@ -102,6 +107,7 @@ class Device {
   struct Libraries;
 
   int ordinal_;
+  bool multiplies_fp8_ = false;
   kernels::Stream stream_ = nullptr;
   std::unique_ptr<Libraries> libraries_;
 };

@@ -38,6 +38,15 @@ TEST_CASE("A group that does not exist is refused before anything is read", "[qu
   CHECK_THROWS_AS(quantized(RandomWeights::scope(1, DType::bf16), options), ArgumentError);
 }
 
+TEST_CASE("The CPU has no products of fp8", "[quantize]") {
+  const auto options = QuantizeOptions::of(WeightFormat::fp8);
+  CHECK_THROWS_AS(test::logits(cpu::Backend(), options), ArgumentError);
+  const double error = test::distance(test::logits(reference::Backend(), options),
+                                      test::logits(reference::Backend(), {}));
+  CHECK(error > 1e-4);
+  CHECK(error < 0.1);
+}
+
 TEST_CASE("A rounded model computes what its rounded weights say", "[quantize]") {
   const auto exact = test::logits(reference::Backend(), {});
   for (const WeightFormat format : {WeightFormat::int8, WeightFormat::int4}) {

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <type_traits>
 
-#include "integers.cuh"
 #include "launch.hpp"
 #include "mma.cuh"
+#include "rounded.cuh"
 #include "simt.cuh"
 
 namespace pllava::cuda::kernels {
@@ -201,7 +201,7 @@ struct FetchedBytes {
     PLLAVA_UNROLL
     for (int i = 0; i < size / 4; ++i) {
       float part[4];
-      kernels::unpack<8>(part, bytes.at[i], 128.0f);
+      kernels::unpack<Code::int8>(part, bytes.at[i], 128.0f);
       PLLAVA_UNROLL
       for (int j = 0; j < 4; ++j) x[4 * i + j] = part[j];
     }

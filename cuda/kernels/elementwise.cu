@@ -1,6 +1,6 @@
 // Kernels that pass over memory once: conversions, activations, the entrance and the exit of the
 // vision tower, pooling.
-#include "integers.cuh"
+#include "rounded.cuh"
 #include "simt.cuh"
 
 namespace pllava::cuda::kernels {
@@ -43,17 +43,17 @@ struct alignas(Count * sizeof(T)) Unpacked {
 };
 
 /// A thread unpacks a word. Rows of y start at whole words or at none.
-template <int Bits, class T>
+template <Code code, class T>
 PLLAVA_KERNEL(kThreads, 1)
-dequantize_kernel(T* y, IntegerMatrix w, int first, int n, int in) {
-  constexpr int kSize = 32 / Bits;
+dequantize_kernel(T* y, RoundedMatrix w, int first, int n, int in) {
+  constexpr int kSize = 32 / kBits<code>;
   const auto i = static_cast<int>(thread_number());
   if (i >= n) return;
   const int words = (in + kSize - 1) / kSize, r = i / words, word = i % words, k = word * kSize;
   const std::int64_t row = std::int64_t{first} + r;
-  const Factors f = factors<Bits>(w, row, word / 4);
+  const Factors f = factors<code>(w, row, word / 4);
   float values[kSize];
-  unpack<Bits>(values, w.values[row * w.packs * 4 + word], f.zero);
+  unpack<code>(values, w.values[row * w.packs * 4 + word], f.zero);
   Unpacked<T, kSize> numbers;
   PLLAVA_UNROLL
   for (int j = 0; j < kSize; ++j)
@@ -200,12 +200,14 @@ int convert(Operand y, Operand x, std::int64_t n, Stream stream) {
   });
 }
 
-int dequantize(Operand y, const IntegerMatrix& w, int first, int rows, int in, Stream stream) {
-  const int size = 32 / w.bits, n = rows * ((in + size - 1) / size);
+int dequantize(Operand y, const RoundedMatrix& w, int first, int rows, int in, Stream stream) {
+  const int size = 32 / bits_of(w.code), n = rows * ((in + size - 1) / size);
   return with_type(y.type, [&](auto type) {
     using T = decltype(type);
-    const auto kernel = w.bits == 4 ? dequantize_kernel<4, T> : dequantize_kernel<8, T>;
-    return launch(kernel, blocks_for(n), kThreads, 0, stream, write<T>(y), w, first, n, in);
+    return with_code(w.code, [&](auto code) {
+      return launch(dequantize_kernel<decltype(code)::value, T>, blocks_for(n), kThreads, 0, stream,
+                    write<T>(y), w, first, n, in);
+    });
   });
 }
 

@@ -1,8 +1,8 @@
 // Products of few rows: each weight is read once, 16 bytes a thread at a time, and meets all rows.
 // Bound by the bandwidth of memory, so nothing else may be: a block of four warps owns a few
 // outputs, and every lane has several loads in flight.
-#include "integers.cuh"
 #include "norm.cuh"
+#include "rounded.cuh"
 
 namespace pllava::cuda::kernels {
 
@@ -116,15 +116,14 @@ struct Plain {
   }
 };
 
-/// A matrix of int8 or int4.
-template <int Bits>
-struct Integers {
-  IntegerMatrix matrix;
+template <Code code>
+struct Rounded {
+  RoundedMatrix matrix;
 
   template <int Rows, int Outputs>
   PLLAVA_DEVICE void multiply(float (&sums)[Outputs][Rows], const int (&chosen)[Outputs],
                               const float* x, int stride, int lane) const {
-    constexpr int kSize = 32 / Bits, kWords = 4;  // numbers of a word, words of a pack
+    constexpr int kSize = 32 / kBits<code>, kWords = 4;  // numbers of a word, words of a pack
     const std::uint32_t* w[Outputs];
     PLLAVA_UNROLL
     for (int o = 0; o < Outputs; ++o)
@@ -135,7 +134,7 @@ struct Integers {
       PLLAVA_UNROLL
       for (int o = 0; o < Outputs; ++o) {
         packs[o] = stream_pack(w[o] + std::int64_t{p} * kWords);
-        f[o] = factors<Bits>(matrix, chosen[o], p);
+        f[o] = factors<code>(matrix, chosen[o], p);
       }
       const float* const first = x + place(p * kWords * kSize);  // a pack lies in one run
       float parts[Outputs][Rows] = {};
@@ -143,7 +142,7 @@ struct Integers {
       for (int i = 0; i < kWords; ++i) {
         float weights[Outputs][kSize];
         PLLAVA_UNROLL
-        for (int o = 0; o < Outputs; ++o) unpack<Bits>(weights[o], packs[o].at[i], f[o].zero);
+        for (int o = 0; o < Outputs; ++o) unpack<code>(weights[o], packs[o].at[i], f[o].zero);
         PLLAVA_UNROLL
         for (int r = 0; r < Rows; ++r) {
           float values[kSize];
@@ -299,9 +298,10 @@ int gemv(const FewRows& call, Operand w, Stream stream) {
   });
 }
 
-int gemv(const FewRows& call, const IntegerMatrix& w, Stream stream) {
-  return w.bits == 4 ? launch_gemv(call, Integers<4>{w}, stream)
-                     : launch_gemv(call, Integers<8>{w}, stream);
+int gemv(const FewRows& call, const RoundedMatrix& w, Stream stream) {
+  return with_code(w.code, [&](auto code) {
+    return launch_gemv(call, Rounded<decltype(code)::value>{w}, stream);
+  });
 }
 
 int gemv_norm_shared_bytes(int out, int in) {
@@ -318,10 +318,11 @@ int gemv_norm(const FewRows& call, Operand w, Operand h, const Norm& norm, unsig
   });
 }
 
-int gemv_norm(const FewRows& call, const IntegerMatrix& w, Operand h, const Norm& norm,
+int gemv_norm(const FewRows& call, const RoundedMatrix& w, Operand h, const Norm& norm,
               unsigned* ended, Stream stream) {
-  return w.bits == 4 ? launch_gemv_norm(call, Integers<4>{w}, h, norm, ended, stream)
-                     : launch_gemv_norm(call, Integers<8>{w}, h, norm, ended, stream);
+  return with_code(w.code, [&](auto code) {
+    return launch_gemv_norm(call, Rounded<decltype(code)::value>{w}, h, norm, ended, stream);
+  });
 }
 
 int gemv_glu(const FewRows& call, Operand w, Stream stream) {
@@ -331,9 +332,10 @@ int gemv_glu(const FewRows& call, Operand w, Stream stream) {
   });
 }
 
-int gemv_glu(const FewRows& call, const IntegerMatrix& w, Stream stream) {
-  return w.bits == 4 ? launch_gemv_glu(call, Integers<4>{w}, stream)
-                     : launch_gemv_glu(call, Integers<8>{w}, stream);
+int gemv_glu(const FewRows& call, const RoundedMatrix& w, Stream stream) {
+  return with_code(w.code, [&](auto code) {
+    return launch_gemv_glu(call, Rounded<decltype(code)::value>{w}, stream);
+  });
 }
 
 }  // namespace pllava::cuda::kernels

@@ -22,22 +22,29 @@ struct Operand {
   Type type = Type::f32;
 };
 
-/// A matrix (rows, in) of int8 or int4 (core/quantization.hpp):
+/// How a rounded number is stored.
+enum class Code : std::int8_t { int8, int4, e4m3 };
+
+constexpr int bits_of(Code code) {
+  return code == Code::int4 ? 4 : 8;
+}
+
+/// A matrix (rows, in) of int8, int4 or e4m3 (core/quantization.hpp):
 ///
 ///     w[r, k] = scales[r] · multipliers[r, k / group] · (values[r, k] - zeros[r, k / group])
 ///
-/// A row of values is `packs` packs of 16 bytes, each of 16 numbers in int8 or 32 in int4: a warp
+/// A row of values is `packs` packs of 16 bytes, each of 16 numbers of 8 bits or 32 of 4: a warp
 /// reads 512 bytes at a time, and no pack lies in two groups. Packs hold the bytes that files hold,
 /// in int8 value + 128, in int4 two nibbles to a byte, the even one low; behind the end of a row
 /// are any. Factors of packs that neighbouring lanes read are neighbours, too.
-struct IntegerMatrix {
+struct RoundedMatrix {
   const std::uint32_t* values = nullptr;      // (rows, packs, 4)
   const float* scales = nullptr;              // (rows)
-  const std::uint8_t* multipliers = nullptr;  // (rows, groups); null in int8: 1
-  const std::uint8_t* zeros = nullptr;        // (rows, groups); null: 128 in int8, 8 in int4
-  int bits = 8;                               // of a value, 8 or 4
-  int packs = 0;                              // of a row
-  int group_shift = 0;                        // a group of int4 is 1 << group_shift packs
+  const std::uint8_t* multipliers = nullptr;  // (rows, groups); null but in int4: 1
+  const std::uint8_t* zeros = nullptr;  // (rows, groups); null: 128 in int8, 8 in int4, 0 in e4m3
+  Code code = Code::int8;
+  int packs = 0;        // of a row
+  int group_shift = 0;  // a group of int4 is 1 << group_shift packs
 };
 
 // ---- elementwise.cu: one pass over memory ------------------------------------------------------
@@ -46,7 +53,7 @@ struct IntegerMatrix {
 int convert(Operand y, Operand x, std::int64_t n, Stream stream);
 
 /// y = rows `first` to `first + rows` of w.  y (rows, in), of less than 2^31 numbers
-int dequantize(Operand y, const IntegerMatrix& w, int first, int rows, int in, Stream stream);
+int dequantize(Operand y, const RoundedMatrix& w, int first, int rows, int in, Stream stream);
 
 /// y = act(y) in place.  (n)
 int activate(Operand y, std::int64_t n, Act act, Stream stream);
@@ -147,6 +154,11 @@ struct Norm {
 /// y = norm(x).  x, y (rows, width)
 int norm(Operand y, const float* x, std::int64_t rows, int width, const Norm& norm, Stream stream);
 
+/// Rows of x in e4m3: x[r, k] ≈ scales[r] · y[r, k], where the largest of a row becomes 448. The
+/// scale of a row that is not finite is no number.  x (rows, width), y (rows, width) codes
+int round_rows(std::uint8_t* y, float* scales, Operand x, std::int64_t rows, int width,
+               Stream stream);
+
 // ---- gemv.cu: few rows, which memory bounds -----------------------------------------------------
 
 /// The most rows that the products of few rows take.
@@ -162,11 +174,11 @@ struct FewRows {
   bool add = false;
 };
 int gemv(const FewRows& call, Operand w, Stream stream);
-int gemv(const FewRows& call, const IntegerMatrix& w, Stream stream);
+int gemv(const FewRows& call, const RoundedMatrix& w, Stream stream);
 
 /// g = act(h·Wgᵀ) · (h·Wuᵀ).  h (rows, in), w (2·out, in): gate, then up; g (rows, out)
 int gemv_glu(const FewRows& call, Operand w, Stream stream);
-int gemv_glu(const FewRows& call, const IntegerMatrix& w, Stream stream);
+int gemv_glu(const FewRows& call, const RoundedMatrix& w, Stream stream);
 
 /// Shared memory that a block of them needs.
 int gemv_shared_bytes(int rows, int in);
@@ -175,7 +187,7 @@ int gemv_shared_bytes(int rows, int in);
 /// memory, and again 0 afterwards.
 int gemv_norm(const FewRows& call, Operand w, Operand h, const Norm& norm, unsigned* ended,
               Stream stream);
-int gemv_norm(const FewRows& call, const IntegerMatrix& w, Operand h, const Norm& norm,
+int gemv_norm(const FewRows& call, const RoundedMatrix& w, Operand h, const Norm& norm,
               unsigned* ended, Stream stream);
 int gemv_norm_shared_bytes(int out, int in);
 

@@ -16,6 +16,7 @@
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
 #define PLLAVA_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
@@ -24,6 +25,7 @@
 #define PLLAVA_DEVICE __device__ __forceinline__
 #define PLLAVA_UNROLL _Pragma("unroll")
 #else
+#include "pllava/core/float8.hpp"
 #include "support/simt.hpp"  // threadIdx, blockIdx, __syncthreads, __shfl_xor_sync, ...
 
 #define PLLAVA_KERNEL(threads, blocks) void
@@ -35,7 +37,7 @@
 
 namespace pllava::cuda::kernels {
 
-// ---- 16-bit numbers
+// ---- numbers of 16 and 8 bits
 // ------------------------------------------------------------------------------
 
 /// Upper half of an IEEE float.
@@ -45,6 +47,10 @@ struct bf16 {
 /// IEEE half precision.
 struct f16 {
   std::uint16_t bits;
+};
+/// See core/float8.hpp.
+struct e4m3 {
+  std::uint8_t bits;
 };
 
 PLLAVA_DEVICE float to_float(float x) {
@@ -75,6 +81,10 @@ template <>
 PLLAVA_DEVICE f16 from_float<f16>(float x) {
   return {__half_as_ushort(__float2half_rn(x))};
 }
+template <>
+PLLAVA_DEVICE e4m3 from_float<e4m3>(float x) {
+  return {__nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3)};
+}
 #else
 inline float float_of(std::uint32_t bits) {
   return ::simt::float_of(bits);
@@ -99,7 +109,16 @@ template <>
 inline f16 from_float<f16>(float x) {
   return {::simt::float_to_f16(x)};
 }
+template <>
+inline e4m3 from_float<e4m3>(float x) {
+  return {float_to_e4m3(x)};
+}
 #endif
+
+/// Not for the codes that are no numbers.
+PLLAVA_DEVICE float to_float(e4m3 x) {
+  return float_of((x.bits & 0x80u) << 24 | (x.bits & 0x7fu) << 20) * 0x1p120f;
+}
 
 /// 16 bytes of T, moved at once.
 template <class T>
@@ -177,6 +196,17 @@ PLLAVA_DEVICE float block_sum(float x, float* shared) {
   __syncthreads();
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   return warp_sum(lane < warps ? shared[lane] : 0.0f);
+}
+
+/// The same with the largest, of numbers that are not negative.
+PLLAVA_DEVICE float block_max(float x, float* shared) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp,
+            lane = static_cast<int>(threadIdx.x) % kWarp;
+  x = warp_max(x);
+  if (lane == 0) shared[warp] = x;
+  __syncthreads();
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  return warp_max(lane < warps ? shared[lane] : 0.0f);
 }
 
 PLLAVA_DEVICE float activated(float x, Act act) {

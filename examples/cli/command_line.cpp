@@ -122,11 +122,16 @@ void add_types(CLI::App& app, Options& o) {
        {"bf16", {DType::bf16, WeightFormat::plain}},
        {"f16", {DType::f16, WeightFormat::plain}},
        {"int8", {DType::bf16, WeightFormat::int8}},
-       {"int4", {DType::bf16, WeightFormat::int4}}},
+       {"int4", {DType::bf16, WeightFormat::int4}},
+       {"fp8", {DType::bf16, WeightFormat::fp8}}},
       "type of the computation (default: bf16 for checkpoints of 16 bits, else f32; f16 on a GPU "
-      "only); int8 and int4 compute in bf16 with weights of so many bits (int4: vision in int8)");
-  const std::map<std::string, WeightFormat> formats = {
-      {"plain", WeightFormat::plain}, {"int8", WeightFormat::int8}, {"int4", WeightFormat::int4}};
+      "only); int8, int4 and fp8 compute in bf16 with weights of so many bits (int4: vision in "
+      "int8; fp8 on a "
+      "GPU only)");
+  const std::map<std::string, WeightFormat> formats = {{"plain", WeightFormat::plain},
+                                                       {"int8", WeightFormat::int8},
+                                                       {"int4", WeightFormat::int4},
+                                                       {"fp8", WeightFormat::fp8}};
   add_choice(app, "--vision-weights", o.vision_weights, formats,
              "weights of the vision tower and the projector (default: as --dtype says)");
   add_choice(app, "--lm-weights", o.lm_weights, formats,
@@ -371,13 +376,17 @@ void check_together(const Options& o) {
   if (o.command == Command::inspect || o.command == Command::write_random) return;
   if (o.command == Command::quantize) {
     if (!quantize_options(o).any())
-      throw CLI::ValidationError("quantize needs --dtype int8 or --dtype int4");
+      throw CLI::ValidationError("quantize needs --dtype int8, int4 or fp8");
     return;
   }
   if (o.model.empty() == o.random_weights.empty())
     throw CLI::ValidationError("give either --model or --random-weights");
   if (o.dtype == pllava::DType::f16 && !o.gpu)
     throw CLI::ValidationError("--dtype f16 needs --device cuda");
+  const pllava::QuantizeOptions formats = quantize_options(o);
+  for (const pllava::Quantization& q : {formats.vision, formats.language})
+    if (q.format == pllava::WeightFormat::fp8 && !o.gpu)
+      throw CLI::ValidationError("weights of fp8 need --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
     throw CLI::ValidationError("--start and --end need --sampling eval");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");

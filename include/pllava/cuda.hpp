@@ -4,8 +4,9 @@
 //
 // bf16, f16: weights, keys, values and the inputs of matrix products in that type, accumulation,
 // softmax, norms and the residual stream in f32. f32: everything in f32, without TF32.
-// Matrices of int8 and int4 (see core/quantization.hpp) are multiplied as the numbers that they
-// stand for; unlike on the CPU, rows of activations are not rounded.
+// Matrices of int8, int4 and fp8 (see core/quantization.hpp) are multiplied as the numbers that
+// they stand for; unlike on the CPU, rows of activations are not rounded. But for many rows and
+// fp8, on GPUs of compute capability 9.0 that compute in bf16: there they are rounded to e4m3, too.
 #pragma once
 
 #include <cstdint>
@@ -108,7 +109,7 @@ struct Weight {
   std::shared_ptr<void> data;
   std::shared_ptr<void> narrow;  ///< of a vector: the same in the backend's 16-bit type
   Quantization quantization = {};
-  std::shared_ptr<void> factors;  ///< of integers: scales, multipliers, zeros
+  std::shared_ptr<void> factors;  ///< of rounded numbers: scales, multipliers, zeros
   explicit operator bool() const noexcept { return data != nullptr; }
 };
 
@@ -210,7 +211,10 @@ class Backend {
   void enqueue(const char* kernel, const Launch& launch);
   View converted(View x, DType dtype);
   bool is_few(Index rows, Index in) const noexcept;
+  bool takes_fp8(const Linear& w) const noexcept;
   void multiply(View y, View x, const Linear& w, bool add, Activation act);
+  void multiply_fp8(View y, View x, const Linear& w, bool add, Activation act);
+  void activate(View y, Activation act);
 
   BackendOptions options_;
   std::shared_ptr<Device> device_;

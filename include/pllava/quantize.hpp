@@ -13,13 +13,12 @@ namespace pllava {
 
 struct QuantizeOptions {
   Quantization vision = {};    ///< layers of the vision tower, and the projector
-  Quantization language = {};  ///< layers of the language model; lm_head never below int8
+  Quantization language = {};  ///< layers of the language model; lm_head never in less than 8 bits
 
-  /// int8: everything; int4: the language model, with vision in int8, which is bound by arithmetic
-  /// and not by memory.
+  /// int8, fp8: everything; int4: the language model, with vision in int8, which is bound by
+  /// arithmetic and not by memory.
   static QuantizeOptions of(WeightFormat format) {
-    const bool plain = format == WeightFormat::plain;
-    return {{plain ? WeightFormat::plain : WeightFormat::int8}, {format}};
+    return {{format == WeightFormat::int4 ? WeightFormat::int8 : format}, {format}};
   }
   bool any() const noexcept {
     return vision.format != WeightFormat::plain || language.format != WeightFormat::plain;

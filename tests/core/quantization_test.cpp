@@ -11,6 +11,8 @@ namespace {
 
 using namespace pllava;
 
+const Quantization kFp8{.format = WeightFormat::fp8};
+
 const std::vector<Quantization> kFormats = {{.format = WeightFormat::int8},
                                             {.format = WeightFormat::int4, .group = 32},
                                             {.format = WeightFormat::int4, .group = 128},
@@ -25,14 +27,14 @@ std::string name(const Quantization& q) {
 double error(const std::vector<float>& w, const Quantization& q) {
   const QuantizedRow row = quantize(w, q);
   std::vector<float> back(w.size());
-  for (std::size_t k = 0; k < w.size(); ++k)
-    back[k] = row.scale * static_cast<float>(row.integer(q, k));
+  for (std::size_t k = 0; k < w.size(); ++k) back[k] = row.number(q, k);
   return test::distance(back, w);
 }
 
 TEST_CASE("A rounded row is near the row", "[quantization]") {
   const auto w = test::numbers(4096, 1);  // even between -1 and 1
   CHECK(error(w, kFormats[0]) < 0.005);
+  CHECK(error(w, kFp8) < 0.03);
   for (std::size_t f = 1; f < kFormats.size(); ++f) {
     INFO(name(kFormats[f]));
     CHECK(error(w, kFormats[f]) < 0.09);
@@ -81,6 +83,43 @@ TEST_CASE("Rows of zeros stay zeros", "[quantization]") {
     CHECK(row.scale == 0);
     for (std::size_t k = 0; k < w.size(); ++k) CHECK(row.integer(q, k) == 0);
   }
+}
+
+TEST_CASE("Numbers of fp8 are the nearest of the format", "[quantization]") {
+  std::vector<float> numbers;  // all that are not negative
+  for (int code = 0; code < 0x7f; ++code)
+    numbers.push_back(e4m3_to_float(static_cast<std::uint8_t>(code)));
+  CHECK(numbers.front() == 0);
+  CHECK(numbers[1] == 0x1p-9f);
+  CHECK(numbers[8] == 0x1p-6f);
+  CHECK(numbers[0x38] == 1);
+  CHECK(numbers.back() == kLargestE4m3);
+  for (int code = 0; code < 0x7f; ++code) {
+    const float x = numbers[static_cast<std::size_t>(code)];
+    for (const float sign : {1.0f, -1.0f}) {
+      const auto back = float_to_e4m3(sign * x);
+      CHECK(back == (code | (sign < 0 ? 0x80 : 0)));
+      CHECK(e4m3_to_float(back) == sign * x);
+    }
+    if (code == 0x7e) continue;
+    const float next = numbers[static_cast<std::size_t>(code) + 1], middle = (x + next) / 2;
+    CHECK(float_to_e4m3(std::nextafter(middle, 0.0f)) == code);
+    CHECK(float_to_e4m3(std::nextafter(middle, 1e9f)) == code + 1);
+    CHECK(float_to_e4m3(middle) == code + code % 2);  // a tie goes to the even code
+  }
+  for (const float large : {449.0f, 1e30f, INFINITY}) CHECK(float_to_e4m3(large) == 0x7e);
+  CHECK_FALSE(is_number_e4m3(float_to_e4m3(NAN)));
+}
+
+TEST_CASE("Rows of fp8 come back from a file, codes that are no numbers do not", "[quantization]") {
+  const auto w = test::numbers(33, 5);
+  const QuantizedRow row = quantize(w, kFp8);
+  std::vector<std::byte> stored(static_cast<std::size_t>(stored_row_bytes(kFp8, 33)));
+  CHECK(stored.size() == 37);
+  store_row(stored.data(), row, kFp8);
+  CHECK(load_row(stored.data(), 33, kFp8).values == row.values);
+  stored[20] = std::byte{0xff};
+  CHECK_THROWS_AS(load_row(stored.data(), 33, kFp8), ArgumentError);
 }
 
 TEST_CASE("What cannot be rounded is refused", "[quantization]") {

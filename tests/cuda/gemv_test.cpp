@@ -1,5 +1,5 @@
-// Products of few rows with matrices of int8 and int4, and their dequantisation, on the executor,
-// against loops over the rows as files hold them.
+// Products of few rows with matrices of int8, int4 and fp8, and their dequantisation, on the
+// executor, against loops over the rows as files hold them.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -22,11 +22,10 @@ using namespace pllava::cuda::kernels;
 using pllava::Quantization;
 using pllava::WeightFormat;
 
-const std::vector<Quantization> kFormats = {{WeightFormat::int8, 32, false},
-                                            {WeightFormat::int4, 32, false},
-                                            {WeightFormat::int4, 128, false},
-                                            {WeightFormat::int4, 32, true},
-                                            {WeightFormat::int4, 128, true}};
+const std::vector<Quantization> kFormats = {
+    {WeightFormat::int8, 32, false},  {WeightFormat::int4, 32, false},
+    {WeightFormat::int4, 128, false}, {WeightFormat::int4, 32, true},
+    {WeightFormat::int4, 128, true},  {WeightFormat::fp8}};
 
 // Below, at and above a pack of either format, a group, and what the lanes of a warp read at once.
 const std::vector<int> kWidths = {1, 15, 16, 31, 33, 64, 100, 127, 129, 520, 1030};
@@ -53,8 +52,11 @@ struct Matrix {
   Matrix(const Quantization& q, int rows, int columns) : numbers(size(rows) * size(columns)) {
     std::mt19937 random(static_cast<unsigned>(rows * 1009 + columns));
     std::normal_distribution<float> normal(q.zero_points ? 0.3f : 0.0f, 1.0f);
-    view.bits = q.format == WeightFormat::int4 ? 4 : 8;
-    view.packs = (columns * view.bits + 127) / 128;
+    view.code = q.format == WeightFormat::int8   ? Code::int8
+                : q.format == WeightFormat::int4 ? Code::int4
+                                                 : Code::e4m3;
+    const int bits = bits_of(view.code);
+    view.packs = (columns * bits + 127) / 128;
     view.group_shift = q.group == 128 ? 2 : 0;
     values.assign(size(rows) * size(view.packs) * 4, 0xffffffffu);
     std::vector<float> w(size(columns));
@@ -65,19 +67,18 @@ struct Matrix {
       store_row(stored.data(), quantize(w, q), q);
       const pllava::QuantizedRow row = pllava::load_row(stored.data(), columns, q);
       for (int k = 0; k < columns; ++k) {
-        const int per_word = 32 / view.bits, shift = k % per_word * view.bits;
+        const int per_word = 32 / bits, shift = k % per_word * bits;
         std::uint32_t& word = values[size(r) * size(view.packs) * 4 + size(k / per_word)];
-        word &= ~(((1u << view.bits) - 1) << shift);
+        word &= ~(((1u << bits) - 1) << shift);
         word |= std::uint32_t{row.values[size(k)]} << shift;
-        numbers[size(r) * size(columns) + size(k)] =
-            row.scale * static_cast<float>(row.integer(q, size(k)));
+        numbers[size(r) * size(columns) + size(k)] = row.number(q, size(k));
       }
       scales.push_back(row.scale);
       multipliers.insert(multipliers.end(), row.multipliers.begin(), row.multipliers.end());
       zeros.insert(zeros.end(), row.zeros.begin(), row.zeros.end());
     }
     view.values = values.data(), view.scales = scales.data();
-    if (view.bits == 4) view.multipliers = multipliers.data();
+    if (bits == 4) view.multipliers = multipliers.data();
     if (q.zero_points) view.zeros = zeros.data();
   }
 
@@ -85,7 +86,7 @@ struct Matrix {
   std::vector<std::uint32_t> values;
   std::vector<float> scales;
   std::vector<std::uint8_t> multipliers, zeros;
-  IntegerMatrix view;
+  RoundedMatrix view;
 };
 
 template <class T>
@@ -162,7 +163,7 @@ struct Ordered {
   ~Ordered() { simt::order = simt::Order::ascending; }
 };
 
-TEST_CASE("Few rows meet matrices of int8 and int4", "[cuda]") {
+TEST_CASE("Few rows meet matrices of 8 and 4 bits", "[cuda]") {
   for (const Quantization& q : kFormats)
     for (const int in : kWidths)
       for (int rows = 1; rows <= kFewRows; ++rows) {
@@ -174,7 +175,7 @@ TEST_CASE("Few rows meet matrices of int8 and int4", "[cuda]") {
       }
 }
 
-TEST_CASE("Few rows meet integers with every epilogue", "[cuda]") {
+TEST_CASE("Few rows meet rounded matrices with every epilogue", "[cuda]") {
   for (const Quantization& q : kFormats) {
     for (const Act act : {Act::none, Act::quick_gelu, Act::gelu, Act::silu})
       for (const bool bias : {false, true}) check_gemv<bf16, float>(q, 3, 7, 70, bias, act, false);
@@ -208,7 +209,7 @@ void check_glu(const Quantization& q, int rows, int out, int in, Act act) {
     }
 }
 
-TEST_CASE("Few rows are gated by matrices of int8 and int4", "[cuda]") {
+TEST_CASE("Few rows are gated by matrices of 8 and 4 bits", "[cuda]") {
   for (const Quantization& q : kFormats)
     for (const int in : {1, 33, 129, 1030})
       for (int rows = 1; rows <= kFewRows; ++rows) {
@@ -236,7 +237,7 @@ void check_dequantize(const Quantization& q, int in) {
     REQUIRE(same(y[size(i)], from_float<T>(w.numbers[size(kFirst * in + i)])));
 }
 
-TEST_CASE("Dequantised rows are the numbers that integers stand for", "[cuda]") {
+TEST_CASE("Dequantised rows are the numbers that codes stand for", "[cuda]") {
   for (const Quantization& q : kFormats)
     for (const int in : kWidths) {
       check_dequantize<float>(q, in);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "device.hpp"
+#include "pllava/core/float8.hpp"
 #include "pllava/cuda.hpp"
 #include "support/simt.hpp"
 
@@ -49,16 +50,24 @@ std::map<const std::byte*, const std::byte*>& blocks() {
   return all;
 }
 
+float code_at(kernels::Operand x, Index i) {
+  return e4m3_to_float(static_cast<const std::uint8_t*>(x.data)[i]);
+}
+
 void multiply_rows(const Product& p) {
+  const bool fp8 = p.x_scales != nullptr;
+  const DType bias_type = fp8 ? DType::bf16 : dtype_of(p.y.type);
+  const auto number = [&](kernels::Operand x, Index i) { return fp8 ? code_at(x, i) : at(x, i); };
   std::vector<float> row(static_cast<std::size_t>(p.in));
   for (Index n = 0; n < p.rows; ++n) {
-    for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = at(p.x, n * p.in + i);
+    for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = number(p.x, n * p.in + i);
     for (Index o = 0; o < p.out; ++o) {
       float sum = p.add ? at(p.y, n * p.stride + o) : 0.0f;
-      if (p.bias != nullptr) sum += load_float(p.bias, dtype_of(p.y.type), o);
+      if (p.bias != nullptr) sum += load_float(p.bias, bias_type, o);
       float product = 0;
       for (Index i = 0; i < p.in; ++i)
-        product += row[static_cast<std::size_t>(i)] * at(p.w, o * p.in + i);
+        product += row[static_cast<std::size_t>(i)] * number(p.w, o * p.in + i);
+      if (fp8) product *= p.x_scales[n] * p.w_scales[o];
       store_float(p.y.data, dtype_of(p.y.type), n * p.stride + o, sum + product);
     }
   }
@@ -86,6 +95,7 @@ void Device::check(int status, const char* call) {
 Device::Device(int ordinal) : ordinal_(ordinal) {
   if (ordinal != 0)
     throw Error("cudaSetDevice", "there is no device " + std::to_string(ordinal) + ", there are 1");
+  multiplies_fp8_ = HostDevice::instance().multiplies_fp8;
 }
 Device::~Device() = default;
 

@@ -14,6 +14,7 @@ struct HostDevice {
   static HostDevice& instance();
 
   Index most_bytes = std::numeric_limits<Index>::max();  // a larger request is out of memory
+  bool multiplies_fp8 = true;                            // of devices that are made from now on
   int memory_of = 0;                                     // the GPU that all memory belongs to
   int current = 0;                                       // the calling thread's
   int multiplied_on = -1;                                // what was current at the last product

@@ -8,6 +8,8 @@
 // and the product of the two integers always fits 8 bits. So every int4 matrix is an int8 matrix in
 // less memory: any kernel may unpack it, and integer sums agree to the bit whichever way is taken.
 // Two levels of integers as in QServe (arXiv 2405.04532, section 4.1).
+//
+// fp8 has no integers: a row is e4m3 numbers in units of a scale. GPUs multiply them fast.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +23,7 @@
 
 #include "pllava/config.hpp"
 #include "pllava/core/dtype.hpp"
+#include "pllava/core/float8.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava {
@@ -28,7 +31,8 @@ namespace pllava {
 enum class WeightFormat : std::uint8_t {
   plain,  ///< the type that the backend computes in
   int8,   ///< 8 bits, a scale for each output channel
-  int4    ///< 4 bits, groups along the input with a multiplier and perhaps a zero point each
+  int4,   ///< 4 bits, groups along the input with a multiplier and perhaps a zero point each
+  fp8     ///< 8 bits, e4m3, a scale for each output channel
 };
 
 constexpr std::string_view name_of(WeightFormat f) noexcept {
@@ -36,6 +40,7 @@ constexpr std::string_view name_of(WeightFormat f) noexcept {
     case WeightFormat::plain: return "plain";
     case WeightFormat::int8: return "int8";
     case WeightFormat::int4: return "int4";
+    case WeightFormat::fp8: return "fp8";
   }
   return "?";
 }
@@ -55,7 +60,8 @@ constexpr double bits_of(const Quantization& q, DType plain) noexcept {
   const double kinds = q.zero_points ? 2 : 1;  // of factors, a byte each
   switch (q.format) {
     case WeightFormat::plain: break;
-    case WeightFormat::int8: return 8;
+    case WeightFormat::int8:
+    case WeightFormat::fp8: return 8;
     case WeightFormat::int4: return 4 + 8 * kinds / static_cast<double>(q.group);
   }
   return 8 * static_cast<double>(size_of(plain));
@@ -70,14 +76,19 @@ inline void require_valid(const Quantization& q) {
 /// The middle nibble, which stands for zero where a format has no zero points.
 inline constexpr int kMiddle = 8;
 
-/// One row of integers. In int8, `values` hold value + 128; in int4, nibbles of 0 to 15.
+/// One row. In int8, `values` hold value + 128; in int4, nibbles of 0 to 15; in fp8, codes.
 struct QuantizedRow {
   std::vector<std::uint8_t> values;       // (K)
   std::vector<std::uint8_t> multipliers;  // (groups), int4
   std::vector<std::uint8_t> zeros;        // (groups), int4
   float scale = 0;
 
-  /// What `values[k]` stands for in units of `scale`, -127 to 127.
+  /// What `values[k]` stands for.
+  float number(const Quantization& q, std::size_t k) const {
+    return scale * (q.format == WeightFormat::fp8 ? e4m3_to_float(values[k])
+                                                  : static_cast<float>(integer(q, k)));
+  }
+  /// The same in units of `scale`, -127 to 127; not of fp8.
   int integer(const Quantization& q, std::size_t k) const {
     if (q.format == WeightFormat::int8) return values[k] - 128;
     const std::size_t g = k / static_cast<std::size_t>(q.group);
@@ -113,6 +124,14 @@ inline void quantize_int8(std::span<const float> w, QuantizedRow& row) {
   const float inverse = top > 0 ? 127 / top : 0;
   for (std::size_t k = 0; k < w.size(); ++k)
     row.values[k] = static_cast<std::uint8_t>(static_cast<int>(rounded(w[k] * inverse)) + 128);
+}
+
+inline void quantize_fp8(std::span<const float> w, QuantizedRow& row) {
+  float top = 0;
+  for (const float v : w) top = std::max(top, std::fabs(v));
+  row.scale = top / kLargestE4m3;
+  const float inverse = top > 0 ? kLargestE4m3 / top : 0;
+  for (std::size_t k = 0; k < w.size(); ++k) row.values[k] = float_to_e4m3(w[k] * inverse);
 }
 
 inline void quantize_int4(std::span<const float> w, const Quantization& q, QuantizedRow& row) {
@@ -165,7 +184,7 @@ inline void quantize_int4(std::span<const float> w, const Quantization& q, Quant
   }
 }
 
-/// Groups of a row of so many inputs; none in int8.
+/// Groups of a row of so many inputs; only int4 has any.
 inline std::size_t groups_of(const Quantization& q, Index cols) noexcept {
   return q.format == WeightFormat::int4 ? static_cast<std::size_t>((cols + q.group - 1) / q.group)
                                         : 0;
@@ -173,23 +192,25 @@ inline std::size_t groups_of(const Quantization& q, Index cols) noexcept {
 
 }  // namespace detail
 
-/// Rounds one row of a matrix to int8 or int4. Throws ArgumentError if a value is not finite.
+/// Rounds one row of a matrix to int8, int4 or fp8. Throws ArgumentError if a value is not finite.
 inline QuantizedRow quantize(std::span<const float> w, const Quantization& q) {
   for (const float v : w)
     if (!std::isfinite(v)) throw ArgumentError("a weight that is not finite cannot be quantised");
   QuantizedRow row;
   row.values.resize(w.size());
-  if (q.format == WeightFormat::int8)
-    detail::quantize_int8(w, row);
-  else
-    detail::quantize_int4(w, q, row);
+  switch (q.format) {
+    case WeightFormat::plain: break;
+    case WeightFormat::int8: detail::quantize_int8(w, row); break;
+    case WeightFormat::int4: detail::quantize_int4(w, q, row); break;
+    case WeightFormat::fp8: detail::quantize_fp8(w, row); break;
+  }
   return row;
 }
 
 // ---- rows in a file
 //
-// f32 scale | multipliers | zeros, where the format has zero points | values: in int8 a byte each,
-// in int4 two to a byte, the even one low. Little-endian, as safetensors.
+// f32 scale | multipliers | zeros, where the format has zero points | values: in int8 and fp8 a
+// byte each, in int4 two to a byte, the even one low. Little-endian, as safetensors.
 
 /// Bytes of such a row.
 inline Index stored_row_bytes(const Quantization& q, Index cols) noexcept {
@@ -206,7 +227,7 @@ inline void store_row(std::byte* out, const QuantizedRow& row, const Quantizatio
   put(&row.scale, 4);
   put(row.multipliers.data(), row.multipliers.size());
   if (q.format == WeightFormat::int4 && q.zero_points) put(row.zeros.data(), row.zeros.size());
-  if (q.format == WeightFormat::int8) return put(row.values.data(), row.values.size());
+  if (q.format != WeightFormat::int4) return put(row.values.data(), row.values.size());
   for (std::size_t k = 0; k < row.values.size(); k += 2) {
     const unsigned high = k + 1 < row.values.size() ? row.values[k + 1] : 0u;
     *out++ = static_cast<std::byte>(row.values[k] | (high << 4));
@@ -237,8 +258,10 @@ inline QuantizedRow load_row(const std::byte* in, Index cols, const Quantization
   }
   if (!with_values) return row;
   const auto size = static_cast<std::size_t>(cols);
-  if (q.format == WeightFormat::int8) {
+  if (q.format != WeightFormat::int4) {
     get(row.values, size);
+    if (q.format == WeightFormat::fp8 && !std::ranges::all_of(row.values, is_number_e4m3))
+      throw ArgumentError("a code of fp8 that is no number");
     return row;
   }
   row.values.resize(size);

@@ -278,11 +278,13 @@ PLLAVA_INLINE nlohmann::json to_json(const Quantization& q) {
 PLLAVA_INLINE Quantization read_quantization(const ConfigReader& json) {
   Quantization q;
   const std::string format = json.text("format", "");
-  json.require("format", format == "plain" || format == "int8" || format == "int4",
-               "\"plain\", \"int8\" or \"int4\"");
-  if (format == "int8") q.format = WeightFormat::int8;
-  if (format != "int4") return q;
-  q.format = WeightFormat::int4;
+  const auto known = {WeightFormat::plain, WeightFormat::int8, WeightFormat::int4,
+                      WeightFormat::fp8};
+  const auto* const named =
+      std::ranges::find_if(known, [&](WeightFormat f) { return name_of(f) == format; });
+  json.require("format", named != known.end(), "\"plain\", \"int8\", \"int4\" or \"fp8\"");
+  q.format = *named;
+  if (q.format != WeightFormat::int4) return q;
   q.group = json.integer("group", q.group, 32, 128);
   json.require("group", q.group == 32 || q.group == 128, "32 or 128");
   q.zero_points = json.boolean("zero_points", false);

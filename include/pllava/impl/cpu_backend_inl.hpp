@@ -119,6 +119,8 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
     return {nullptr, 0};
   };
   w.quantization = quantization_for(parts, role);
+  if (w.quantization.format == WeightFormat::fp8)
+    throw ArgumentError("fp8 weights are for CUDA; the CPU multiplies int8 and int4");
   if (w.quantization.format != WeightFormat::plain)
     return prepare_integers(std::move(w), panels, locate);
   const bool pairs = w.dtype == DType::bf16;

@@ -13,8 +13,7 @@ PLLAVA_INLINE Quantization quantization_of(std::string_view name, const Shape& s
   if (name.starts_with("vision_tower.")) return in_layer ? options.vision : Quantization{};
   if (in_layer) return options.language;
   // The matrix before the logits: lm_head, or with tied embeddings the table in that role.
-  const bool rounded = options.language.format != WeightFormat::plain;
-  return {rounded ? WeightFormat::int8 : WeightFormat::plain};
+  return QuantizeOptions::of(options.language.format).vision;
 }
 
 PLLAVA_INLINE Quantization stored_quantization(std::string_view name, const Shape& shape,

@@ -205,7 +205,7 @@ class Backend {
     for (Index r = 0; r < t.shape[0]; ++r) {
       const QuantizedRow row = quantized_row(t, r);
       for (std::size_t k = 0; k < row.values.size(); ++k)
-        w.push_back(row.scale * static_cast<float>(row.integer(t.quantization, k)));
+        w.push_back(row.number(t.quantization, k));
     }
   }
 

@@ -231,6 +231,10 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
         "cudaDeviceGetAttribute");
   check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal),
         "cudaDeviceGetAttribute");
+  if (major < 8)
+    throw Error("cudaSetDevice", "device " + std::to_string(ordinal) +
+                                     " is of compute capability " + std::to_string(major) + "." +
+                                     std::to_string(minor) + ", the kernels need 8.0 or newer");
   multiplies_fp8_ = kScalesRows && major == 9 && minor == 0;
   cudaMemPool_t pool = nullptr;
   check(cudaDeviceGetDefaultMemPool(&pool, ordinal), "cudaDeviceGetDefaultMemPool");

@@ -12,12 +12,15 @@ Environment:
   JOBS           jobs at a time (all processors unless set)
   BUILD_DIR      where to build (build/gpu beside the sources unless set)
   HEADERS        a folder of headers that the machine lacks, see below
-  BENCH_OPTIONS  of pllava bench (--random-weights 7b --dtype bf16 unless set)
+  BENCH_MODEL    of pllava bench (--random-weights 7b unless set)
+  BENCH_DTYPES   of its runs ("bf16 fp8 int4" unless set)
 
 Needs nvcc, cmake 3.25, ninja, g++ 12, and the headers of nlohmann_json, CLI11 and Catch2 2.13. Where those
 are not installed, copy them from a machine that has them, and name the folder:
   mkdir headers && cp -r /usr/include/{nlohmann,CLI,catch2} headers/
   HEADERS=$PWD/headers bash tests/gpu.sh
+Attention is also held against cuDNN's where cudnn_frontend.h is there or among HEADERS (the folder include of
+PyPI's nvidia-cudnn-frontend).
 HELP
 }
 
@@ -49,7 +52,8 @@ options=(-DCMAKE_BUILD_TYPE=Release -DPLLAVA_CUDA=ON -DPLLAVA_VIDEO=OFF -DPLLAVA
   -DCMAKE_CUDA_ARCHITECTURES=native)
 if [[ -n ${HEADERS:-} ]]; then  # the packages that CMake looks for, made of these headers
   packages=$build_dir/packages
-  options+=("-DCMAKE_PREFIX_PATH=$packages" "-DCMAKE_MODULE_PATH=$packages")
+  options+=("-DCMAKE_PREFIX_PATH=$packages" "-DCMAKE_MODULE_PATH=$packages"
+    "-DCMAKE_INCLUDE_PATH=$(realpath "$HEADERS")")
   while read -r package version target; do
     mkdir -p "$packages/$package"
     cat >"$packages/$package/$package-config.cmake" <<CONFIG
@@ -86,8 +90,10 @@ if [[ $sanitizer == yes ]] && command -v compute-sanitizer >/dev/null; then
 fi
 
 if [[ $bench == yes ]]; then
-  step "benchmarks"
-  # shellcheck disable=SC2086  # several words on purpose
-  "$build_dir/pllava" bench --device cuda ${BENCH_OPTIONS:---random-weights 7b --dtype bf16}
+  for dtype in ${BENCH_DTYPES:-bf16 fp8 int4}; do
+    step "benchmarks, $dtype"
+    # shellcheck disable=SC2086  # several words on purpose
+    "$build_dir/pllava" bench --device cuda --dtype "$dtype" ${BENCH_MODEL:---random-weights 7b}
+  done
 fi
 step "done"

@@ -174,7 +174,9 @@ PLLAVA_DEVICE void gemv_block(const FewRows& call, const Weights& w, float* x, i
   const int chosen[2] = {first, first + 1 < call.out ? first + 1 : first};
   float sums[2][Rows] = {};
   w.multiply(sums, chosen, x, stride, lane);
-  for (int o = 0; o < 2; ++o)
+  PLLAVA_UNROLL
+  for (int o = 0; o < 2; ++o) {
+    PLLAVA_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const float sum = warp_sum(sums[o][r]);
       const int column = first + o;
@@ -186,6 +188,7 @@ PLLAVA_DEVICE void gemv_block(const FewRows& call, const Weights& w, float* x, i
       else
         store_any(call.y, place, activated(v, call.act));
     }
+  }
 }
 
 template <class Weights, int Rows>

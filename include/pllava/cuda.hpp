@@ -135,9 +135,9 @@ class Backend {
 
   static constexpr Index kRowsAtOnce = 16'384;  // many rows fill the device; scratch below 2 GiB
 
-  /// Throws cuda::Error where there is no driver or no such device, ArgumentError for another dtype
-  /// than f32, f16 and bf16. On a device that the kernels were not built for, the first verb throws
-  /// cuda::Error.
+  /// Throws cuda::Error where there is no driver, no such device or one below compute
+  /// capability 8.0, ArgumentError for another dtype than f32, f16 and bf16. On a newer device that
+  /// the kernels were not built for, the first verb throws cuda::Error.
   explicit Backend(const BackendOptions& options = {});
   Backend(Backend&&) noexcept;
   Backend& operator=(Backend&&) noexcept;

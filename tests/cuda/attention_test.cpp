@@ -337,6 +337,7 @@ TEMPLATE_TEST_CASE("Attention with a cache of 8 bits equals plain loops", "[cuda
   for (const int dim : {10, 64, 80, 128}) {
     check_lengths<TestType>(1, 1, dim, turn++, true);
     check_lengths<TestType>(4, 2, dim, turn++, true);
+    check_lengths<TestType>(7, 1, dim, turn++, true);
   }
 }
 

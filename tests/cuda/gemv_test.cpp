@@ -1,5 +1,5 @@
-// Products of few rows with matrices of int8, int4 and fp8, and their dequantisation, on the
-// executor, against loops over the rows as files hold them.
+// Products of few rows with matrices of int8, int4 and fp8, their dequantisation, and the rounding
+// of rows to fp8, on the executor, against loops over the rows as files hold them.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -244,6 +244,46 @@ TEST_CASE("Dequantised rows are the numbers that codes stand for", "[cuda]") {
       check_dequantize<f16>(q, in);
       check_dequantize<bf16>(q, in);
     }
+}
+
+template <class T>
+void check_round_rows(int width) {
+  INFO("width " << width);
+  constexpr int kRows = 3;
+  auto x = randoms<T>(kRows * width, 5);
+  for (int k = 0; k < width; ++k) x[size(width + k)] = from_float<T>(0);
+  std::vector<std::uint8_t> codes(size(kRows * width + 4), 0xaa);
+  std::vector<float> scales(kRows + 1, -7);
+  REQUIRE(round_rows(codes.data(), scales.data(), {x.data(), type_of<T>}, kRows, width, nullptr) ==
+          0);
+  for (std::size_t i = size(kRows * width); i < codes.size(); ++i) REQUIRE(codes[i] == 0xaa);
+  REQUIRE(scales[kRows] == -7);
+  for (int r = 0; r < kRows; ++r) {
+    std::vector<float> row(size(width));
+    for (int k = 0; k < width; ++k) row[size(k)] = to_float(x[size(r * width + k)]);
+    const pllava::QuantizedRow expected = pllava::quantize(row, {WeightFormat::fp8});
+    REQUIRE(scales[size(r)] == expected.scale);
+    for (int k = 0; k < width; ++k) REQUIRE(codes[size(r * width + k)] == expected.values[size(k)]);
+  }
+}
+
+TEST_CASE("Rows are rounded to fp8 as those of a matrix are", "[cuda]") {
+  for (const int width : {1, 31, 32, 255, 256, 257, 1030}) {
+    check_round_rows<float>(width);
+    check_round_rows<f16>(width);
+    check_round_rows<bf16>(width);
+  }
+}
+
+TEST_CASE("A row that is not finite shows when it is rounded to fp8", "[cuda]") {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -HUGE_VALF}) {
+    std::vector<float> x(2 * 300, 0.5f), scales(2);
+    x[299] = bad;
+    std::vector<std::uint8_t> codes(x.size());
+    REQUIRE(round_rows(codes.data(), scales.data(), {x.data(), Type::f32}, 2, 300, nullptr) == 0);
+    CHECK(std::isnan(scales[0]));
+    CHECK(scales[1] == 0.5f / 448);
+  }
 }
 
 }  // namespace

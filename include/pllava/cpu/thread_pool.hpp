@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pllava/config.hpp"
+#include "pllava/cpu/processors.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava::cpu {
@@ -21,9 +22,10 @@ namespace pllava::cpu {
 /// several sessions can share a pool without waiting for each other or oversubscribing the machine.
 class ThreadPool {
  public:
-  /// `threads` 0 means one per hardware thread. Throws Error if the system does not give so many.
+  /// `threads` 0 means one for each processor that the caller may use. Throws Error if the system
+  /// does not give so many.
   explicit ThreadPool(Index threads = 0) {
-    if (threads <= 0) threads = static_cast<Index>(std::thread::hardware_concurrency());
+    if (threads <= 0) threads = available_processors();
     try {
       for (Index i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
     } catch (const std::system_error& e) {

@@ -48,17 +48,27 @@ PLLAVA_DEVICE Rows<T> fresh_rows(const Attention& call, int b, int h) {
   return {static_cast<const T*>(call.qkv.data) + row * width + h * call.dim, width};
 }
 
-/// Which rows of head h are read: its keys or its values.
 enum Part { kKeys, kValues };
 
-/// Head h in the cache, of T or of bytes.
+/// Keys or values of kv head h in the rows of sequence b.
+template <class T>
+PLLAVA_DEVICE Rows<T> fresh_rows(const Attention& call, Part part, int b, int h) {
+  return fresh_rows<T>(call, b, call.query + (part == kValues ? call.kv : 0) + h);
+}
+
+/// Scales of kv head h in a cache of 8 bits.
+PLLAVA_DEVICE float* scales_of(const Attention& call, Part part, int h) {
+  return call.scales + ((part == kValues ? call.kv : 0) + h) * call.capacity;
+}
+
+/// Kv head h in the cache, of T or of bytes.
 template <class T, bool bytes>
 PLLAVA_DEVICE auto cached_rows(const Attention& call, Part part, int h) {
   const void* const data = part == kKeys ? call.keys : call.values;
-  const std::int64_t row = h * call.capacity, first = row * call.dim;
+  const std::int64_t first = h * call.capacity * call.dim;
   if constexpr (bytes)
     return ByteRows<T>{static_cast<const std::uint8_t*>(data) + first, call.dim,
-                       call.scales + (part == kValues ? call.kv * call.capacity : 0) + row};
+                       scales_of(call, part, h)};
   else
     return Rows<T>{static_cast<const T*>(data) + first, call.dim};
 }
@@ -67,8 +77,7 @@ PLLAVA_DEVICE auto cached_rows(const Attention& call, Part part, int h) {
 template <class T, bool bytes>
 PLLAVA_DEVICE auto rows_of(const Attention& call, Part part, int b, int h) {
   if constexpr (!bytes)
-    if (call.keys == nullptr)
-      return fresh_rows<T>(call, b, call.query + (part == kValues ? call.kv : 0) + h);
+    if (call.keys == nullptr) return fresh_rows<T>(call, part, b, h);
   return cached_rows<T, bytes>(call, part, h);
 }
 
@@ -303,8 +312,7 @@ append_bytes_kernel(Attention call) {
   const Part part = i % 2 == 0 ? kKeys : kValues;
   const int head = static_cast<int>(i / 2 % call.kv), n = static_cast<int>(i / 2 / call.kv);
   const int dim = call.dim, position = call.past[0] + n;
-  const T* const row =
-      fresh_rows<T>(call, 0, call.query + (part == kValues ? call.kv : 0) + head).at(n);
+  const T* const row = fresh_rows<T>(call, part, 0, head).at(n);
   const float* const angles = part == kKeys ? angles_of(call, position) : nullptr;
   float x[kMost] = {}, top = 0.0f, nothing = 0.0f;
   PLLAVA_UNROLL
@@ -317,17 +325,15 @@ append_bytes_kernel(Attention call) {
   top = warp_max(top);
   nothing = warp_sum(nothing);
   const float inverse = top > 0.0f ? 127.0f / top : 0.0f;
-  const std::int64_t place = head * call.capacity + position;
-  auto* const out =
-      static_cast<std::uint8_t*>(part == kKeys ? call.keys : call.values) + place * dim;
+  auto* const out = static_cast<std::uint8_t*>(part == kKeys ? call.keys : call.values) +
+                    (head * call.capacity + position) * dim;
   PLLAVA_UNROLL
   for (int j = 0; j < kMost; ++j) {
     const int d = j * kWarp + lane;
     const float rounded = rintf(fminf(fmaxf(x[j] * inverse, -127.0f), 127.0f));
     if (d < dim) out[d] = static_cast<std::uint8_t>(static_cast<int>(rounded) + 128);
   }
-  if (lane == 0)
-    call.scales[(part == kValues ? call.kv * call.capacity : 0) + place] = top / 127.0f + nothing;
+  if (lane == 0) scales_of(call, part, head)[position] = top / 127.0f + nothing;
 }
 
 // ---- tiles on the tensor cores

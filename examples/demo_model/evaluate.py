@@ -282,12 +282,12 @@ def table(fresh: Scores, held_out: Scores, backwards: Tally) -> str:
 
 def evaluate(program: Program, seed: int, count: int, folder: pathlib.Path,
              levels: tuple[int, ...]) -> tuple[str, dict[str, object]]:
-    """Scores `count` fresh clips, a fifth as many held-out and up to 100 reversed ones."""
+    """Scores `count` fresh clips, half as many held-out and up to 100 reversed ones."""
     log: list[dict] = []
     fresh = list(sample_clips(seed, count, "train", levels))
     write_clips(folder / "fresh", fresh)
     fresh_scores = score_clips(program, fresh, folder / "fresh", log)
-    unseen = list(sample_clips(seed + 1, max(count // 5, 1), "held_out",
+    unseen = list(sample_clips(seed + 1, max(count // 2, 1), "held_out",
                                tuple(level for level in levels if level > 0)))
     write_clips(folder / "held_out", unseen)
     unseen_scores = score_clips(program, unseen, folder / "held_out", log)
@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=90001, metavar="N",
                         help="of the clips; training never draws the same (default 90001)")
     parser.add_argument("--clips", type=int, default=500, metavar="K",
-                        help="fresh clips; a fifth as many held-out ones on top (default 500)")
+                        help="fresh clips; half as many held-out ones on top (default 500)")
     parser.add_argument("--level", type=int, nargs="+", default=[1, 2, 3, 4],
                         choices=(0, 1, 2, 3, 4), help="levels that take turns (default 1 2 3 4)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE",

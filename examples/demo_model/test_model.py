@@ -256,6 +256,23 @@ class PlotTest(unittest.TestCase):
 
 
 class TruthTest(unittest.TestCase):
+    def test_answers_are_misread_in_names_alone(self) -> None:
+        prompts = tokenizer.Prompts(pathlib.Path(__file__).parent / "weights" / "tokenizer.json")
+        packer = Packer(prompts, Config())
+        rng = np.random.default_rng(6)
+        names = mistaken = 0
+        for _ in range(60):
+            row = packer.row(sample_scene(rng, 4), 4, False, 128, rng)
+            for token, wanted in zip(row.ids, row.labels):
+                if wanted in packer.names:
+                    names += 1
+                    mistaken += token != wanted
+                    self.assertIn(token, packer.names[wanted])
+                elif wanted != IGNORE:
+                    self.assertEqual(token, wanted)
+        self.assertGreater(mistaken / names, 0.08)  # MISREAD, less the draws of the right name
+        self.assertLess(mistaken / names, 0.18)
+
     def test_a_moving_thing_leaves_one_cell_for_another(self) -> None:
         rng = np.random.default_rng(7)
         for _ in range(20):

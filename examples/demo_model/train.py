@@ -64,8 +64,8 @@ STAGES = (
     Stage("eyes", 25, Mix({0: 1, 1: 1, 2: 1, 3: 1, 4: 2}, frames=1, questions=0), 64, 1e-3, vision=1.0, last_rate=0.05),
     Stage("basics", 25, Mix({0: 1, 1: 2, 2: 3, 3: 3, 4: 3}, text=0.65, silent=0.35, benchmark=0.4), 16, 2e-3),
     Stage("clips", 25, Mix({0: 3, 1: 3, 2: 3, 3: 2, 4: 2}, text=0.15, silent=0.15, benchmark=0.4), 16, 1.5e-3),
-    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 15}, text=0.03, silent=0.2, benchmark=0.35, captions=3,
-                             several={2: 0.2, 3: 0.35}), 16, 1.2e-3, last_rate=0.05),
+    Stage("stories", 65, Mix({0: 1, 1: 1, 2: 2, 3: 8, 4: 15}, text=0.03, silent=0.2, benchmark=0.35, captions=3,
+                             several={2: 0.2, 3: 0.4}), 16, 1.2e-3, last_rate=0.05),
     Stage("lora", 10, Mix({0: 1, 1: 1, 2: 2, 3: 5, 4: 8}, benchmark=0.4, captions=2, several={2: 0.2, 3: 0.35}), 16,
           1e-3, lora=True, last_rate=0.05),
 )

@@ -14,6 +14,7 @@
 #include "pllava/impl/lora_inl.hpp"
 #include "pllava/impl/mapped_file_inl.hpp"
 #include "pllava/impl/model_config_inl.hpp"
+#include "pllava/impl/packed_weights_inl.hpp"
 #include "pllava/impl/pipeline_inl.hpp"
 #include "pllava/impl/preprocess_inl.hpp"
 #include "pllava/impl/prompt_inl.hpp"

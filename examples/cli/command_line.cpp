@@ -151,6 +151,11 @@ void add_model(CLI::App& app, Options& o) {
       ->check(known(pllava::ModelConfig::preset));
   app.add_option("--base", o.base, "llava-hf directory under an adapter-only --model")
       ->type_name("DIR");
+  app.add_option(
+         "--cache", o.cache,
+         "file that keeps the weights of --model as the CPU computes with them: made at the "
+         "first start, read at the next ones")
+      ->type_name("FILE");
   app.add_option("--lora-alpha", o.lora_alpha,
                  "LoRA alpha, merged while loading (default 4, as in the published scripts)")
       ->check(not_negative());
@@ -162,7 +167,8 @@ void add_model(CLI::App& app, Options& o) {
       ->type_name("DEVICE");
   app.add_flag("--deterministic", o.deterministic,
                "the same result however work is split; on a CPU always so, on a GPU slower");
-  app.add_option("--threads", o.threads, "threads, 0 (default) for all of the machine")
+  app.add_option("--threads", o.threads,
+                 "threads, 0 (default) for one on each processor that the process may use")
       ->check(number<Index>("0 to 1024", [](Index n) { return n >= 0 && n <= 1024; }));
   app.add_option("--seed", o.generate.sampling.seed,
                  "seed of sampling and of random weights (default 0)")
@@ -381,6 +387,8 @@ void check_together(const Options& o) {
   }
   if (o.model.empty() == o.random_weights.empty())
     throw CLI::ValidationError("give either --model or --random-weights");
+  if (!o.cache.empty() && (o.gpu || o.model.empty()))
+    throw CLI::ValidationError("--cache is for a --model on the CPU");
   if (o.dtype == pllava::DType::f16 && !o.gpu)
     throw CLI::ValidationError("--dtype f16 needs --device cuda");
   const pllava::QuantizeOptions formats = quantize_options(o);

@@ -10,12 +10,14 @@
 
 namespace cli {
 
-/// Returns make(backend), where the backend computes in `dtype`. Throws ArgumentError for a GPU in
-/// a program without component cuda, and what backends throw.
+/// Returns make(backend), where the backend computes in `dtype`, on the CPU with `packed` weights.
+/// Throws ArgumentError for a GPU in a program without component cuda, and what backends throw.
 template <class Make>
-auto on_device(const Options& o, pllava::DType dtype, const Make& make) {
+auto on_device(const Options& o, pllava::DType dtype, const Make& make,
+               std::shared_ptr<pllava::cpu::PackedWeights> packed = {}) {
   if (!o.gpu)
-    return make(pllava::cpu::Backend({.dtype = dtype, .threads = o.threads, .int8_kv = o.int8_kv}));
+    return make(pllava::cpu::Backend(
+        {.dtype = dtype, .threads = o.threads, .int8_kv = o.int8_kv, .packed = std::move(packed)}));
 #ifdef PLLAVA_HAS_CUDA
   return make(pllava::cuda::Backend(
       {.dtype = dtype, .device = *o.gpu, .int8_kv = o.int8_kv, .deterministic = o.deterministic}));

@@ -35,12 +35,17 @@ pllava::Pipeline from_checkpoint(const Context& context) {
   const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
   const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
   const pllava::ModelConfig& config = checkpoint.config();
-  return on_device(o, o.dtype.value_or(checkpoint.report().dtype()), [&](auto backend) {
+  const pllava::DType dtype = o.dtype.value_or(checkpoint.report().dtype());
+  const auto packed = pllava::packed_weights(checkpoint, load_options(o), dtype);
+  const auto load = [&](auto backend) {
     return pllava::Pipeline(
         std::move(backend), config,
         pllava::with_progress(checkpoint[""], pllava::required_tensors(config), context.control()),
         std::move(tokenizer), pixels);
-  });
+  };
+  pllava::Pipeline pipeline = on_device(o, dtype, load, packed);
+  if (packed != nullptr) packed->commit();
+  return pipeline;
 }
 
 pllava::Pipeline from_random_weights(const Context& context) {
@@ -78,6 +83,7 @@ pllava::LoadOptions load_options(const Options& o) {
   load.frames = o.frames;
   load.pool = o.pool;
   load.quantize = quantize_options(o);
+  load.cache = o.cache;
   return load;
 }
 

@@ -33,6 +33,7 @@ struct Options {
   // model
   std::string model;           ///< checkpoint directory
   std::string random_weights;  ///< preset, instead of `model`
+  std::string cache;           ///< file of packed weights
   std::string base;            ///< llava-hf directory under an adapter-only `model`
   double lora_alpha = 4;
   bool lenient = false;

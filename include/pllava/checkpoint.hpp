@@ -25,6 +25,7 @@ struct LoadOptions {
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
   QuantizeOptions quantize = {};     ///< round matrices while loading; not twice
+  std::filesystem::path cache = {};  ///< see packed_weights(); empty for none
 };
 
 /// What was found. Lists hold "name" or "name: expected ..., got ...".

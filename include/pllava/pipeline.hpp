@@ -16,6 +16,14 @@
 
 namespace pllava {
 
+/// The file `options.cache` of this checkpoint's weights as the CPU computes with them, so that a
+/// model is packed and rounded once and not at every start. It is read where it was made from the
+/// same files with the same options, and else made anew: it appears when all weights are loaded
+/// and commit() is called. Null where options.cache is empty. For cpu::BackendOptions::packed;
+/// Pipeline::load does all this on the CPU. Throws as cpu::PackedWeights.
+std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
+                                                   const LoadOptions& options, DType dtype);
+
 /// Threads: const after construction and safe to share; copies share the weights.
 class Pipeline {
  public:

@@ -133,6 +133,7 @@ TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
   fails({"--seed", "-1"}, "--seed");
   fails({"--dtype", "f16"}, "--dtype");
   fails({"--dtype", "fp8"}, "--device cuda");
+  fails({"--cache", "file", "--device", "cuda"}, "--cache");
   fails({"--vision-weights", "fp8"}, "--device cuda");
   fails({"--dtype", "int2"}, "int4");  // lists the names
   fails({"--lm-weights", "bf16"}, "--lm-weights");

@@ -365,6 +365,22 @@ TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]
   CHECK(caption({"--int8-kv"}).size() > 1);
 }
 
+TEST_CASE("Packed weights are kept from one start to the next", "[program]") {
+  const test::TempDirectory temp;
+  const std::string cache = temp / "packed";
+  const auto caption = [&](const std::vector<std::string>& how) {
+    std::vector<std::string> arguments = on_tiny({"caption", clip(), "--dtype", "int8"});
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    return succeed(arguments);
+  };
+  const std::string expected = caption({});
+  CHECK(caption({"--cache", cache}) == expected);
+  REQUIRE(std::filesystem::exists(cache));
+  const auto made = std::filesystem::last_write_time(cache);
+  CHECK(caption({"--cache", cache}) == expected);
+  CHECK(std::filesystem::last_write_time(cache) == made);
+}
+
 TEST_CASE("quantize writes a checkpoint that answers as one that is rounded at load", "[program]") {
   const test::TempDirectory temp;
   const std::string out = temp / "rounded";

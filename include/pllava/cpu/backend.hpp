@@ -16,6 +16,7 @@
 #include "pllava/core/backend.hpp"
 #include "pllava/cpu/arena.hpp"
 #include "pllava/cpu/kernels.hpp"
+#include "pllava/cpu/packed_weights.hpp"
 #include "pllava/cpu/thread_pool.hpp"
 #include "pllava/preprocess.hpp"
 
@@ -24,11 +25,14 @@ namespace pllava::cpu {
 struct BackendOptions {
   /// f32 or bf16. Empty: what Pipeline::load finds in the checkpoint; f32 everywhere else.
   std::optional<DType> dtype = {};
-  Index threads = 0;       ///< 0: one per hardware thread
+  Index threads = 0;       ///< 0: one for each processor the process may use
   Isa isa = detect_isa();  ///< may be forced down
   /// Keep keys and values in 8 bits, each row of a head with a scale: half the memory of bf16, for
   /// an error of about 0.5 % in each.
   bool int8_kv = false;
+  /// Weights that were packed before, or a file for those that are packed now; see
+  /// pllava::packed_weights. Null: neither.
+  std::shared_ptr<PackedWeights> packed = {};
 };
 
 /// A prepared weight; copies share the memory.
@@ -111,6 +115,8 @@ class Backend {
   void write_row(View y, Index row, const float* src) const;
   Packed pack(View x, DType dtype);
   Rounded round(View x, Index depth, Index bytes);
+  template <class Fill>
+  std::shared_ptr<void> weight_memory(Index bytes, const char* what_for, const Fill& fill);
   template <class Locate>
   Weight prepare_integers(Weight w, Index panels, const Locate& locate);
   static IntegerPanel integer_panel(const Weight& w, Index panels, Index panel);

@@ -76,16 +76,32 @@ PLLAVA_INLINE void transpose_panel(std::byte* dst, const std::byte* src, Index d
 
 }  // namespace detail
 
+/// Memory that `fill` fills, or a file of packed weights.
+template <class Fill>
+std::shared_ptr<void> Backend::weight_memory(Index bytes, const char* what_for, const Fill& fill) {
+  std::shared_ptr<void> memory = aligned_memory(bytes, what_for);
+  PackedWeights* const packed = options_.packed.get();
+  if (packed != nullptr && packed->reads()) {
+    packed->read(memory.get(), bytes, *pool_);
+    return memory;
+  }
+  fill(static_cast<std::byte*>(memory.get()));
+  if (packed != nullptr && packed->writes()) packed->write(memory.get(), bytes);
+  return memory;
+}
+
 PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
   Weight w;
   if (role == WeightRole::vector) {  // concatenated, f32
     for (const HostTensor& p : parts) w.cols += p.shape.count();
     w.rows = 1;
-    auto memory = aligned_memory(w.cols * 4, "a weight");
-    auto* out = static_cast<float*>(memory.get());
-    for (const HostTensor& p : parts)
-      for (Index i = 0; i < p.shape.count(); ++i) *out++ = load_float(p.data, p.dtype, i);
-    w.data = std::move(memory);
+    w.data = weight_memory(w.cols * 4, "a weight", [&](std::byte* out) {
+      for (const HostTensor& p : parts)
+        for (Index i = 0; i < p.shape.count(); ++i, out += 4) {
+          const float value = load_float(p.data, p.dtype, i);
+          std::memcpy(out, &value, 4);
+        }
+    });
     return w;
   }
   w.dtype = dtype_;
@@ -93,12 +109,11 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   for (const HostTensor& p : parts) w.rows += p.shape[0];
   const Index K = w.cols;
   if (role == WeightRole::table) {
-    auto memory = aligned_memory(w.rows * K * size_of(w.dtype), "an embedding table");
-    auto* rows = static_cast<std::byte*>(memory.get());
-    pool_->run(w.rows, [&](Index r) {
-      detail::host_row(rows + r * K * size_of(w.dtype), w.dtype, parts[0], r, K);
+    const Index row_bytes = K * size_of(w.dtype);
+    w.data = weight_memory(w.rows * row_bytes, "an embedding table", [&](std::byte* rows) {
+      pool_->run(w.rows,
+                 [&](Index r) { detail::host_row(rows + r * row_bytes, w.dtype, parts[0], r, K); });
     });
-    w.data = std::move(memory);
     return w;
   }
   // Panels of 32 output columns. A gate_up panel is 16 gate and 16 up columns, so that one tile
@@ -125,19 +140,19 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
     return prepare_integers(std::move(w), panels, locate);
   const bool pairs = w.dtype == DType::bf16;
   const Index depth = pairs ? (K + 1) / 2 * 2 : K;
-  auto memory = aligned_memory(panels * kPanel * depth * size_of(w.dtype), "a weight matrix");
   const Index words = depth * size_of(w.dtype) / 4;  // of a row: a float or a pair of bf16 each
-  pool_->run(panels, [&](Index panel) {
-    std::vector<std::byte> rows(static_cast<std::size_t>(kPanel * words * 4));  // zero: padding
-    for (Index n = 0; n < kPanel; ++n) {
-      const auto [part, r] = locate(panel, n);
-      if (part != nullptr)
-        detail::host_row(&rows[static_cast<std::size_t>(n * words * 4)], w.dtype, *part, r, K);
-    }
-    detail::transpose_panel(static_cast<std::byte*>(memory.get()) + panel * kPanel * words * 4,
-                            rows.data(), words);
+  const Index bytes = kPanel * words * 4;            // of a panel
+  w.data = weight_memory(panels * bytes, "a weight matrix", [&](std::byte* memory) {
+    pool_->run(panels, [&](Index panel) {
+      std::vector<std::byte> rows(static_cast<std::size_t>(bytes));  // zero: padding
+      for (Index n = 0; n < kPanel; ++n) {
+        const auto [part, r] = locate(panel, n);
+        if (part != nullptr)
+          detail::host_row(&rows[static_cast<std::size_t>(n * words * 4)], w.dtype, *part, r, K);
+      }
+      detail::transpose_panel(memory + panel * bytes, rows.data(), words);
+    });
   });
-  w.data = std::move(memory);
   return w;
 }
 
@@ -177,8 +192,9 @@ PLLAVA_INLINE void pack_integers(std::byte* out, const Quantization& q, const Qu
 
 }  // namespace detail
 
-/// Rounds every row and lays the integers out as panels. Factors of all panels: scales (panel, 32)
-/// f32, then multipliers and, where there are any, zeros (panel, group, 32).
+/// Rounds every row and lays the integers out as panels; behind them in the same memory are the
+/// factors of all panels: scales (panel, 32) f32, then multipliers and, where there are any, zeros
+/// (panel, group, 32).
 template <class Locate>
 Weight Backend::prepare_integers(Weight w, Index panels, const Locate& locate) {
   const Quantization& q = w.quantization;
@@ -190,30 +206,30 @@ Weight Backend::prepare_integers(Weight w, Index panels, const Locate& locate) {
                         std::to_string(kMostCols));
   const Index depth = detail::integer_depth(q, w.cols), bytes = detail::panel_bytes(q, depth);
   const Index kinds = q.zero_points ? 2 : 1, each = detail::factor_bytes(q, depth);
-  auto memory = aligned_memory(panels * bytes, "a weight matrix");
-  auto factors = std::static_pointer_cast<std::byte>(
-      aligned_memory(panels * (kPanel * 4 + kinds * each), "the scales of a weight matrix"));
-  auto* scales = reinterpret_cast<float*>(factors.get());
-  auto* multipliers = reinterpret_cast<std::uint8_t*>(scales + panels * kPanel);
-  pool_->run(panels, [&](Index panel) {
-    std::vector<std::byte> columns(static_cast<std::size_t>(bytes));
-    const std::vector<float> zeros(static_cast<std::size_t>(w.cols));
-    for (Index n = 0; n < kPanel; ++n) {
-      const auto [part, r] = locate(panel, n);
-      const QuantizedRow row = part != nullptr ? quantized_row(*part, r) : quantize(zeros, q);
-      detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanel)], q, row);
-      scales[panel * kPanel + n] = row.scale;
-      for (std::size_t g = 0; g < row.multipliers.size(); ++g) {
-        const Index at = panel * each + static_cast<Index>(g) * kPanel + n;
-        multipliers[at] = row.multipliers[g];
-        if (q.zero_points) multipliers[panels * each + at] = row.zeros[g];
-      }
-    }
-    detail::transpose_panel(static_cast<std::byte*>(memory.get()) + panel * bytes, columns.data(),
-                            bytes / kPanel / 4);
-  });
-  w.data = std::move(memory);
-  w.factors = std::move(factors);
+  const Index values_bytes = panels * bytes;  // a multiple of 64, as panels are
+  w.data = weight_memory(
+      values_bytes + panels * (kPanel * 4 + kinds * each), "a weight matrix",
+      [&](std::byte* memory) {
+        auto* scales = reinterpret_cast<float*>(memory + values_bytes);
+        auto* multipliers = reinterpret_cast<std::uint8_t*>(scales + panels * kPanel);
+        pool_->run(panels, [&](Index panel) {
+          std::vector<std::byte> columns(static_cast<std::size_t>(bytes));
+          const std::vector<float> zeros(static_cast<std::size_t>(w.cols));
+          for (Index n = 0; n < kPanel; ++n) {
+            const auto [part, r] = locate(panel, n);
+            const QuantizedRow row = part != nullptr ? quantized_row(*part, r) : quantize(zeros, q);
+            detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanel)], q, row);
+            scales[panel * kPanel + n] = row.scale;
+            for (std::size_t g = 0; g < row.multipliers.size(); ++g) {
+              const Index at = panel * each + static_cast<Index>(g) * kPanel + n;
+              multipliers[at] = row.multipliers[g];
+              if (q.zero_points) multipliers[panels * each + at] = row.zeros[g];
+            }
+          }
+          detail::transpose_panel(memory + panel * bytes, columns.data(), bytes / kPanel / 4);
+        });
+      });
+  w.factors = {w.data, static_cast<const std::byte*>(w.data.get()) + values_bytes};
   return w;
 }
 

@@ -33,6 +33,28 @@ PLLAVA_INLINE Pipeline::Directory Pipeline::Directory::open(const std::filesyste
   return {std::move(tokenizer), pixels, Checkpoint::open(directory, options)};
 }
 
+PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
+                                                                 const LoadOptions& options,
+                                                                 DType dtype) {
+  if (options.cache.empty()) return nullptr;
+  nlohmann::json origin = {{"dtype", name_of(dtype)},
+                           {"lora_alpha", options.lora_alpha},
+                           {"vision", detail::to_json(options.quantize.vision)},
+                           {"language", detail::to_json(options.quantize.language)},
+                           {"files", nlohmann::json::object()}};
+  const auto add = [&](const std::filesystem::path& file) {
+    std::error_code error;  // what cannot be examined is always as old and large
+    origin["files"][file.string()] = {
+        std::filesystem::file_size(file, error),
+        std::filesystem::last_write_time(file, error).time_since_epoch().count()};
+  };
+  for (const std::filesystem::path file : checkpoint.report().files) {
+    add(file);
+    add(file.parent_path() / "config.json");
+  }
+  return std::make_shared<cpu::PackedWeights>(options.cache, origin.dump());
+}
+
 PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
                                       const LoadOptions& options,
                                       const cpu::BackendOptions& backend,
@@ -40,7 +62,10 @@ PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
   Directory d = Directory::open(directory, options);
   cpu::BackendOptions chosen = backend;
   if (!chosen.dtype) chosen.dtype = d.checkpoint.report().dtype();
-  return Pipeline(cpu::Backend(chosen), d, control);
+  chosen.packed = packed_weights(d.checkpoint, options, *chosen.dtype);
+  Pipeline pipeline(cpu::Backend(chosen), d, control);
+  if (chosen.packed != nullptr) chosen.packed->commit();
+  return pipeline;
 }
 
 PLLAVA_INLINE Pipeline Pipeline::random(const ModelConfig& config, std::uint64_t seed,

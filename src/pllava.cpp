@@ -4,6 +4,7 @@
 #error "compile this file with PLLAVA_COMPILED defined, as the target pllava_compiled does"
 #endif
 
+#include "pllava/impl/calibrate_inl.hpp"
 #include "pllava/impl/checkpoint_inl.hpp"
 #include "pllava/impl/cpu_attention_inl.hpp"
 #include "pllava/impl/cpu_backend_inl.hpp"

@@ -2,6 +2,7 @@
 // pllava/video.hpp, pllava/image_io.hpp, pllava/tokenizer_sentencepiece.hpp.
 #pragma once
 
+#include "pllava/calibrate.hpp"
 #include "pllava/checkpoint.hpp"
 #include "pllava/config.hpp"
 #include "pllava/core/backend.hpp"

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "pllava/calibrate.hpp"
 #include "pllava/checkpoint.hpp"
 #include "pllava/core/control.hpp"
 
@@ -16,6 +17,13 @@ namespace pllava {
 /// CancelledError; reports stage "quantize".
 void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
                                 const LoadOptions& options, const RunControl& control = {});
+
+/// The same with the scales of `calibrate` folded in before the language model's matrices are
+/// rounded to int4 (awq_scaled); the gains of its norms are written in f32. Throws also
+/// ArgumentError for another format, and for scales of another model.
+void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
+                                const LoadOptions& options, const Calibration& calibration,
+                                const RunControl& control = {});
 
 }  // namespace pllava
 

@@ -67,35 +67,37 @@ PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
   }
 }
 
-}  // namespace detail
-
-PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
-                                              const std::filesystem::path& from,
-                                              const LoadOptions& options,
-                                              const RunControl& control) {
+/// `calibration` may be null.
+PLLAVA_INLINE void write_rounded(const std::filesystem::path& to, const std::filesystem::path& from,
+                                 const LoadOptions& options, const Calibration* calibration,
+                                 const RunControl& control) {
   const QuantizeOptions& formats = options.quantize;
   if (!formats.any()) throw ArgumentError("nothing to round: neither int8 nor int4 was chosen");
   const Checkpoint checkpoint = Checkpoint::open(from, options);
   if (checkpoint.stored_formats().any())
     throw ArgumentError(from.string() + ": the weights are rounded already");
-  detail::NewDirectory directory(to);
-  if (!options.base.empty()) detail::copy_small_files(options.base, directory.part());
-  detail::copy_small_files(from, directory.part());
+  if (calibration != nullptr && formats.language.format != WeightFormat::int4)
+    throw ArgumentError("scales are for int4 weights of the language model");
+  const WeightScope weights =
+      calibration != nullptr ? awq_scaled(checkpoint[""], checkpoint.config().text, *calibration)
+                             : checkpoint[""];
+  NewDirectory directory(to);
+  if (!options.base.empty()) copy_small_files(options.base, directory.part());
+  copy_small_files(from, directory.part());
 
   const std::filesystem::path config_path = directory.part() / "config.json";
-  nlohmann::json config = detail::read_json_object(config_path);
-  config[detail::kFormatsKey] = {{"vision", detail::to_json(formats.vision)},
-                                 {"language", detail::to_json(formats.language)}};
+  nlohmann::json config = read_json_object(config_path);
+  config[kFormatsKey] = {{"vision", to_json(formats.vision)},
+                         {"language", to_json(formats.language)}};
   const std::string text = config.dump(2) + "\n";
-  detail::NewFile config_file(config_path);
+  NewFile config_file(config_path);
   config_file.write(text.data(), text.size());
   config_file.commit();
 
   cpu::ThreadPool pool;
   const Index total = required_tensors(checkpoint.config());
   Index done = 0;
-  const WeightScope weights = checkpoint[""];
-  std::vector<detail::TensorToWrite> tensors;
+  std::vector<TensorToWrite> tensors;
   for (const TensorSpec& spec : model_tensors(checkpoint.config())) {
     if (spec.presence != Presence::required) continue;
     const Quantization q = stored_quantization(spec.name, spec.shape, formats);
@@ -119,9 +121,25 @@ PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
                          return HostTensor{DType::u8, stored, bytes->data(), bytes};
                        }});
   }
-  detail::write_safetensors(directory.part() / "model.safetensors", std::move(tensors),
-                            {{"format", "pt"}});
+  write_safetensors(directory.part() / "model.safetensors", std::move(tensors), {{"format", "pt"}});
   directory.commit();
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
+                                              const std::filesystem::path& from,
+                                              const LoadOptions& options,
+                                              const RunControl& control) {
+  detail::write_rounded(to, from, options, nullptr, control);
+}
+
+PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
+                                              const std::filesystem::path& from,
+                                              const LoadOptions& options,
+                                              const Calibration& calibration,
+                                              const RunControl& control) {
+  detail::write_rounded(to, from, options, &calibration, control);
 }
 
 }  // namespace pllava

@@ -1,0 +1,153 @@
+// Activation-aware weight scaling (AWQ, arXiv 2306.00978): int4 weights that keep what matters.
+//
+// A few input channels of a matrix product carry far larger activations than the others, and an
+// error in their weights costs accordingly. Such a channel's weights are multiplied by s > 1 before
+// rounding, and its activations divided by s:
+//
+//     W·x = (W·diag(s)) · (x/s)      s[k] = mean|x[k]|^alpha
+//
+// so that its share of the rounding error shrinks. alpha is searched for each product by the error
+// of its output on rows of a calibration clip; 0 is plain rounding. The division is folded into
+// what makes x (the gains of the norm, rows of v_proj and up_proj), so nothing else changes.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pllava/core/control.hpp"
+#include "pllava/cpu/backend.hpp"
+#include "pllava/image.hpp"
+#include "pllava/model_config.hpp"
+#include "pllava/preprocess.hpp"
+#include "pllava/tokenizer.hpp"
+#include "pllava/weights.hpp"
+
+namespace pllava {
+
+/// The products of a decoder layer: matrices that read the same rows are one.
+enum class Product : std::uint8_t { qkv, o, gate_up, down };
+inline constexpr std::array kProducts = {Product::qkv, Product::o, Product::gate_up, Product::down};
+
+constexpr std::string_view name_of(Product p) noexcept {
+  switch (p) {
+    case Product::qkv: return "qkv";
+    case Product::o: return "o";
+    case Product::gate_up: return "gate_up";
+    case Product::down: return "down";
+  }
+  return "?";
+}
+
+/// Something for each product of a layer.
+template <class T>
+struct PerProduct {
+  std::array<T, kProducts.size()> each = {};
+  T& operator[](Product p) noexcept { return each[static_cast<std::size_t>(p)]; }
+  const T& operator[](Product p) const noexcept { return each[static_cast<std::size_t>(p)]; }
+};
+
+/// What entered a product: the mean of |x| over all rows, and at most `kMostRows` of the rows,
+/// evenly spaced. Takes 4·K·kMostRows bytes for K channels, however many rows come.
+class InputSample {
+ public:
+  static constexpr Index kMostRows = 128;
+
+  /// Adds x (N, K), f32 or bf16, in host memory. Throws ShapeError for another K than before.
+  void add(View x);
+
+  Index seen() const noexcept { return seen_; }    ///< rows added
+  Index width() const noexcept { return width_; }  ///< K
+  /// Rows kept, (n, K): each `stride`th of those seen, from the first.
+  const std::vector<float>& rows() const noexcept { return rows_; }
+  Index kept() const noexcept {
+    return width_ == 0 ? 0 : static_cast<Index>(rows_.size()) / width_;
+  }
+  Index stride() const noexcept { return stride_; }
+  std::vector<float> mean() const;  ///< mean|x| (K)
+
+ private:
+  Index width_ = 0, seen_ = 0, stride_ = 1;
+  std::vector<double> sum_;
+  std::vector<float> rows_;
+};
+
+/// Scales of a product, and what they gain on the rows of the calibration.
+struct ProductScales {
+  std::vector<float> scales;  ///< (K), above 0
+  double alpha = 0;           ///< 0: all scales are 1
+  double plain_error = 0;     ///< of the output, see output_error, where all scales are 1
+  double error = 0;           ///< with these scales; never above plain_error
+};
+
+/// Scales of every layer of a language model.
+struct Calibration {
+  std::vector<PerProduct<ProductScales>> layers;
+
+  double mean_plain_error() const { return mean(&ProductScales::plain_error); }
+  double mean_error() const { return mean(&ProductScales::error); }
+
+ private:
+  double mean(double ProductScales::*error) const;
+};
+
+struct CalibrationOptions {
+  /// Where the model runs; its type is f32 unless said.
+  cpu::BackendOptions backend = {};
+  /// Put to each clip. The last layer's matrices behind attention see only rows whose logits are
+  /// wanted, so it is the tokens of the answers that calibrate them.
+  std::string question = "Describe the video in details.";
+  Index new_tokens = 32;
+};
+
+/// Runs the model in plain precision over the clips, and keeps what enters the products of each
+/// layer of the language model. `weights` is the root scope of a checkpoint that is not rounded;
+/// marks of `quantized` are disregarded. Memory: the model, and for each layer 512 bytes a channel
+/// of its products (380 MB for 7B).
+/// Throws ArgumentError (no clip, weights rounded already), and what Pipeline and Session throw.
+std::vector<PerProduct<InputSample>> record_inputs(
+    const WeightScope& weights, const ModelConfig& config, const Tokenizer& tokenizer,
+    const PreprocessConfig& pixels, std::span<const Clip> clips,
+    const CalibrationOptions& options = {}, const RunControl& control = {});
+
+/// The relative error of what `matrices`, (N, K) each, make of the rows of `input` when rounded
+/// with input channels scaled: |x·(W' - W)ᵀ| / |x·Wᵀ| in the Euclidean norm over rows and outputs,
+/// the root mean square over matrices, as their outputs differ in size. Of a matrix with more than
+/// 512 outputs 512 are taken, evenly spaced: with 128 rows that is 65,536 values to average, and
+/// the search over all of a 7B model takes minutes and not hours. `be` computes in f32. Throws
+/// ArgumentError (no rows, another type, values that are not finite), ShapeError.
+double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
+                    const InputSample& input, const Quantization& format,
+                    std::span<const float> scales);
+
+/// The scales mean|x|^alpha with the smallest output_error, for alpha from 0 to 1 in 20 steps.
+/// They are normalised so that the largest times the smallest is 1; means below a ten-thousandth of
+/// the largest count as that. Query heads that read one kv head share scales, where `heads` says
+/// so: for o_proj, whose input follows v_proj. Throws as output_error does.
+ProductScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
+                          const InputSample& input, const Quantization& format,
+                          const Heads& heads = {});
+
+/// Scales for the whole language model: record_inputs, then best_scales for each product. Only int4
+/// is worth it: int8 rounds to within a percent as it is. Reports the stages of a run, then stage
+/// "calibrate". Throws as record_inputs does, ArgumentError for another format, CancelledError.
+Calibration calibrate(const WeightScope& weights, const ModelConfig& config,
+                      const Tokenizer& tokenizer, const PreprocessConfig& pixels,
+                      std::span<const Clip> clips, const Quantization& format,
+                      const CalibrationOptions& options = {}, const RunControl& control = {});
+
+/// The same model with the scales folded in: it computes the same, but for the rounding of f32, and
+/// loses less when its matrices are rounded. `weights` is the root scope; scaled tensors are f32
+/// copies. Throws ArgumentError for scales of another model, or none above 0; the scope throws it
+/// for a tensor that is rounded already.
+WeightScope awq_scaled(WeightScope weights, const TextConfig& config, Calibration calibration);
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/impl/calibrate_inl.hpp"
+#endif

@@ -351,14 +351,27 @@ void add_commands(CLI::App& app, Options& o) {
       "Write a checkpoint with its weights rounded to 8 or 4 bits.",
       "Examples:\n"
       "  pllava quantize pllava-7b --dtype int4 --out pllava-7b-int4\n"
+      "  pllava quantize pllava-7b --dtype int4 --calibrate cat.mp4 --out pllava-7b-awq\n"
       "  pllava quantize pllava-7b --vision-weights int8 --out pllava-7b-vision\n"
       "LoRA is merged on the way. The new directory is complete or not there; it is used like any "
-      "other\nand answers as the old one does with the same options.");
+      "other\nand answers as the old one does with the same options.\n"
+      "With --calibrate the model first describes the given videos in full precision, and input "
+      "channels of\nits language model with large activations are scaled up before rounding, so "
+      "that they lose less\n(AWQ, arXiv 2306.00978). A few videos like those it will see are "
+      "enough. Size and speed stay the\nsame; the errors of the layers' outputs on these videos "
+      "are shown.");
   add_directory(quantize, o);
   quantize.add_option("--out", o.out, "directory to write; must not exist")
       ->required()
       ->type_name("DIR");
   add_types(quantize, o);
+  CLI::Option* calibrate =
+      quantize
+          .add_option("--calibrate", o.calibrate,
+                      "int4: choose scales by what the language model's layers see in these videos")
+          ->type_name("VIDEO ...");
+  quantize.add_flag("--json", o.json, "write one JSON object: scales' errors, product by product")
+      ->needs(calibrate);
   quantize.add_flag("--quiet", o.quiet, "no progress on stderr");
 
   CLI::App& random =
@@ -383,6 +396,8 @@ void check_together(const Options& o) {
   if (o.command == Command::quantize) {
     if (!quantize_options(o).any())
       throw CLI::ValidationError("quantize needs --dtype int8, int4 or fp8");
+    if (!o.calibrate.empty() && quantize_options(o).language.format != pllava::WeightFormat::int4)
+      throw CLI::ValidationError("--calibrate needs --dtype int4 or --lm-weights int4");
     return;
   }
   if (o.model.empty() == o.random_weights.empty())

@@ -15,16 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Reads tokenizer.json, else tokenizer.model in builds with SentencePiece.
-pllava::Tokenizer read_tokenizer(const fs::path& directory) {
-#ifdef PLLAVA_HAS_SENTENCEPIECE
-  const fs::path model = directory / "tokenizer.model";
-  if (!fs::exists(directory / "tokenizer.json") && fs::exists(model))
-    return pllava::tokenizer_from_sentencepiece(model);
-#endif
-  return pllava::Tokenizer::from_directory(directory);
-}
-
 pllava::Pipeline from_checkpoint(const Context& context) {
   const Options& o = context.options;
   if (!fs::is_directory(o.model))
@@ -67,6 +57,15 @@ pllava::Pipeline from_random_weights(const Context& context) {
 }
 
 }  // namespace
+
+pllava::Tokenizer read_tokenizer(const fs::path& directory) {
+#ifdef PLLAVA_HAS_SENTENCEPIECE
+  const fs::path model = directory / "tokenizer.model";
+  if (!fs::exists(directory / "tokenizer.json") && fs::exists(model))
+    return pllava::tokenizer_from_sentencepiece(model);
+#endif
+  return pllava::Tokenizer::from_directory(directory);
+}
 
 pllava::QuantizeOptions quantize_options(const Options& o) {
   pllava::QuantizeOptions q = pllava::QuantizeOptions::of(o.weights);

@@ -1,14 +1,20 @@
 // The model that the options name.
 #pragma once
 
+#include <filesystem>
+
 #include "context.hpp"
 #include "pllava/checkpoint.hpp"
 #include "pllava/pipeline.hpp"
+#include "pllava/tokenizer.hpp"
 
 namespace cli {
 
 pllava::QuantizeOptions quantize_options(const Options& options);
 pllava::LoadOptions load_options(const Options& options);
+
+/// Reads tokenizer.json, else tokenizer.model in builds with SentencePiece. Throws LoadError.
+pllava::Tokenizer read_tokenizer(const std::filesystem::path& directory);
 
 struct LoadedModel {
   pllava::Pipeline pipeline;

@@ -70,6 +70,9 @@ struct Options {
   Index runs = 5;
   Index text_rows = 96;
 
+  // quantize
+  std::vector<std::string> calibrate;  ///< videos to choose scales by
+
   // write-random
   std::string preset = "tiny";
   std::string tokenizer;

@@ -1,15 +1,83 @@
 // quantize: a checkpoint with its weights rounded once.
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "clip.hpp"
 #include "commands.hpp"
 #include "model.hpp"
 #include "output.hpp"
+#include "pllava/calibrate.hpp"
 #include "pllava/quantized_checkpoint.hpp"
 
 namespace cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Scales by what the model sees in the videos that the options name.
+pllava::Calibration calibration(const Context& context, const pllava::LoadOptions& load) {
+  const Options& o = context.options;
+  if (fs::exists(o.out))  // found out before the work, not behind it
+    throw pllava::LoadError("exists already",
+                            {.file = o.out, .tensor = {}, .expected = {}, .got = {}});
+  // Small files first: what is wrong with them should not cost the reading of the weights.
+  const pllava::Tokenizer tokenizer = read_tokenizer(o.model);
+  const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
+  const auto checkpoint = pllava::Checkpoint::open(o.model, load);
+  pllava::CalibrationOptions how;
+  how.backend.dtype = checkpoint.report().dtype();
+  std::vector<pllava::Clip> clips;
+  for (const std::string& video : o.calibrate)
+    clips.push_back(sample_clip(context, video, checkpoint.config().frames));
+  return pllava::calibrate(checkpoint[""], checkpoint.config(), tokenizer, pixels, clips,
+                           load.quantize.language, how, context.control());
+}
+
+std::string to_json_line(const Options& o, const pllava::Calibration& calibration) {
+  nlohmann::ordered_json json = {{"out", o.out},
+                                 {"videos", o.calibrate},
+                                 {"plain_error", calibration.mean_plain_error()},
+                                 {"error", calibration.mean_error()},
+                                 {"products", nlohmann::json::array()}};
+  for (std::size_t layer = 0; layer < calibration.layers.size(); ++layer)
+    for (const pllava::Product p : pllava::kProducts) {
+      const pllava::ProductScales& scales = calibration.layers[layer][p];
+      json["products"].push_back({{"layer", layer},
+                                  {"product", pllava::name_of(p)},
+                                  {"alpha", scales.alpha},
+                                  {"plain_error", scales.plain_error},
+                                  {"error", scales.error}});
+    }
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+}
+
+std::string describe(const pllava::Calibration& calibration) {
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "error of the language model's layers on these videos: %.2f %% rounded as they "
+                "are, %.2f %% scaled first\n",
+                100 * calibration.mean_plain_error(), 100 * calibration.mean_error());
+  return text;
+}
+
+}  // namespace
 
 int quantize(const Context& context) {
   const Options& o = context.options;
-  pllava::write_quantized_checkpoint(o.out, o.model, load_options(o), context.control());
+  const pllava::LoadOptions load = load_options(o);
+  if (o.calibrate.empty()) {
+    pllava::write_quantized_checkpoint(o.out, o.model, load, context.control());
+    context.status.clear();
+    return kSuccess;
+  }
+  const pllava::Calibration scales = calibration(context, load);
+  pllava::write_quantized_checkpoint(o.out, o.model, load, scales, context.control());
   context.status.clear();
+  write_output(o.json ? to_json_line(o, scales) : describe(scales));
   return kSuccess;
 }
 

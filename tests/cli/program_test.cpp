@@ -1,5 +1,6 @@
 // The program pllava: what each command answers, writes and shows.
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <string>
@@ -399,6 +400,42 @@ TEST_CASE("quantize writes a checkpoint that answers as one that is rounded at l
   const Result again = run({"quantize", tiny_model(), "--dtype", "int8", "--out", out});
   CHECK(again.code == 1);
   CHECK(contains(again.err, "exists already"));
+}
+
+TEST_CASE("quantize --calibrate shows what it gains and writes a checkpoint that runs",
+          "[program]") {
+  const test::TempDirectory temp;
+  const std::string out = temp / "awq", plain = temp / "int4";
+  const auto calibrate = [](const std::string& to) {
+    return std::vector<std::string>{"quantize", tiny_model(), "--dtype", "int4", "--calibrate",
+                                    clip(),     clip(),       "--out",   to};
+  };
+  const std::vector<json> objects = succeed_json(calibrate(out));
+  REQUIRE(objects.size() == 1);
+  const json& j = objects[0];
+  CHECK(j["out"] == out);
+  CHECK(j["videos"] == json{clip(), clip()});
+  CHECK(j["error"] < j["plain_error"]);
+  const auto layers = static_cast<std::size_t>(pllava::ModelConfig::preset("tiny").text.layers);
+  REQUIRE(j["products"].size() == 4 * layers);
+  for (const json& product : j["products"]) CHECK(product["error"] <= product["plain_error"]);
+  CHECK(j["products"][0]["product"] == "qkv");
+
+  CHECK(succeed({"caption", clip(), "--model", out}).size() > 1);
+  succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", plain});
+  const auto weights = [](const std::string& model) {
+    return std::filesystem::path(model) / "model.safetensors";
+  };
+  CHECK(pllava::SafetensorsFile::open(weights(out)).entries().size() ==
+        pllava::SafetensorsFile::open(weights(plain)).entries().size());
+  CHECK(contains(succeed(calibrate(temp / "text")), " % "));
+  const Result again = run(calibrate(out));
+  CHECK(again.code == 1);
+  CHECK(contains(again.err, "exists already"));
+  std::vector<std::string> missing = calibrate(temp / "none");
+  missing[5] = "no.mp4";
+  CHECK(contains(run(missing).err, "no.mp4"));
+  CHECK(!std::filesystem::exists(temp / "none"));
 }
 
 TEST_CASE("bench measures every part of a model beside its ceiling", "[program]") {

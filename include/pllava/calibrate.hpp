@@ -7,8 +7,10 @@
 //     W·x = (W·diag(s)) · (x/s)      s[k] = mean|x[k]|^alpha
 //
 // so that its share of the rounding error shrinks. alpha is searched for each product by the error
-// of its output on rows of a calibration clip; 0 is plain rounding. The division is folded into
-// what makes x (the gains of the norm, rows of v_proj and up_proj), so nothing else changes.
+// of its output on rows of a calibration clip. The division is folded into what makes x (the gains
+// of the norm, rows of v_proj and up_proj), so nothing else changes. And the multiplier of a group
+// is chosen by the squared errors of its weights times mean x[k]², in the place of the paper's
+// search for where to clip.
 #pragma once
 
 #include <array>
@@ -68,20 +70,24 @@ class InputSample {
     return width_ == 0 ? 0 : static_cast<Index>(rows_.size()) / width_;
   }
   Index stride() const noexcept { return stride_; }
-  std::vector<float> mean() const;  ///< mean|x| (K)
+  std::vector<float> mean() const { return mean_of(sum_); }             ///< mean|x| (K)
+  std::vector<float> mean_square() const { return mean_of(squares_); }  ///< mean x² (K)
 
  private:
+  std::vector<float> mean_of(const std::vector<double>& sums) const;
+
   Index width_ = 0, seen_ = 0, stride_ = 1;
-  std::vector<double> sum_;
+  std::vector<double> sum_, squares_;
   std::vector<float> rows_;
 };
 
-/// Scales of a product, and what they gain on the rows of the calibration.
+/// How a product's matrices are to be rounded, and what that gains on the rows of the calibration.
 struct ProductScales {
-  std::vector<float> scales;  ///< (K), above 0
-  double alpha = 0;           ///< 0: all scales are 1
-  double plain_error = 0;     ///< of the output, see output_error, where all scales are 1
-  double error = 0;           ///< with these scales; never above plain_error
+  std::vector<float> scales;      ///< (K), above 0
+  std::vector<float> importance;  ///< mean x² (K); empty: of no use here
+  double alpha = 0;               ///< 0: all scales are 1
+  double plain_error = 0;         ///< of the output, see output_error, rounded plainly
+  double error = 0;               ///< rounded so; never above plain_error
 };
 
 /// Scales of every layer of a language model.
@@ -115,16 +121,18 @@ std::vector<PerProduct<InputSample>> record_inputs(
     const CalibrationOptions& options = {}, const RunControl& control = {});
 
 /// The relative error of what `matrices`, (N, K) each, make of the rows of `input` when rounded
-/// with input channels scaled: |x·(W' - W)ᵀ| / |x·Wᵀ| in the Euclidean norm over rows and outputs,
+/// with input channels scaled, and multipliers chosen by `importance` where it is not empty (both
+/// (K)): |x·(W' - W)ᵀ| / |x·Wᵀ| in the Euclidean norm over rows and outputs,
 /// the root mean square over matrices, as their outputs differ in size. Of a matrix with more than
 /// 512 outputs 512 are taken, evenly spaced: with 128 rows that is 65,536 values to average, and
 /// the search over all of a 7B model takes minutes and not hours. `be` computes in f32. Throws
 /// ArgumentError (no rows, another type, values that are not finite), ShapeError.
 double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
                     const InputSample& input, const Quantization& format,
-                    std::span<const float> scales);
+                    std::span<const float> scales, std::span<const float> importance = {});
 
-/// The scales mean|x|^alpha with the smallest output_error, for alpha from 0 to 1 in 20 steps.
+/// The scales mean|x|^alpha with the smallest output_error, for alpha from 0 to 1 in 20 steps and
+/// importance mean x²; plain rounding where nothing is better.
 /// They are normalised so that the largest times the smallest is 1; means below a ten-thousandth of
 /// the largest count as that. Query heads that read one kv head share scales, where `heads` says
 /// so: for o_proj, whose input follows v_proj. Throws as output_error does.
@@ -141,9 +149,9 @@ Calibration calibrate(const WeightScope& weights, const ModelConfig& config,
                       const CalibrationOptions& options = {}, const RunControl& control = {});
 
 /// The same model with the scales folded in: it computes the same, but for the rounding of f32, and
-/// loses less when its matrices are rounded. `weights` is the root scope; scaled tensors are f32
-/// copies. Throws ArgumentError for scales of another model, or none above 0; the scope throws it
-/// for a tensor that is rounded already.
+/// loses less when its matrices are rounded, which they say how to do. `weights` is the root scope;
+/// scaled tensors are f32 copies. Throws ArgumentError for scales of another model, or none above
+/// 0; the scope throws it for a tensor that is rounded already.
 WeightScope awq_scaled(WeightScope weights, const TextConfig& config, Calibration calibration);
 
 }  // namespace pllava

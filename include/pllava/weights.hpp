@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,8 @@ struct HostTensor {
   /// store_row writes them.
   Quantization quantization = {};
   std::string name = {};  ///< for messages; empty if it came from no WeightScope
+  /// What an error costs in each input channel (K), for `quantize`; null: the same everywhere.
+  std::shared_ptr<const std::vector<float>> importance = {};
 };
 
 /// Row `r` of a matrix that is kept rounded. Throws LoadError for values that cannot be.
@@ -37,7 +40,8 @@ inline QuantizedRow quantized_row(const HostTensor& t, Index r) try {
   std::vector<float> values(static_cast<std::size_t>(cols));
   for (Index k = 0; k < cols; ++k)
     values[static_cast<std::size_t>(k)] = load_float(t.data, t.dtype, r * cols + k);
-  return quantize(values, t.quantization);
+  return quantize(values, t.quantization,
+                  t.importance ? std::span<const float>(*t.importance) : std::span<const float>());
 } catch (const ArgumentError& error) {
   throw LoadError(error.what() + std::string(", row ") + std::to_string(r), {{}, t.name, {}, {}});
 }

@@ -24,8 +24,9 @@ std::string name(const Quantization& q) {
          (q.zero_points ? " with zero points" : "");
 }
 
-double error(const std::vector<float>& w, const Quantization& q) {
-  const QuantizedRow row = quantize(w, q);
+double error(const std::vector<float>& w, const Quantization& q,
+             const std::vector<float>& importance = {}) {
+  const QuantizedRow row = quantize(w, q, importance);
   std::vector<float> back(w.size());
   for (std::size_t k = 0; k < w.size(); ++k) back[k] = row.number(q, k);
   return test::distance(back, w);
@@ -55,6 +56,33 @@ TEST_CASE("The integers of a row fit 8 bits, whatever the row", "[quantization]"
         CHECK(most <= 127);
         CHECK(most >= 60);
       }
+}
+
+TEST_CASE("Errors are small where they are important", "[quantization]") {
+  auto w = test::numbers(512, 1), importance = test::numbers(512, 2);
+  for (std::size_t k = 0; k < w.size(); ++k) {
+    w[k] = w[k] * w[k] * w[k];  // a few are large
+    importance[k] = k % 16 == 3 ? 1000.0f : importance[k] * importance[k];
+  }
+  for (const Quantization& q : kFormats) {
+    INFO(name(q));
+    const auto cost = [&](const QuantizedRow& row) {
+      double sum = 0;
+      for (std::size_t k = 0; k < w.size(); ++k) {
+        const double e = double{w[k]} - row.scale * static_cast<float>(row.integer(q, k));
+        sum += importance[k] * e * e;
+      }
+      return sum;
+    };
+    const double plain = cost(quantize(w, q)), chosen = cost(quantize(w, q, importance));
+    if (q.format == WeightFormat::int8)
+      CHECK(chosen == plain);
+    else
+      CHECK(chosen < 0.8 * plain);
+    const std::vector<float> even(w.size(), 3.0f), none(w.size());
+    CHECK(error(w, q, even) <= error(w, q));
+    CHECK(error(w, q, none) < 0.5);  // where nothing counts, still a sensible row
+  }
 }
 
 TEST_CASE("Integers of 8 bits are kept as they are, groups have ranges of their own",

@@ -104,14 +104,16 @@ inline float rounded(float v) noexcept {
   return (v + kShift) - kShift;
 }
 
-/// Rounds a group with the step `multiplier · scale`; returns the sum of squared errors.
-inline float round_group(std::span<const float> w, float step, int zero, std::uint8_t* nibbles) {
+/// Rounds a group with the step `multiplier · scale`; returns the sum of squared errors, each times
+/// its importance where that is given.
+inline float round_group(std::span<const float> w, std::span<const float> importance, float step,
+                         int zero, std::uint8_t* nibbles) {
   const float inverse = 1.0f / step, z = static_cast<float>(zero);
   float error = 0;
   for (std::size_t k = 0; k < w.size(); ++k) {
     const float n = std::clamp(rounded(w[k] * inverse) + z, 0.0f, 15.0f);
     const float e = w[k] - (n - z) * step;
-    error += e * e;
+    error += importance.empty() ? e * e : importance[k] * e * e;
     nibbles[k] = static_cast<std::uint8_t>(n);
   }
   return error;
@@ -134,15 +136,17 @@ inline void quantize_fp8(std::span<const float> w, QuantizedRow& row) {
   for (std::size_t k = 0; k < w.size(); ++k) row.values[k] = float_to_e4m3(w[k] * inverse);
 }
 
-inline void quantize_int4(std::span<const float> w, const Quantization& q, QuantizedRow& row) {
+inline void quantize_int4(std::span<const float> w, const Quantization& q,
+                          std::span<const float> importance, QuantizedRow& row) {
   const auto size = static_cast<std::size_t>(q.group);
   const std::size_t groups = (w.size() + size - 1) / size;
   row.multipliers.assign(groups, 1);
   row.zeros.assign(groups, kMiddle);
   std::vector<float> steps(groups);
-  const auto part = [&](std::size_t g) {
-    return w.subspan(g * size, std::min(size, w.size() - g * size));
+  const auto part_of = [&](std::span<const float> all, std::size_t g) {
+    return all.empty() ? all : all.subspan(g * size, std::min(size, all.size() - g * size));
   };
+  const auto part = [&](std::size_t g) { return part_of(w, g); };
   const auto reach = [&](std::size_t g) {  // the largest |nibble - zero|
     return std::max<int>(row.zeros[g], 15 - row.zeros[g]);
   };
@@ -166,21 +170,29 @@ inline void quantize_int4(std::span<const float> w, const Quantization& q, Quant
       continue;
     }
     // Multipliers about the ideal one and a little below, where clipping the largest value may pay.
+    // Where some values count more than others, down to half of it.
     const float ideal = steps[g] / row.scale;
     const int most = 127 / reach(g);
     float least_error = HUGE_VALF;
     int last = 0;
-    for (const float wish : {std::ceil(ideal), std::floor(ideal), std::floor(0.87f * ideal)}) {
+    const auto attempt = [&](float wish) {
       const int m = std::clamp(static_cast<int>(wish), 1, most);
-      if (m == last) continue;
+      if (m == last) return;
       last = m;
       const float error =
-          round_group(part(g), static_cast<float>(m) * row.scale, row.zeros[g], tried.data());
-      if (error >= least_error) continue;
+          round_group(part(g), part_of(importance, g), static_cast<float>(m) * row.scale,
+                      row.zeros[g], tried.data());
+      if (error >= least_error) return;
       least_error = error;
       row.multipliers[g] = static_cast<std::uint8_t>(m);
       std::copy_n(tried.begin(), part(g).size(), row.values.begin() + static_cast<Index>(g * size));
-    }
+    };
+    attempt(std::ceil(ideal));
+    attempt(std::floor(ideal));
+    if (importance.empty())
+      attempt(std::floor(0.87f * ideal));
+    else
+      for (float m = std::floor(ideal) - 1; 2 * m >= ideal; --m) attempt(m);
   }
 }
 
@@ -192,8 +204,11 @@ inline std::size_t groups_of(const Quantization& q, Index cols) noexcept {
 
 }  // namespace detail
 
-/// Rounds one row of a matrix to int8, int4 or fp8. Throws ArgumentError if a value is not finite.
-inline QuantizedRow quantize(std::span<const float> w, const Quantization& q) {
+/// Rounds one row of a matrix to int8, int4 or fp8. `importance` (K), 0 or more each, is what a
+/// squared error costs in each input channel, which int4 can take into account; empty: the same
+/// everywhere. Throws ArgumentError if a value is not finite.
+inline QuantizedRow quantize(std::span<const float> w, const Quantization& q,
+                             std::span<const float> importance = {}) {
   for (const float v : w)
     if (!std::isfinite(v)) throw ArgumentError("a weight that is not finite cannot be quantised");
   QuantizedRow row;
@@ -201,7 +216,7 @@ inline QuantizedRow quantize(std::span<const float> w, const Quantization& q) {
   switch (q.format) {
     case WeightFormat::plain: break;
     case WeightFormat::int8: detail::quantize_int8(w, row); break;
-    case WeightFormat::int4: detail::quantize_int4(w, q, row); break;
+    case WeightFormat::int4: detail::quantize_int4(w, q, importance, row); break;
     case WeightFormat::fp8: detail::quantize_fp8(w, row); break;
   }
   return row;

@@ -132,6 +132,14 @@ class RecordingBackend final : public cpu::Backend {
 
 // ---- searching ----------------------------------------------------------------------------------
 
+/// What an error costs in channels whose weights were multiplied by `scales`.
+PLLAVA_INLINE std::vector<float> scaled_importance(std::span<const float> importance,
+                                                   std::span<const float> scales) {
+  std::vector<float> costs(importance.begin(), importance.end());
+  for (std::size_t k = 0; k < costs.size(); ++k) costs[k] /= scales[k] * scales[k];
+  return costs;
+}
+
 /// Some outputs of the matrices of a product over some of its input rows.
 class SampledProduct {
  public:
@@ -159,10 +167,13 @@ class SampledProduct {
     }
   }
 
-  double error(const Quantization& format, std::span<const float> scales) const {
-    if (static_cast<Index>(scales.size()) != K_)
+  double error(const Quantization& format, std::span<const float> scales,
+               std::span<const float> importance) const {
+    if (static_cast<Index>(scales.size()) != K_ ||
+        (!importance.empty() && importance.size() != scales.size()))
       throw ShapeError("calibration", "expected " + std::to_string(K_) + " scales, got " +
                                           std::to_string(scales.size()));
+    const std::vector<float> costs = scaled_importance(importance, scales);
     double total = 0;
     for (const Matrix& m : matrices_) {
       std::vector<float> difference(m.rows.size());
@@ -170,7 +181,7 @@ class SampledProduct {
         const float* w = m.rows.data() + n * K_;
         std::vector<float> scaled(scales.begin(), scales.end());
         for (std::size_t k = 0; k < scaled.size(); ++k) scaled[k] *= w[k];
-        const QuantizedRow row = quantize(scaled, format);
+        const QuantizedRow row = quantize(scaled, format, costs);
         for (std::size_t k = 0; k < scaled.size(); ++k)
           difference[static_cast<std::size_t>(n * K_) + k] =
               row.scale * static_cast<float>(row.integer(format, k)) / scales[k] - w[k];
@@ -245,7 +256,14 @@ class ScaledWeights final : public WeightSource {
     if (static_cast<Index>(calibration_.layers.size()) != config.layers)
       throw ArgumentError("scales for " + std::to_string(calibration_.layers.size()) +
                           " layers, the model has " + std::to_string(config.layers));
-    for (const auto& layer : calibration_.layers) check(layer, config);
+    for (const auto& layer : calibration_.layers) {
+      check(layer, config);
+      auto& costs = costs_.emplace_back();
+      for (const Product p : kProducts)
+        if (!layer[p].importance.empty())
+          costs[p] = std::make_shared<const std::vector<float>>(
+              scaled_importance(layer[p].importance, layer[p].scales));
+    }
   }
 
   HostTensor tensor(const std::string& name, const Shape& shape) const override {
@@ -268,6 +286,7 @@ class ScaledWeights final : public WeightSource {
     tensor.dtype = DType::f32;
     tensor.data = reinterpret_cast<const std::byte*>(scaled.get());
     tensor.owner = scaled;
+    if (!makes_input) tensor.importance = costs_[found->layer][product];
     return tensor;
   }
   bool contains(const std::string& name) const override { return weights_.contains(name); }
@@ -284,6 +303,11 @@ class ScaledWeights final : public WeightSource {
                             std::to_string(widths[p]));
       for (const float s : scales)
         if (!std::isfinite(s) || s <= 0) throw ArgumentError("a scale must be above 0 and finite");
+      const std::vector<float>& importance = layer[p].importance;
+      if (!importance.empty() && importance.size() != scales.size())
+        throw ArgumentError("as many channels have an importance as have a scale");
+      for (const float i : importance)
+        if (!std::isfinite(i) || i < 0) throw ArgumentError("an importance must be 0 or more");
     }
     const std::vector<float>& o = layer[Product::o].scales;
     for (Index r = 0; r < heads_.kv * heads_.dim; ++r)
@@ -297,6 +321,7 @@ class ScaledWeights final : public WeightSource {
   WeightScope weights_;
   Heads heads_;
   Calibration calibration_;
+  std::vector<PerProduct<std::shared_ptr<const std::vector<float>>>> costs_;
 };
 
 }  // namespace detail
@@ -305,6 +330,7 @@ PLLAVA_INLINE void InputSample::add(View x) {
   if (seen_ == 0) {
     width_ = x.cols();
     sum_.assign(static_cast<std::size_t>(width_), 0.0);
+    squares_ = sum_;
   }
   if (x.cols() != width_)
     throw ShapeError("InputSample",
@@ -314,6 +340,7 @@ PLLAVA_INLINE void InputSample::add(View x) {
     for (std::size_t k = 0; k < row.size(); ++k) {
       row[k] = load_float(x.data, x.dtype, r * width_ + static_cast<Index>(k));
       sum_[k] += std::fabs(row[k]);
+      squares_[k] += double{row[k]} * row[k];
     }
     if (seen_ % stride_ != 0) continue;
     if (kept() == kMostRows) {  // keeps each second one
@@ -326,10 +353,10 @@ PLLAVA_INLINE void InputSample::add(View x) {
   }
 }
 
-PLLAVA_INLINE std::vector<float> InputSample::mean() const {
+PLLAVA_INLINE std::vector<float> InputSample::mean_of(const std::vector<double>& sums) const {
   std::vector<float> mean;
-  mean.reserve(sum_.size());
-  for (const double sum : sum_)
+  mean.reserve(sums.size());
+  for (const double sum : sums)
     mean.push_back(static_cast<float>(sum / static_cast<double>(std::max<Index>(seen_, 1))));
   return mean;
 }
@@ -364,8 +391,9 @@ PLLAVA_INLINE std::vector<PerProduct<InputSample>> record_inputs(
 
 PLLAVA_INLINE double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
                                   const InputSample& input, const Quantization& format,
-                                  std::span<const float> scales) {
-  return detail::SampledProduct(be, matrices, input).error(format, scales);
+                                  std::span<const float> scales,
+                                  std::span<const float> importance) {
+  return detail::SampledProduct(be, matrices, input).error(format, scales, importance);
 }
 
 PLLAVA_INLINE ProductScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
@@ -375,14 +403,17 @@ PLLAVA_INLINE ProductScales best_scales(cpu::Backend& be, std::span<const HostTe
   const detail::SampledProduct product(be, matrices, input);
   std::vector<float> mean = input.mean();
   detail::share(mean, heads);
+  const std::vector<float> importance = input.mean_square();
   ProductScales best;
+  best.scales = detail::scales_of(mean, 0);
+  best.plain_error = best.error = product.error(format, best.scales, {});
   for (int step = 0; step <= kSteps; ++step) {
     const double alpha = static_cast<double>(step) / kSteps;
     std::vector<float> scales = detail::scales_of(mean, alpha);
-    const double error = product.error(format, scales);
-    if (step == 0) best.plain_error = error;
-    if (step == 0 || error < best.error) {
+    const double error = product.error(format, scales, importance);
+    if (error < best.error) {
       best.scales = std::move(scales);
+      best.importance = importance;
       best.alpha = alpha;
       best.error = error;
     }

@@ -355,11 +355,10 @@ void add_commands(CLI::App& app, Options& o) {
       "  pllava quantize pllava-7b --vision-weights int8 --out pllava-7b-vision\n"
       "LoRA is merged on the way. The new directory is complete or not there; it is used like any "
       "other\nand answers as the old one does with the same options.\n"
-      "With --calibrate the model first describes the given videos in full precision, and input "
-      "channels of\nits language model with large activations are scaled up before rounding, so "
-      "that they lose less\n(AWQ, arXiv 2306.00978). A few videos like those it will see are "
-      "enough. Size and speed stay the\nsame; the errors of the layers' outputs on these videos "
-      "are shown.");
+      "With --calibrate the model first describes the given videos in full precision; its language "
+      "model is\nthen rounded so that least is lost of what its layers made of them (AWQ, arXiv "
+      "2306.00978). A few\nvideos like those it will see are enough. Size and speed stay the same; "
+      "the errors of the layers on\nthese videos are shown.");
   add_directory(quantize, o);
   quantize.add_option("--out", o.out, "directory to write; must not exist")
       ->required()
@@ -368,9 +367,9 @@ void add_commands(CLI::App& app, Options& o) {
   CLI::Option* calibrate =
       quantize
           .add_option("--calibrate", o.calibrate,
-                      "int4: choose scales by what the language model's layers see in these videos")
+                      "int4: round by what the language model's layers see in these videos")
           ->type_name("VIDEO ...");
-  quantize.add_flag("--json", o.json, "write one JSON object: scales' errors, product by product")
+  quantize.add_flag("--json", o.json, "write one JSON object: the errors, product by product")
       ->needs(calibrate);
   quantize.add_flag("--quiet", o.quiet, "no progress on stderr");
 

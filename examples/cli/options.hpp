@@ -71,7 +71,7 @@ struct Options {
   Index text_rows = 96;
 
   // quantize
-  std::vector<std::string> calibrate;  ///< videos to choose scales by
+  std::vector<std::string> calibrate;  ///< videos to round by
 
   // write-random
   std::string preset = "tiny";

@@ -58,8 +58,8 @@ std::string to_json_line(const Options& o, const pllava::Calibration& calibratio
 std::string describe(const pllava::Calibration& calibration) {
   char text[160];
   std::snprintf(text, sizeof text,
-                "error of the language model's layers on these videos: %.2f %% rounded as they "
-                "are, %.2f %% scaled first\n",
+                "error of the language model's layers on these videos: %.2f %% rounded plainly, "
+                "%.2f %% calibrated\n",
                 100 * calibration.mean_plain_error(), 100 * calibration.mean_error());
   return text;
 }

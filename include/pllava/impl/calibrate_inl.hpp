@@ -331,6 +331,7 @@ PLLAVA_INLINE void InputSample::add(View x) {
     width_ = x.cols();
     sum_.assign(static_cast<std::size_t>(width_), 0.0);
     squares_ = sum_;
+    rows_.reserve(static_cast<std::size_t>(kMostRows * width_));
   }
   if (x.cols() != width_)
     throw ShapeError("InputSample",

@@ -122,10 +122,10 @@ std::vector<PerProduct<InputSample>> record_inputs(
 
 /// The relative error of what `matrices`, (N, K) each, make of the rows of `input` when rounded
 /// with input channels scaled, and multipliers chosen by `importance` where it is not empty (both
-/// (K)): |x·(W' - W)ᵀ| / |x·Wᵀ| in the Euclidean norm over rows and outputs,
-/// the root mean square over matrices, as their outputs differ in size. Of a matrix with more than
-/// 512 outputs 512 are taken, evenly spaced: with 128 rows that is 65,536 values to average, and
-/// the search over all of a 7B model takes minutes and not hours. `be` computes in f32. Throws
+/// (K)): |x·(W' - W)ᵀ| / |x·Wᵀ| in the Euclidean norm over rows and outputs, the root mean square
+/// over matrices, as their outputs differ in size. Of a matrix with more than 512 outputs 512 are
+/// taken, evenly spaced: with 128 rows that is 65,536 values to average, and bounds the work of a
+/// search, which asks for 22 errors of each product. `be` computes in f32. Throws
 /// ArgumentError (no rows, another type, values that are not finite), ShapeError.
 double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
                     const InputSample& input, const Quantization& format,

@@ -92,7 +92,7 @@ struct Captions {
 };
 
 /// What the model says of every clip of the set. The limits lie a little below what this model
-/// reaches in every computation (things 142 of 146, motions 22 of 22, answers 584 to 586 of 597,
+/// reaches in every computation (things 143 of 146, motions 22 of 22, answers 583 to 586 of 597,
 /// where guessing gives 0.34); they are to be raised with every better model.
 void check(const Computation& c) {
   const Pipeline m = model(c);
@@ -115,9 +115,9 @@ void check(const Computation& c) {
   INFO("things " << things.right << " of " << things.all << ", motions " << motions.right << " of "
                  << motions.all << ", answers " << answers.right << " of " << answers.all);
   CHECK(answers.all >= 200);
-  CHECK(things.rate() >= 0.965);
+  CHECK(things.rate() >= 0.97);
   CHECK(motions.rate() >= 0.95);
-  CHECK(answers.rate() >= 0.965);
+  CHECK(answers.rate() >= 0.97);
 }
 
 TEST_CASE("The bundled model tells what happens and answers, in f32", "[meaning]") {

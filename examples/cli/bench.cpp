@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -284,24 +285,29 @@ int bench(const Context& context) {
   std::vector<Part> parts;
   DType dtype = o.dtype.value_or(DType::f32);
   pllava::QuantizeOptions formats = quantize_options(o);
-  const auto run = [&](pllava::ModelConfig config, const pllava::WeightScope& weights) {
+  const auto run = [&](pllava::ModelConfig config, const pllava::WeightScope& weights,
+                       const std::shared_ptr<pllava::cpu::PackedWeights>& packed) {
     config.frames = o.frames.value_or(config.frames);
     if (o.frames) config.pool.output.t = std::min(config.pool.output.t, *o.frames);
-    on_device(o, dtype, [&](auto backend) {
-      parts =
-          Bench(context, std::move(backend), config, formats,
-                pllava::with_progress(weights, pllava::required_tensors(config), context.control()))
-              .run();
-    });
+    const auto measure = [&](auto backend) {
+      Bench model(
+          context, std::move(backend), config, formats,
+          pllava::with_progress(weights, pllava::required_tensors(config), context.control()));
+      if (packed != nullptr) packed->commit();
+      parts = model.run();
+    };
+    on_device(o, dtype, measure, packed);
   };
   if (o.model.empty()) {
     run(pllava::ModelConfig::preset(o.random_weights),
-        pllava::quantized(pllava::RandomWeights::scope(o.generate.sampling.seed, dtype), formats));
+        pllava::quantized(pllava::RandomWeights::scope(o.generate.sampling.seed, dtype), formats),
+        nullptr);
   } else {
     const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
     dtype = o.dtype.value_or(checkpoint.report().dtype());
     if (checkpoint.stored_formats().any()) formats = checkpoint.stored_formats();
-    run(checkpoint.config(), checkpoint[""]);
+    run(checkpoint.config(), checkpoint[""],
+        pllava::packed_weights(checkpoint, load_options(o), dtype));
   }
   const Json what = {{"model", o.model.empty() ? o.random_weights : o.model},
                      {"dtype", pllava::name_of(dtype)},

@@ -392,6 +392,14 @@ Index panel_rows(Index bytes) {
   return std::max<Index>(kPanelBytes / std::max<Index>(bytes, 1) / kPanelRows, 1) * kPanelRows;
 }
 
+/// A product of many rows with the matrix of w, without its operands.
+Product many_rows(Index rows, const Linear<Backend>& w, bool add, bool invariant) {
+  Product product;
+  product.rows = rows, product.out = product.stride = w.out, product.in = w.in;
+  product.add = add, product.invariant = invariant;
+  return product;
+}
+
 kernels::FewRows few_rows(const View& y, const View& x, const Linear<Backend>& w, Activation act) {
   kernels::FewRows call;
   call.y = operand(y), call.x = operand(x);
@@ -418,10 +426,8 @@ void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act
   x = converted(x, w.weight.dtype);
   const bool plain = is_plain(w.weight);
   const Index most = plain ? w.out : panel_rows(w.in * size_of(w.weight.dtype));
-  Product product;
+  Product product = many_rows(x.rows(), w, add, options_.deterministic);
   product.x = operand(x), product.w = operand(w.weight);
-  product.rows = x.rows(), product.in = w.in, product.stride = w.out, product.add = add;
-  product.invariant = options_.deterministic;
   if (!plain) product.w = operand(scratch({std::min(most, w.out), w.in}, w.weight.dtype));
   const void* const bias = y.dtype == DType::f32 ? w.bias.data.get() : w.bias.narrow.get();
   for (Index first = 0; first < w.out; first += most) {
@@ -456,13 +462,11 @@ void Backend::multiply_fp8(View y, View x, const Linear& w, bool add, Activation
     return kernels::round_rows(codes.as<std::uint8_t>(), floats(scales), operand(x), x.rows(),
                                static_cast<int>(w.in), device_->stream());
   });
-  Product product;
+  Product product = many_rows(x.rows(), w, add, options_.deterministic);
   product.y = operand(y);
   product.x.data = codes.data, product.w.data = w.weight.data.get();
   product.x_scales = floats(scales), product.w_scales = rounded(w.weight).scales;
   product.bias = w.bias.narrow.get();
-  product.rows = x.rows(), product.out = w.out, product.in = w.in, product.stride = w.out;
-  product.add = add, product.invariant = options_.deterministic;
   enqueue("multiply", [&] {
     device_->multiply(product);
     return 0;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
 #include "support/temp_directory.hpp"
 #include "support/tensors.hpp"
@@ -31,13 +32,13 @@ LoadOptions options(WeightFormat format, Index group = 32, bool zero_points = fa
 }
 
 /// Logits after a few words, which every matrix of the language model takes part in.
-std::vector<float> logits(const fs::path& directory, const LoadOptions& o) {
+template <Backend B = cpu::Backend>
+std::vector<float> logits(const fs::path& directory, const LoadOptions& o,
+                          B be = cpu::Backend({.dtype = DType::bf16, .threads = 2})) {
   const Checkpoint checkpoint = Checkpoint::open(directory, o);
-  cpu::Backend be({.dtype = DType::bf16, .threads = 2});
-  const LanguageModel<cpu::Backend> model(be, checkpoint.config().text,
-                                          checkpoint["language_model"]);
-  KvCache<cpu::Backend> kv = model.make_cache(be, 16);
-  const Tensor<cpu::Backend> y(be, {1, checkpoint.config().text.vocab}, DType::f32);
+  const LanguageModel<B> model(be, checkpoint.config().text, checkpoint["language_model"]);
+  KvCache<B> kv = model.make_cache(be, 16);
+  const Tensor<B> y(be, {1, checkpoint.config().text.vocab}, DType::f32);
   const std::vector<std::int32_t> ids = {1, 5, 9, 3};
   const auto x = model.embed(be, ids);
   model.forward(be, x, kv, y);
@@ -73,6 +74,19 @@ TEST_CASE("A rounded checkpoint computes what rounding at load does", "[quantize
     CHECK(logits(out, o) == expected);  // the same wish again changes nothing
     CHECK(test::distance(expected, logits(kModel, {})) > 1e-4);
   }
+}
+
+TEST_CASE("A checkpoint of fp8 computes what rounding at load does, but not on the CPU",
+          "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  const fs::path out = temp.path() / "fp8";
+  const LoadOptions o = options(WeightFormat::fp8);
+  write_quantized_checkpoint(out, kModel, o);
+  CHECK(Checkpoint::open(out).stored_formats() == o.quantize);
+  const auto expected = logits(kModel, o, reference::Backend());
+  CHECK(logits(out, {}, reference::Backend()) == expected);
+  CHECK(test::distance(expected, logits(kModel, {}, reference::Backend())) > 1e-4);
+  CHECK_THROWS_AS(logits(out, {}), ArgumentError);
 }
 
 TEST_CASE("LoRA is merged before rounding", "[quantized_checkpoint]") {

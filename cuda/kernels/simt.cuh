@@ -186,27 +186,26 @@ PLLAVA_DEVICE float warp_max(float x) {
   return x;
 }
 
-/// The sum over a block of whole warps, in every thread. `shared`: 32 floats, free for use again
-/// behind the next __syncthreads().
-PLLAVA_DEVICE float block_sum(float x, float* shared) {
+/// What `of_warp`, the sum or the largest of a warp, is of a block of whole warps, in every thread.
+/// `shared`: 32 floats, free for use again behind the next __syncthreads(). Of no number it is 0.
+template <class Reduce>
+PLLAVA_DEVICE float block_reduce(float x, float* shared, const Reduce& of_warp) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
-  x = warp_sum(x);
+  x = of_warp(x);
   if (lane == 0) shared[warp] = x;
   __syncthreads();
   const int warps = static_cast<int>(blockDim.x) / kWarp;
-  return warp_sum(lane < warps ? shared[lane] : 0.0f);
+  return of_warp(lane < warps ? shared[lane] : 0.0f);
 }
 
-/// The same with the largest, of numbers that are not negative.
+PLLAVA_DEVICE float block_sum(float x, float* shared) {
+  return block_reduce(x, shared, [](float v) { return warp_sum(v); });
+}
+
+/// Of numbers that are not negative.
 PLLAVA_DEVICE float block_max(float x, float* shared) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp,
-            lane = static_cast<int>(threadIdx.x) % kWarp;
-  x = warp_max(x);
-  if (lane == 0) shared[warp] = x;
-  __syncthreads();
-  const int warps = static_cast<int>(blockDim.x) / kWarp;
-  return warp_max(lane < warps ? shared[lane] : 0.0f);
+  return block_reduce(x, shared, [](float v) { return warp_max(v); });
 }
 
 PLLAVA_DEVICE float activated(float x, Act act) {

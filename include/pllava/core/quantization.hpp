@@ -119,9 +119,14 @@ inline float round_group(std::span<const float> w, std::span<const float> import
   return error;
 }
 
-inline void quantize_int8(std::span<const float> w, QuantizedRow& row) {
+inline float largest_magnitude(std::span<const float> w) noexcept {
   float top = 0;
   for (const float v : w) top = std::max(top, std::fabs(v));
+  return top;
+}
+
+inline void quantize_int8(std::span<const float> w, QuantizedRow& row) {
+  const float top = largest_magnitude(w);
   row.scale = top / 127;
   const float inverse = top > 0 ? 127 / top : 0;
   for (std::size_t k = 0; k < w.size(); ++k)
@@ -129,8 +134,7 @@ inline void quantize_int8(std::span<const float> w, QuantizedRow& row) {
 }
 
 inline void quantize_fp8(std::span<const float> w, QuantizedRow& row) {
-  float top = 0;
-  for (const float v : w) top = std::max(top, std::fabs(v));
+  const float top = largest_magnitude(w);
   row.scale = top / kLargestE4m3;
   const float inverse = top > 0 ? kLargestE4m3 / top : 0;
   for (std::size_t k = 0; k < w.size(); ++k) row.values[k] = float_to_e4m3(w[k] * inverse);

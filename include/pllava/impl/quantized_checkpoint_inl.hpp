@@ -72,7 +72,8 @@ PLLAVA_INLINE void write_rounded(const std::filesystem::path& to, const std::fil
                                  const LoadOptions& options, const Calibration* calibration,
                                  const RunControl& control) {
   const QuantizeOptions& formats = options.quantize;
-  if (!formats.any()) throw ArgumentError("nothing to round: neither int8 nor int4 was chosen");
+  if (!formats.any())
+    throw ArgumentError("nothing to round: neither int8, int4 nor fp8 was chosen");
   const Checkpoint checkpoint = Checkpoint::open(from, options);
   if (checkpoint.stored_formats().any())
     throw ArgumentError(from.string() + ": the weights are rounded already");

@@ -8,6 +8,7 @@
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
+#include "support/isas.hpp"
 #include "support/tensors.hpp"
 
 namespace {
@@ -60,18 +61,9 @@ Values by_loops(const Values& w, const Values& x, Index rows, Index out, Index i
   return y;
 }
 
-template <class Visit>
-void each_isa(const Visit& visit) {
-  visit(cpu::Isa::portable);
-  for (const cpu::Isa isa :
-       {cpu::Isa::neon_dot, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16})
-    if (isa <= cpu::detect_isa() && &cpu::kernels(isa) != &cpu::kernels(cpu::Isa::portable))
-      visit(isa);
-}
-
 TEST_CASE("Integer products equal plain loops to the bit", "[integers]") {
   using Size = std::tuple<Index, Index, Index>;
-  each_isa([&](cpu::Isa isa) {
+  for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats)
       for (const auto& [rows, out, in] :
            {Size{1, 1, 1}, Size{1, 33, 65}, Size{2, 31, 2}, Size{3, 64, 7}, Size{4, 40, 128},
@@ -83,13 +75,13 @@ TEST_CASE("Integer products equal plain loops to the bit", "[integers]") {
         const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
         CHECK(product(be.fork(), w, x, rows, out, in, q) == by_loops(w, x, rows, out, in, q));
       }
-  });
+  }
 }
 
 TEST_CASE("A row's result does not depend on the rows beside it", "[integers]") {
   constexpr Index kOut = 70, kIn = 192;
   const Values w = test::numbers(kOut * kIn, 5), x = test::numbers(30 * kIn, 6);
-  each_isa([&](cpu::Isa isa) {
+  for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::bf16, .threads = 2, .isa = isa});
       const Values whole = product(be.fork(), w, x, 30, kOut, kIn, q);
@@ -99,18 +91,18 @@ TEST_CASE("A row's result does not depend on the rows beside it", "[integers]") 
         CHECK(part == Values(whole.begin(), whole.begin() + rows * kOut));
       }
     }
-  });
+  }
 }
 
 TEST_CASE("Rounding rows to 8 bits costs little accuracy", "[integers]") {
   const Values w = test::numbers(64 * 300, 7), x = test::numbers(20 * 300, 8);
-  each_isa([&](cpu::Isa isa) {
+  for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
       CHECK(test::distance(product(be.fork(), w, x, 20, 64, 300, q),
                            product(reference::Backend(), w, x, 20, 64, 300, q)) < 6e-3);
     }
-  });
+  }
 }
 
 template <class Be>
@@ -177,7 +169,7 @@ Values attended(B be, const Heads& heads, Index past, Index rows) {
 }
 
 TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
-  each_isa([&](cpu::Isa isa) {
+  for (const cpu::Isa isa : test::isas()) {
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const auto& [heads, past, rows] : {std::tuple{Heads{4, 2, 64}, Index{300}, Index{1}},
                                               std::tuple{Heads{7, 1, 10}, Index{31}, Index{2}},
@@ -192,7 +184,7 @@ TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
         CHECK(off > 0);
         CHECK(off < 0.01);
       }
-  });
+  }
 }
 
 TEST_CASE("Tables and vectors are never rounded", "[integers]") {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "pllava/pllava.hpp"
+#include "support/isas.hpp"
 #ifdef PLLAVA_TEST_CUDA
 #include "pllava/cuda.hpp"
 #endif
@@ -48,9 +49,9 @@ void each_subject(const Visit& visit) {
   namespace cpu = pllava::cpu;
   using pllava::DType;
 #ifndef PLLAVA_TEST_GPU
-  for (const cpu::Isa isa : {cpu::Isa::portable, cpu::Isa::avx2, cpu::Isa::avx512})
+  for (const cpu::Isa isa : isas())
     for (const DType dtype : {DType::f32, DType::bf16})
-      if (isa < cpu::detect_isa())
+      if (isa != cpu::detect_isa())
         visit(Subject<cpu::Backend>{
             dtype, cpu::kernels(isa).name,
             [dtype, isa] { return cpu::Backend({.dtype = dtype, .threads = 2, .isa = isa}); }});

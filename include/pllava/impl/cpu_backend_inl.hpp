@@ -19,7 +19,7 @@ PLLAVA_INLINE Backend::Backend(const BackendOptions& options)
 PLLAVA_INLINE Backend::Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool)
     : options_(options),
       dtype_(options.dtype.value_or(DType::f32)),
-      kernels_(&kernels(std::min(options.isa, detect_isa()))),
+      kernels_(&kernels(detect_isa(options.isa))),
       pool_(std::move(pool)) {
   if (dtype_ != DType::f32 && dtype_ != DType::bf16)
     throw ArgumentError("the CPU backend computes in f32 or bf16, not in " +

@@ -31,7 +31,7 @@ double peak_of(Backend& be, const Kernels& k, Index depth, const Tile& tile) {
 }  // namespace detail
 
 PLLAVA_INLINE double peak_flops(Backend& be) {
-  const Kernels& k = kernels(std::min(be.options().isa, detect_isa()));
+  const Kernels& k = kernels(detect_isa(be.options().isa));
   constexpr Index kDepth = 256;
   const std::vector<float> a(static_cast<std::size_t>(kDepth * k.max_rows)), b(kDepth * kPanel);
   if (be.activation_dtype() == DType::f32)
@@ -45,7 +45,7 @@ PLLAVA_INLINE double peak_flops(Backend& be) {
 }
 
 PLLAVA_INLINE double peak_integers(Backend& be) {
-  const Kernels& k = kernels(std::min(be.options().isa, detect_isa()));
+  const Kernels& k = kernels(detect_isa(be.options().isa));
   constexpr Index kDepth = 512;
   const auto rows = static_cast<std::size_t>(k.max_rows);
   const std::vector<std::int16_t> a(kDepth * rows);

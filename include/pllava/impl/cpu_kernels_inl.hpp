@@ -1,4 +1,5 @@
-// Builds cpu_kernels_target.hpp for every instruction set and picks among the tables.
+// Builds the kernels for every instruction set, only those that it does better than the one below
+// it, and picks among the tables.
 #pragma once
 
 #include <cstdint>
@@ -31,13 +32,20 @@
 
 namespace pllava::cpu {
 
+constexpr Kernels named(const char* name, Kernels table) {
+  table.name = name;
+  return table;
+}
+
 namespace portable {
 namespace {
 #define PLLAVA_LANES 4
-#define PLLAVA_TARGET_NAME "portable"
-#include "pllava/impl/cpu_kernels_target.hpp"
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_bf16.hpp"
+#include "pllava/impl/cpu_target_floats.hpp"
+#include "pllava/impl/cpu_target_integers.hpp"
 #undef PLLAVA_LANES
-#undef PLLAVA_TARGET_NAME
+constexpr Kernels kTable = named("portable", with_integers(with_bf16(with_floats({}))));
 }  // namespace
 }  // namespace portable
 
@@ -51,11 +59,11 @@ namespace neon_dot {
 namespace {
 #define PLLAVA_LANES 4
 #define PLLAVA_SDOT
-#define PLLAVA_TARGET_NAME "neon_dot"
-#include "pllava/impl/cpu_kernels_target.hpp"
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_integers.hpp"
 #undef PLLAVA_LANES
 #undef PLLAVA_SDOT
-#undef PLLAVA_TARGET_NAME
+constexpr Kernels kTable = named("neon_dot", with_integers(portable::kTable));
 }  // namespace
 }  // namespace neon_dot
 PLLAVA_END_TARGET
@@ -66,34 +74,62 @@ PLLAVA_BEGIN_TARGET("avx2,fma")
 namespace avx2 {
 namespace {
 #define PLLAVA_LANES 8
-#define PLLAVA_TARGET_NAME "avx2"
-#include "pllava/impl/cpu_kernels_target.hpp"
-#undef PLLAVA_LANES
-#undef PLLAVA_TARGET_NAME
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_bf16.hpp"
+#include "pllava/impl/cpu_target_floats.hpp"
+#include "pllava/impl/cpu_target_integers.hpp"
+constexpr Kernels kTable = named("avx2", with_integers(with_bf16(with_floats({}))));
 }  // namespace
 }  // namespace avx2
+PLLAVA_END_TARGET
+
+PLLAVA_BEGIN_TARGET("avx2,fma,avxvnni")
+namespace avx_vnni {
+namespace {
+#define PLLAVA_DPBUSD
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_integers.hpp"
+#undef PLLAVA_LANES
+#undef PLLAVA_DPBUSD
+constexpr Kernels kTable = named("avx_vnni", with_integers(avx2::kTable));
+}  // namespace
+}  // namespace avx_vnni
 PLLAVA_END_TARGET
 
 PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 namespace avx512 {
 namespace {
 #define PLLAVA_LANES 16
-#define PLLAVA_TARGET_NAME "avx512"
-#include "pllava/impl/cpu_kernels_target.hpp"
-#undef PLLAVA_TARGET_NAME
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_bf16.hpp"
+#include "pllava/impl/cpu_target_floats.hpp"
+#include "pllava/impl/cpu_target_integers.hpp"
+constexpr Kernels kTable = named("avx512", with_integers(with_bf16(with_floats({}))));
 }  // namespace
 }  // namespace avx512
 PLLAVA_END_TARGET
 
-PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni")
+PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+namespace avx512_vnni {
+namespace {
+#define PLLAVA_DPBUSD
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_integers.hpp"
+#undef PLLAVA_DPBUSD
+constexpr Kernels kTable = named("avx512_vnni", with_integers(avx512::kTable));
+}  // namespace
+}  // namespace avx512_vnni
+PLLAVA_END_TARGET
+
+PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
 namespace avx512_bf16 {
 namespace {
 #define PLLAVA_DPBF16
-#define PLLAVA_TARGET_NAME "avx512_bf16"
-#include "pllava/impl/cpu_kernels_target.hpp"
-#undef PLLAVA_DPBF16
+#include "pllava/impl/cpu_target.hpp"
+#include "pllava/impl/cpu_target_bf16.hpp"
 #undef PLLAVA_LANES
-#undef PLLAVA_TARGET_NAME
+#undef PLLAVA_DPBF16
+constexpr Kernels kTable = named("avx512_bf16", with_bf16(avx512_vnni::kTable));
 }  // namespace
 }  // namespace avx512_bf16
 PLLAVA_END_TARGET
@@ -103,7 +139,9 @@ PLLAVA_INLINE const Kernels& kernels(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::avx512_bf16: return avx512_bf16::kTable;
+    case Isa::avx512_vnni: return avx512_vnni::kTable;
     case Isa::avx512: return avx512::kTable;
+    case Isa::avx_vnni: return avx_vnni::kTable;
     case Isa::avx2: return avx2::kTable;
 #elif defined(__aarch64__)
     case Isa::neon_dot: return neon_dot::kTable;

@@ -1,0 +1,109 @@
+// The vectors of one instruction set: GCC vector types of PLLAVA_LANES floats. cpu_kernels_inl.hpp
+// includes this file, and behind it those with the kernels, inside a namespace and a target region
+// for each instruction set. No include guards in these files, on purpose.
+
+constexpr Index W = PLLAVA_LANES;  // floats in a vector
+using vf = float __attribute__((vector_size(PLLAVA_LANES * 4)));
+using vi = std::int32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using vh = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 2)));
+using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
+using vub = std::uint8_t __attribute__((vector_size(PLLAVA_LANES)));
+using vs = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using vu = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+
+PLLAVA_VECTOR vf splat(float v) {
+  return v - vf{};
+}
+/// Says that `v` is wanted in a register here. GCC otherwise renames sums in long loops until some
+/// of them no longer fit.
+template <class V>
+PLLAVA_VECTOR void pin(V& v) {
+#if defined(__x86_64__)
+  __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+}
+/// Says that memory may have changed: what was read before is read again, not kept in registers.
+PLLAVA_VECTOR void forget() {
+  __asm__ volatile("" ::: "memory");
+}
+PLLAVA_VECTOR vf load(const float* p) {
+  vf v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PLLAVA_VECTOR void store(float* p, vf v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+PLLAVA_VECTOR vf as_float(vi v) {
+  vf f;
+  __builtin_memcpy(&f, &v, sizeof f);
+  return f;
+}
+PLLAVA_VECTOR vi as_int(vf v) {
+  vi i;
+  __builtin_memcpy(&i, &v, sizeof i);
+  return i;
+}
+PLLAVA_VECTOR vf load(const bf16* p) {
+  vh h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return as_float(__builtin_convertvector(h, vi) << 16);
+}
+PLLAVA_VECTOR void store(bf16* p, vf v) {
+  const vi u = as_int(v);
+  vi rounded = u + 0x7fff + ((u >> 16) & 1);
+  const vi is_nan = (u & 0x7fffffff) > 0x7f800000;
+  rounded = (is_nan & (u | 0x400000)) | (~is_nan & rounded);
+  const vh h = __builtin_convertvector((rounded >> 16) & 0xffff, vh);
+  __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
+}
+PLLAVA_VECTOR vi load_words(const void* p) {
+  vi v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PLLAVA_VECTOR vi splat_word(const void* p) {
+  std::int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v - vi{};
+}
+/// W bytes as integers, and back. GCC takes vectors of less than 16 bytes apart, hence the
+/// intrinsics.
+PLLAVA_VECTOR vi widen(const std::uint8_t* p) {
+#if defined(__x86_64__) && PLLAVA_LANES == 8
+  return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  vub b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(b, vi);
+#endif
+}
+PLLAVA_VECTOR vi widen(const std::int8_t* p) {
+#if defined(__x86_64__) && PLLAVA_LANES == 8
+  return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  vb b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(b, vi);
+#endif
+}
+PLLAVA_VECTOR void narrow(std::int8_t* p, vi v) {
+#if defined(__x86_64__) && PLLAVA_LANES == 8
+  const __m128i halves =
+      _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
+#else
+  const vb b = __builtin_convertvector(v, vb);
+  __builtin_memcpy(p, &b, sizeof b);
+#endif
+}
+PLLAVA_VECTOR vf select(vi mask, vf a, vf b) {
+  return as_float((mask & as_int(a)) | (~mask & as_int(b)));
+}
+PLLAVA_VECTOR float sum(vf v) {
+  float s = 0;
+  for (Index i = 0; i < W; ++i) s += v[i];
+  return s;
+}

@@ -1,0 +1,19 @@
+// The instruction sets that this machine has.
+#pragma once
+
+#include <vector>
+
+#include "pllava/pllava.hpp"
+
+namespace test {
+
+inline std::vector<pllava::cpu::Isa> isas() {
+  using pllava::cpu::Isa;
+  std::vector<Isa> found;
+  for (const Isa isa : {Isa::portable, Isa::neon_dot, Isa::avx2, Isa::avx_vnni, Isa::avx512,
+                        Isa::avx512_vnni, Isa::avx512_bf16})
+    if (pllava::cpu::has_isa(isa)) found.push_back(isa);
+  return found;
+}
+
+}  // namespace test

@@ -6,7 +6,8 @@
 The parts: `vision`, one frame through CLIP ViT and the projector; `prefill`, a prompt of 2,400 rows; `decode`, a token
 behind it. The engines take turns; medians of the rounds are shown with their ratio to pllava's, and for pllava the
 fraction of the ceiling that was probed in the same process. llama.cpp runs with and without flash attention, and of
-each part the better one counts.
+each part the better one counts; behind the first round only with what was better there at any part. Figures are shown
+and written behind every round, so a run may be cut short.
 
 Needs torch, transformers 5 and xllamacpp, llama.cpp as PyPI has it: its wheel uses AVX2; on a machine with AVX-512
 build it (pip install --no-binary xllamacpp xllamacpp).
@@ -19,13 +20,14 @@ import base64
 import collections
 import io
 import json
+import math
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xllamacpp
@@ -80,23 +82,30 @@ class LlamaCpp:
         return answer["timings"]
 
 
-def llama_round(options: argparse.Namespace, kind: str, image: int) -> dict[str, float]:
-    """One run of each part; the models are freed behind it."""
+def llama_round(options: argparse.Namespace, kind: str, image: int,
+                attention: Sequence[bool]) -> tuple[dict[str, float], tuple[bool, ...]]:
+    """One run of each part with each kind of attention, flash or not, and which were better at any; the models are
+    freed behind it."""
     found: dict[str, float] = {}
-    for flash in (False, True):
+    better: dict[str, bool] = {}
+
+    def keep(part: str, value: float, flash: bool) -> None:
+        if value < found.get(part, math.inf):
+            found[part], better[part] = value, flash
+
+    for flash in attention:
         model = LlamaCpp(options.weights / f"text-{kind}.gguf", options.threads, flash)
         timings = model.read(ROWS, STEPS + 1)
         for part, value in (("prefill", timings["prompt_ms"]), ("decode", timings["predicted_ms"] / STEPS)):
-            found[part] = min(value, found.get(part, value))
+            keep(part, value, flash)
         vision = options.weights / f"vision-{kind}.gguf"
         if vision.exists():  # a picture before one layer, less as many tokens before it
             model = LlamaCpp(options.weights / "short.gguf", options.threads, flash, vision)
             model.look(image, 0)  # warms up
             looked = model.look(image, 1)
-            value = looked["prompt_ms"] - model.read(looked["prompt_n"])["prompt_ms"]
-            found["vision"] = min(value, found.get("vision", value))
+            keep("vision", looked["prompt_ms"] - model.read(looked["prompt_n"])["prompt_ms"], flash)
         del model
-    return found
+    return found, tuple(sorted(set(better.values())))
 
 
 # ---- torch and pllava
@@ -133,12 +142,13 @@ def pllava_round(options: argparse.Namespace, name: str, size: Size) -> tuple[di
 # ---- the run
 
 
-def measure(options: argparse.Namespace) -> tuple[dict[str, Times], dict[str, Times]]:
-    """Milliseconds of every engine's parts, and pllava's fractions of the ceiling."""
+def rounds(options: argparse.Namespace) -> Iterator[tuple[dict[str, Times], dict[str, Times]]]:
+    """Behind each round, milliseconds of every engine's parts, and pllava's fractions of the ceiling, so far."""
     size = SIZES[options.size]
     times, fractions = (collections.defaultdict(lambda: collections.defaultdict(list)) for _ in range(2))
     engines = [*(f"pllava {name}" for name in options.types),
                *dict.fromkeys(peer for name in options.types for peer in PEERS[name] if peer not in options.without)]
+    attention: dict[str, tuple[bool, ...]] = {}  # of llama.cpp
     for number in range(options.rounds):
         for engine in engines:
             program, name = engine.split(" ", 1)
@@ -150,12 +160,12 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Times], dict[str, Ti
             elif program == "torch":
                 found = torch_round(options, name, size)
             else:
-                found = llama_round(options, name, size.image)
+                found, attention[name] = llama_round(options, name, size.image, attention.get(name, (False, True)))
             for part, value in found.items():
                 times[engine][part].append(value)
             told = ", ".join(f"{part} {value:.0f} ms" for part, value in found.items())
             print(f"round {number + 1}, {engine}: {told} ({time.monotonic() - start:.0f} s)", file=sys.stderr)
-    return times, fractions
+        yield times, fractions
 
 
 def table(times: dict[str, Times], fractions: dict[str, Times]) -> str:
@@ -187,12 +197,12 @@ def main() -> None:
                         help="peers to leave out: torch in bf16 takes minutes where the machine does not multiply it")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every figure here")
     options = parser.parse_args()
-    times, fractions = measure(options)
-    print(table(times, fractions))
-    if options.json:
-        figures = {"size": options.size, "threads": options.threads, "rows": ROWS, "ms": times,
-                   "of_ceiling": fractions}
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    for times, fractions in rounds(options):
+        print(table(times, fractions), flush=True)
+        if options.json:
+            figures = {"size": options.size, "threads": options.threads, "rows": ROWS, "ms": times,
+                       "of_ceiling": fractions}
+            options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class Backend {
   void read_row(float* dst, View x, Index row) const;
   void write_row(View y, Index row, const float* src) const;
   Packed pack(View x, DType dtype);
-  Rounded round(View x, Index depth, Index bytes);
+  Rounded round(View x, Index depth, Index most_rows, Index bytes);
   template <class Fill>
   std::shared_ptr<void> weight_memory(Index bytes, const char* what_for, const Fill& fill);
   template <class Locate>

@@ -14,9 +14,11 @@ inline constexpr Index kPanel = 32;
 
 /// Left operands of integer products: rows x[r] ≈ scales[r] · integers, -127 to 127.
 struct Int8Rows {
-  const void* values;        ///< see the kernel that reads them
-  const std::int32_t* sums;  ///< [k/32][rows] of 32 integers each, then [rows] of all
-  const float* scales;       ///< [rows]
+  const void* values;  ///< see the kernel that reads them
+  /// [k/32][rows] pairs of 16 bits: the sums over 32 integers of those at k % 4 < 2, low, and of
+  /// the others; then [rows] sums of all.
+  const std::int32_t* sums;
+  const float* scales;  ///< [rows]
 };
 
 /// A panel of 32 columns of integers. In int8 a byte is the value + 128, [k/4][32][4]. In int4 a
@@ -56,6 +58,8 @@ struct Kernels {
   Index max_rows;   ///< most rows a tile call takes
   DType bf16_left;  ///< of the left operand of tile_bf16: bf16 or f32
   Index int8_left;  ///< bytes of an integer in the left operand of tile_int8: 1 or 2
+  Index int4_rows;  ///< most rows a call of tile_int4 takes
+  bool fast_int4;   ///< tile_int4 is faster than tile_int8
 
   /// Rows that a tile of `rows` must be packed to; the surplus is zero.
   Index (*packed_rows)(Index rows);
@@ -69,8 +73,7 @@ struct Kernels {
   /// `quads` is k/4, and a multiple of 8. a.values are [k/4][rows][4] in bytes, or in 16 bits
   /// [k/4][2][rows][2] with k 0 and 2 of each quad before 1 and 3.
   void (*tile_int8)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c);
-  /// The same over an int4 panel, for at most 4 packed rows, a.values in bytes; `group` is a
-  /// multiple of 32.
+  /// The same over an int4 panel, a.values in bytes; `group` is a multiple of 32.
   void (*tile_int4)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
                     float* c);
   /// An int4 panel as the int8 panel that it stands for.

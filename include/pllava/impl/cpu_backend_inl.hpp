@@ -378,10 +378,10 @@ PLLAVA_INLINE void place_integers(std::byte* tile, Index bytes, std::span<const 
 
 }  // namespace detail
 
-/// Rows of x rounded to 8 bits, in tiles of integers of `bytes`.
-PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index bytes) {
+/// Rows of x rounded to 8 bits, in tiles of at most `most_rows`, of integers of `bytes`.
+PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index most_rows, Index bytes) {
   const Index M = x.rows(), K = x.cols(), blocks = depth / 32;
-  const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
+  const Index tile_rows = std::min(most_rows, kernels_->packed_rows(M));
   const Index tiles = (M + tile_rows - 1) / tile_rows, padded = tiles * tile_rows;
   Rounded rounded{tile_rows,
                   tiles,
@@ -407,10 +407,11 @@ PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index bytes) 
       detail::place_integers(tile, bytes, integers, r, mr);
       std::int32_t all = 0;
       for (Index b = 0; b < blocks; ++b) {
-        std::int32_t sum = 0;
-        for (Index k = b * 32; k < (b + 1) * 32; ++k) sum += integers[static_cast<std::size_t>(k)];
-        sums[b * mr + r] = sum;
-        all += sum;
+        std::int32_t low = 0, high = 0;
+        const std::int8_t* quad = &integers[static_cast<std::size_t>(b * 32)];
+        for (int i = 0; i < 8; ++i, quad += 4) low += quad[0] + quad[1], high += quad[2] + quad[3];
+        sums[b * mr + r] = (low & 0xffff) | high * 0x10000;
+        all += low + high;
       }
       sums[blocks * mr + r] = all;
     }
@@ -418,15 +419,18 @@ PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index bytes) 
   return rounded;
 }
 
-/// `multiply` for integers. Few rows read int4 as it is; for more, each panel is unpacked once.
+/// `multiply` for integers. Few rows read int4 as it is; for more, each panel is unpacked once,
+/// unless nibbles multiply faster than bytes.
 template <class Epilogue>
 void Backend::multiply_integers(View x, const Weight& w, const Epilogue& epilogue) {
   auto scope = this->scope();
   const Index depth = detail::integer_depth(w.quantization, w.cols), quads = depth / 4;
   const Index M = x.rows(), panels = w.rows, group = w.quantization.group;
   const bool nibbles = w.quantization.format == WeightFormat::int4;
-  const bool unpack = nibbles && kernels_->packed_rows(M) > 4;
-  const Rounded a = round(x, depth, nibbles && !unpack ? 1 : kernels_->int8_left);
+  const bool unpack =
+      nibbles && !kernels_->fast_int4 && kernels_->packed_rows(M) > kernels_->int4_rows;
+  const Rounded a = nibbles && !unpack ? round(x, depth, kernels_->int4_rows, 1)
+                                       : round(x, depth, kernels_->max_rows, kernels_->int8_left);
   const Index per_task = 2;
   pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
     alignas(64) float tile[16 * kPanel];

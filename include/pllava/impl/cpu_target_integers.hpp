@@ -123,12 +123,20 @@ void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index c
   }
 }
 
-// Sums over 32 nibbles of a column: in two lanes of 16 bits, which hold 16 products of at most
-// 15 · 127 each, where the machine multiplies bytes to no more than such, else right in the sum.
+/// The same 16 bits in both halves of a lane.
+PLLAVA_VECTOR vs twice(vi v) {
+  return (vs)((v & 0xffff) | (v << 16));
+}
+
+// Sums over 32 nibbles of a column, less their zero: in two lanes of 16 bits, which hold 16
+// products of at most 15 · 127 each, where the machine multiplies bytes to no more than such, else
+// in one of
+// 32. `pair` is that of Int8Rows::sums.
 #if defined(__x86_64__) && PLLAVA_LANES >= 8 && !defined(PLLAVA_DPBUSD)
+constexpr bool kFastInt4 = true;
 using NibbleSums = vs;
-PLLAVA_VECTOR vs begin_sums(vi) {
-  return vs{};
+PLLAVA_VECTOR vs begin_sums(vi pair, vi zero) {
+  return (vs)pair * twice(-zero);
 }
 PLLAVA_VECTOR vs add_nibbles(vs acc, vi w, vi a) {
 #if PLLAVA_LANES == 16
@@ -137,47 +145,46 @@ PLLAVA_VECTOR vs add_nibbles(vs acc, vi w, vi a) {
   return acc + (vs)_mm256_maddubs_epi16((__m256i)w, (__m256i)a);
 #endif
 }
-PLLAVA_VECTOR vi add_sums(vi acc, vs sums) {
-  return dot_halves(acc, (vi)sums, 0x00010001 - vi{});
+PLLAVA_VECTOR vi add_sums(vi acc, vs sums, vi multiplier) {
+  return dot_halves(acc, (vi)sums, (vi)twice(multiplier));
 }
 #else
+constexpr bool kFastInt4 = false;
 using NibbleSums = vi;
-PLLAVA_VECTOR vi begin_sums(vi acc) {
-  return acc;
+PLLAVA_VECTOR vi begin_sums(vi pair, vi zero) {
+  return -zero * ((pair << 16 >> 16) + (pair >> 16));
 }
 PLLAVA_VECTOR vi add_nibbles(vi acc, vi w, vi a) {
   return dot_quads(acc, w, a);
 }
-PLLAVA_VECTOR vi add_sums(vi, vi sums) {
-  return sums;
+PLLAVA_VECTOR vi add_sums(vi acc, vi sums, vi multiplier) {
+  return acc + sums * multiplier;
 }
 #endif
 
-/// acc += four lines of the panel, 8 nibbles of each column each, times their integers.
+/// sums += four lines of the panel, 8 nibbles of each column each, times their integers.
 template <Index MR>
-PLLAVA_VECTOR void add_lines(vi (&acc)[MR][2], const std::int8_t* a, const std::uint8_t* line) {
+PLLAVA_VECTOR void add_lines(NibbleSums (&sums)[MR][2], const std::int8_t* a,
+                             const std::uint8_t* line) {
   constexpr std::int32_t kLow = 0x0f0f0f0f;
-  NibbleSums sums[MR][2];
-#pragma GCC unroll 4
-  for (Index r = 0; r < MR; ++r)
-    sums[r][0] = begin_sums(acc[r][0]), sums[r][1] = begin_sums(acc[r][1]);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i, line += 4 * kPanel, a += 8 * MR) {
-    const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
     __builtin_prefetch(line + 64 * kPanel);
     __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
+    const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
     const vi low0 = b0 & kLow, low1 = b1 & kLow, high0 = (b0 >> 4) & kLow, high1 = (b1 >> 4) & kLow;
 #pragma GCC unroll 4
     for (Index r = 0; r < MR; ++r) {
       const vi v = splat_word(a + 4 * r), w = splat_word(a + 4 * (MR + r));
-      sums[r][0] = add_nibbles(add_nibbles(sums[r][0], low0, v), high0, w);
-      sums[r][1] = add_nibbles(add_nibbles(sums[r][1], low1, v), high1, w);
+      sums[r][0] = add_nibbles(sums[r][0], low0, v);
+      sums[r][1] = add_nibbles(sums[r][1], low1, v);
+      pin(sums[r][0]);
+      pin(sums[r][1]);
+      sums[r][0] = add_nibbles(sums[r][0], high0, w);
+      sums[r][1] = add_nibbles(sums[r][1], high1, w);
+      pin(sums[r][0]);
+      pin(sums[r][1]);
     }
-  }
-#pragma GCC unroll 4
-  for (Index r = 0; r < MR; ++r) {
-    acc[r][0] = add_sums(acc[r][0], sums[r][0]);
-    acc[r][1] = add_sums(acc[r][1], sums[r][1]);
   }
 }
 
@@ -187,11 +194,8 @@ void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index g
   vi total[MR][2] = {};
   const auto* left = static_cast<const std::int8_t*>(a.values);
   const std::uint8_t* line = b.values + column * 4;
-  for (Index begin = 0; begin < quads; begin += group / 4) {
-    vi sum[MR][2] = {};
-    for (Index i = begin; i < begin + group / 4; i += 8, line += 16 * kPanel)
-      add_lines<MR>(sum, left + i * MR * 4, line);
-    const Index g = begin * 4 / group;
+  const std::int32_t* pairs = a.sums;
+  for (Index g = 0; g < quads * 4 / group; ++g) {
     const vi m0 = widen(b.multipliers + g * kPanel + column);
     const vi m1 = widen(b.multipliers + g * kPanel + column + W);
     vi z0 = kMiddle - vi{}, z1 = z0;
@@ -199,12 +203,20 @@ void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index g
       z0 = widen(b.zeros + g * kPanel + column);
       z1 = widen(b.zeros + g * kPanel + column + W);
     }
+    for (Index k = 0; k < group; k += 32, left += 32 * MR, line += 16 * kPanel, pairs += MR) {
+      NibbleSums sums[MR][2];
 #pragma GCC unroll 4
-    for (Index r = 0; r < MR; ++r) {
-      std::int32_t of_group = 0;
-      for (Index i = begin / 8; i < (begin + group / 4) / 8; ++i) of_group += a.sums[i * MR + r];
-      total[r][0] += m0 * (sum[r][0] - z0 * of_group);
-      total[r][1] += m1 * (sum[r][1] - z1 * of_group);
+      for (Index r = 0; r < MR; ++r) {
+        const vi pair = splat_word(pairs + r);
+        sums[r][0] = begin_sums(pair, z0);
+        sums[r][1] = begin_sums(pair, z1);
+      }
+      add_lines<MR>(sums, left, line);
+#pragma GCC unroll 4
+      for (Index r = 0; r < MR; ++r) {
+        total[r][0] = add_sums(total[r][0], sums[r][0], m0);
+        total[r][1] = add_sums(total[r][1], sums[r][1], m1);
+      }
     }
   }
 #pragma GCC unroll 4
@@ -214,15 +226,12 @@ void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index g
 
 void unpack_int4(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index group) {
   // In each half of a lane: nibble · multiplier + (128 - zero · multiplier), which fits a byte.
-  const auto twice = [](vi v) __attribute__((always_inline)) {
-    return (vs)(v | (v << 16));
-  };
   for (Index n = 0; n < kPanel; n += W)
     for (Index begin = 0; begin < quads; begin += group / 4) {
       const Index g = begin * 4 / group;
       const vi m = widen(b.multipliers + g * kPanel + n);
       const vi z = b.zeros != nullptr ? widen(b.zeros + g * kPanel + n) : kMiddle - vi{};
-      const vs factor = twice(m), offset = twice((128 - z * m) & 0xffff);
+      const vs factor = twice(m), offset = twice(128 - z * m);
       const auto bytes = [&](vs nibbles) __attribute__((always_inline)) {
         const vs even = (nibbles & 0x0f) * factor + offset;
         const vs odd = ((nibbles >> 8) & 0x0f) * factor + offset;
@@ -263,6 +272,8 @@ void tile_int4(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads
 /// A table with these products.
 constexpr Kernels with_integers(Kernels table) {
   table.int8_left = sizeof(Int8Left);
+  table.int4_rows = 4;
+  table.fast_int4 = kFastInt4;
   table.tile_int8 = tile_int8;
   table.tile_int4 = tile_int4;
   table.unpack_int4 = unpack_int4;

@@ -27,6 +27,7 @@ inline double seconds(const std::function<void()>& work) {
 inline pllava::Ceiling ceiling(pllava::cpu::Backend& be, const pllava::Work& w) {
   return {.flops = w.flops > 0 ? pllava::cpu::peak_flops(be) : 0,
           .integers = w.integers > 0 ? pllava::cpu::peak_integers(be) : 0,
+          .nibbles = w.nibbles > 0 ? pllava::cpu::peak_nibbles(be) : 0,
           .bytes = w.bytes > 0 ? pllava::cpu::read_bandwidth(be) : 0};
 }
 
@@ -51,7 +52,8 @@ inline void measure(benchmark::State& state, pllava::cpu::Backend& be, const pll
     return v[v.size() / 2];
   };
   const double s = median(times);
-  if (w.flops + w.integers > 0) state.counters["GOP/s"] = (w.flops + w.integers) / s / 1e9;
+  const double operations = w.flops + w.integers + w.nibbles;
+  if (operations > 0) state.counters["GOP/s"] = operations / s / 1e9;
   if (w.bytes > 0) state.counters["GB/s"] = w.bytes / s / 1e9;
   if (tokens > 0) state.counters["tokens/s"] = tokens / s;
   state.counters["median_ms"] = s * 1e3;

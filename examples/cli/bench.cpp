@@ -75,6 +75,7 @@ class Ceilings {
 
   static constexpr bool kIntegers = false;  // matrices of integers are multiplied as floats
   double integers() const { return 0; }
+  double nibbles() const { return 0; }
   double flops() {
     return kRepeats * 2.0 * kSide * kSide * kSide /
            seconds([&] { pllava::ops::linear(be_, y_.view(), x_.view(), w_); });
@@ -110,6 +111,7 @@ class Ceilings<pllava::cpu::Backend> {
   static constexpr bool kIntegers = true;
   double flops() { return pllava::cpu::peak_flops(be_); }
   double integers() { return pllava::cpu::peak_integers(be_); }
+  double nibbles() { return pllava::cpu::peak_nibbles(be_); }
   double bytes() { return pllava::cpu::read_bandwidth(be_); }
 
  private:
@@ -205,8 +207,9 @@ class Bench {
  private:
   void measure(const std::string& name, Work work, double tokens,
                const std::function<void()>& prepare, const std::function<void()>& run_once) {
-    if (!Ceilings<B>::kIntegers) work.flops += std::exchange(work.integers, 0);
-    std::vector<double> times, flops, integers, bytes;
+    if (!Ceilings<B>::kIntegers)
+      work.flops += std::exchange(work.integers, 0) + std::exchange(work.nibbles, 0);
+    std::vector<double> times, flops, integers, nibbles, bytes;
     const Index runs = context_.options.runs;
     for (Index run = 0; run <= runs; ++run) {
       context_.control().at(name, run, runs);
@@ -214,6 +217,7 @@ class Bench {
       if (run > 0) {
         flops.push_back(work.flops > 0 ? ceiling_.flops() : 0);
         integers.push_back(work.integers > 0 ? ceiling_.integers() : 0);
+        nibbles.push_back(work.nibbles > 0 ? ceiling_.nibbles() : 0);
         bytes.push_back(work.bytes > 0 ? ceiling_.bytes() : 0);
       }
       wait_for(be_);
@@ -223,7 +227,7 @@ class Bench {
       if (run > 0) times.push_back(watch.lap());
     }
     context_.status.clear();
-    const Ceiling ceiling{median(flops), median(integers), median(bytes)};
+    const Ceiling ceiling{median(flops), median(integers), median(nibbles), median(bytes)};
     parts_.push_back({name, work, tokens, median(times), ceiling});
   }
 
@@ -254,6 +258,7 @@ std::string table(const std::vector<Part>& parts) {
     };
     add(p.ceiling.flops, " GFLOP/s");
     add(p.ceiling.integers, " GOP/s int8");
+    add(p.ceiling.nibbles, " GOP/s int4");
     add(p.ceiling.bytes, " GB/s");
     std::snprintf(line, sizeof line, "%-22s %12.2f %14.1f %9.0f%%  %s\n", p.name.c_str(), p.ms,
                   p.tokens / (p.ms / 1e3), 100 * p.of_ceiling(), ceiling.c_str());
@@ -263,7 +268,10 @@ std::string table(const std::vector<Part>& parts) {
 }
 
 Json to_json(const Work& w) {
-  return {{"flops", w.flops}, {"integer_operations", w.integers}, {"bytes", w.bytes}};
+  return {{"flops", w.flops},
+          {"int8_operations", w.integers},
+          {"int4_operations", w.nibbles},
+          {"bytes", w.bytes}};
 }
 
 Json to_json(const std::vector<Part>& parts) {

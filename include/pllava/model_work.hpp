@@ -12,11 +12,13 @@ namespace pllava {
 struct Work {
   double flops = 0;     ///< operations in the type of the computation
   double integers = 0;  ///< operations on 8-bit integers
+  double nibbles = 0;   ///< operations of 8-bit integers with those of 4 bits
   double bytes = 0;     ///< read from memory, where that is what takes the time
 
   friend Work operator+(Work a, const Work& b) noexcept {
     a.flops += b.flops;
     a.integers += b.integers;
+    a.nibbles += b.nibbles;
     a.bytes += b.bytes;
     return a;
   }
@@ -29,12 +31,14 @@ using Ceiling = Work;
 inline double floor_seconds(const Work& work, const Ceiling& ceiling) noexcept {
   const auto part = [](double amount, double most) { return amount > 0 ? amount / most : 0; };
   return part(work.flops, ceiling.flops) + part(work.integers, ceiling.integers) +
-         part(work.bytes, ceiling.bytes);
+         part(work.nibbles, ceiling.nibbles) + part(work.bytes, ceiling.bytes);
 }
 
 /// A matrix product of so many operations with weights of this format.
 inline Work product_work(double operations, const Quantization& q) noexcept {
-  return q.format == WeightFormat::plain ? Work{.flops = operations} : Work{.integers = operations};
+  if (q.format == WeightFormat::plain) return {.flops = operations};
+  if (q.format == WeightFormat::int4) return {.nibbles = operations};
+  return {.integers = operations};
 }
 
 /// Of the vision encoder over `frames` frames: the layers that are used.

@@ -13,6 +13,9 @@ double peak_flops(Backend& be);
 /// The same of its matrix kernel for 8-bit integers.
 double peak_integers(Backend& be);
 
+/// The same of 8-bit integers with those of 4 bits, by the faster of the ways there are.
+double peak_nibbles(Backend& be);
+
 /// Bytes a second that all threads of the backend together read from memory. Allocates 512 MiB at
 /// the first call. Throws OutOfMemoryError.
 double read_bandwidth(Backend& be);

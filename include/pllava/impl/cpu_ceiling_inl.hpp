@@ -13,18 +13,18 @@ namespace pllava::cpu {
 
 namespace detail {
 
-/// Operations a second of `tile(out)`, a product of `depth`, on all threads.
+/// Operations a second of `tile(out)`, a product of `rows` and `depth`, on all threads.
 template <class Tile>
-double peak_of(Backend& be, const Kernels& k, Index depth, const Tile& tile) {
+double peak_of(Backend& be, Index rows, Index depth, const Tile& tile) {
   constexpr Index kRepeats = 10'000;
   std::atomic<float> kept = 0;  // so that nothing is left out as unused
   Stopwatch watch;
   be.pool().run(be.pool().size(), [&](Index) {
-    std::vector<float> c(static_cast<std::size_t>(k.max_rows * kPanel));
+    std::vector<float> c(static_cast<std::size_t>(rows * kPanel));
     for (Index i = 0; i < kRepeats; ++i) tile(c.data());
     kept = c[0];
   });
-  const Index operations = 2 * depth * k.max_rows * kPanel * kRepeats * be.pool().size();
+  const Index operations = 2 * depth * rows * kPanel * kRepeats * be.pool().size();
   return static_cast<double>(operations) / (watch.lap() / 1e3);
 }
 
@@ -35,10 +35,10 @@ PLLAVA_INLINE double peak_flops(Backend& be) {
   constexpr Index kDepth = 256;
   const std::vector<float> a(static_cast<std::size_t>(kDepth * k.max_rows)), b(kDepth * kPanel);
   if (be.activation_dtype() == DType::f32)
-    return detail::peak_of(be, k, kDepth, [&](float* c) {
+    return detail::peak_of(be, k.max_rows, kDepth, [&](float* c) {
       k.tile_f32(k.max_rows, a.data(), k.max_rows, b.data(), kDepth, c);
     });
-  return detail::peak_of(be, k, kDepth, [&](float* c) {
+  return detail::peak_of(be, k.max_rows, kDepth, [&](float* c) {
     k.tile_bf16(k.max_rows, a.data(), k.max_rows, reinterpret_cast<const bf16*>(b.data()),
                 kDepth / 2, c);
   });
@@ -54,8 +54,24 @@ PLLAVA_INLINE double peak_integers(Backend& be) {
   const std::vector<float> scales(std::max<std::size_t>(rows, kPanel));
   const Int8Rows left{a.data(), sums.data(), scales.data()};
   const IntegerPanel right{b.data(), nullptr, nullptr, scales.data()};
-  return detail::peak_of(be, k, kDepth,
+  return detail::peak_of(be, k.max_rows, kDepth,
                          [&](float* c) { k.tile_int8(k.max_rows, left, right, kDepth / 4, c); });
+}
+
+PLLAVA_INLINE double peak_nibbles(Backend& be) {
+  const Kernels& k = kernels(detect_isa(be.options().isa));
+  if (!k.fast_int4) return peak_integers(be);
+  constexpr Index kDepth = 1024, kGroup = 32;
+  const auto rows = static_cast<std::size_t>(k.int4_rows);
+  const std::vector<std::int8_t> a(kDepth * rows);
+  const std::vector<std::int32_t> sums((kDepth / 32 + 1) * rows);
+  const std::vector<std::uint8_t> b(kDepth / 2 * kPanel), multipliers(kDepth / kGroup * kPanel);
+  const std::vector<float> scales(std::max<std::size_t>(rows, kPanel));
+  const Int8Rows left{a.data(), sums.data(), scales.data()};
+  const IntegerPanel right{b.data(), multipliers.data(), nullptr, scales.data()};
+  return detail::peak_of(be, k.int4_rows, kDepth, [&](float* c) {
+    k.tile_int4(k.int4_rows, left, right, kDepth / 4, kGroup, c);
+  });
 }
 
 PLLAVA_INLINE double read_bandwidth(Backend& be) {

@@ -1,0 +1,44 @@
+"""Draws what cpu_bench.py measured: how many times as fast as llama.cpp, part by part.
+
+    python bench/peers/chart.py figures.json docs/images/peers.svg
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "examples" / "demo_model"))
+
+from plot import Bars, svg  # noqa: E402
+
+PEERS = {"bf16": "llama.cpp bf16", "int8": "llama.cpp q8_0", "int4": "llama.cpp q4_0"}
+PARTS = ("vision", "prefill", "decode")
+
+
+def chart(figures: dict) -> Bars:
+    """Medians of llama.cpp's times over those of pllava's, at equal widths."""
+    ratios = {}
+    for part in PARTS:
+        for name, peer in PEERS.items():
+            ours, theirs = (figures["ms"].get(engine, {}).get(part) for engine in (f"pllava {name}", peer))
+            if ours and theirs:
+                ratios[f"{part} {name}"] = statistics.median(theirs) / statistics.median(ours)
+    title = f"Speed at size {figures['size']}, {figures['rows']:,} rows, {figures['threads']} threads"
+    return Bars(title, "times llama.cpp", list(ratios), {"llama.cpp": [1.0] * len(ratios), "pllava": list(ratios.values())})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("figures", type=pathlib.Path, help="what cpu_bench.py --json wrote")
+    parser.add_argument("image", type=pathlib.Path, help="the SVG to write")
+    options = parser.parse_args()
+    options.image.write_text(svg([chart(json.loads(options.figures.read_text()))]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

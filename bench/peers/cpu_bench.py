@@ -132,7 +132,7 @@ def torch_round(options: argparse.Namespace, dtype: str, size: Size) -> dict[str
 def pllava_round(options: argparse.Namespace, name: str, size: Size) -> tuple[dict[str, float], dict[str, float]]:
     """Milliseconds, and fractions of the ceiling."""
     found = run_json([options.pllava, "bench", "--model", str(options.weights), "--threads", str(options.threads),
-                      "--quiet", *one_frame(size), *OURS[name]], options.threads)
+                      "--until", "decode", "--quiet", *one_frame(size), *OURS[name]], options.threads)
     parts = {part["part"]: part for part in found["parts"]}
     times = {part: parts[part]["median_ms"] for part in PARTS}
     times["vision"] += parts["projector"]["median_ms"]

@@ -207,6 +207,7 @@ class Bench {
  private:
   void measure(const std::string& name, Work work, double tokens,
                const std::function<void()>& prepare, const std::function<void()>& run_once) {
+    if (!parts_.empty() && parts_.back().name == context_.options.until) return;
     if (!Ceilings<B>::kIntegers)
       work.flops += std::exchange(work.integers, 0) + std::exchange(work.nibbles, 0);
     std::vector<double> times, flops, integers, nibbles, bytes;

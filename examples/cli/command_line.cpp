@@ -343,6 +343,8 @@ void add_commands(CLI::App& app, Options& o) {
   bench.add_option("--text-rows", o.text_rows, "tokens of the question (default 96)")
       ->check(count());
   bench.add_option("--runs", o.runs, "runs of each part (default 5)")->check(count());
+  bench.add_option("--until", o.until, "the last part to run (default: all six)")
+      ->check(CLI::IsMember({"vision", "projector", "prefill", "decode", "second question"}));
   bench.add_flag("--json", o.json, "write one JSON object");
   bench.add_flag("--quiet", o.quiet, "no progress on stderr");
 

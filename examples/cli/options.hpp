@@ -69,6 +69,7 @@ struct Options {
   // bench
   Index runs = 5;
   Index text_rows = 96;
+  std::string until;  ///< the last part of bench, empty: all
 
   // quantize
   std::vector<std::string> calibrate;  ///< videos to round by

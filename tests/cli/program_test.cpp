@@ -451,6 +451,10 @@ TEST_CASE("bench measures every part of a model beside its ceiling", "[program]"
     CHECK(part.at("of_ceiling") > 0);
   }
   CHECK(names == parts);
+  CHECK(
+      succeed_json({"bench", "--random-weights", "tiny", "--runs", "1", "--until", "projector"})[0]
+          .at("parts")
+          .size() == 2);
   const std::string table = succeed(
       {"bench", "--random-weights", "tiny", "--runs", "1", "--text-rows", "3", "--frames", "2"});
   for (const std::string& name : parts) CHECK(contains(table, name));

@@ -128,24 +128,23 @@ PLLAVA_VECTOR vs twice(vi v) {
   return (vs)((v & 0xffff) | (v << 16));
 }
 
-// Sums over 32 nibbles of a column, less their zero: in two lanes of 16 bits, which hold 16
-// products of at most 15 · 127 each, where the machine multiplies bytes to no more than such, else
-// in one of
-// 32. `pair` is that of Int8Rows::sums.
+// Sums over 32 nibbles of a column, less their zero. Where the machine multiplies bytes to sums of
+// 16 bits, they are two in a lane, each of 16 products, so of at most 16 · 15 · 127; what leaves 16
+// bits on the way there comes back. Else they are one of 32 bits. `pair` is of Int8Rows::sums.
 #if defined(__x86_64__) && PLLAVA_LANES >= 8 && !defined(PLLAVA_DPBUSD)
 constexpr bool kFastInt4 = true;
-using NibbleSums = vs;
-PLLAVA_VECTOR vs begin_sums(vi pair, vi zero) {
-  return (vs)pair * twice(-zero);
+using NibbleSums = vu;
+PLLAVA_VECTOR vu begin_sums(vi pair, vi zero) {
+  return (vu)pair * (vu)twice(-zero);
 }
-PLLAVA_VECTOR vs add_nibbles(vs acc, vi w, vi a) {
+PLLAVA_VECTOR vu add_nibbles(vu acc, vi w, vi a) {
 #if PLLAVA_LANES == 16
-  return acc + (vs)_mm512_maddubs_epi16((__m512i)w, (__m512i)a);
+  return acc + (vu)_mm512_maddubs_epi16((__m512i)w, (__m512i)a);
 #else
-  return acc + (vs)_mm256_maddubs_epi16((__m256i)w, (__m256i)a);
+  return acc + (vu)_mm256_maddubs_epi16((__m256i)w, (__m256i)a);
 #endif
 }
-PLLAVA_VECTOR vi add_sums(vi acc, vs sums, vi multiplier) {
+PLLAVA_VECTOR vi add_sums(vi acc, vu sums, vi multiplier) {
   return dot_halves(acc, (vi)sums, (vi)twice(multiplier));
 }
 #else

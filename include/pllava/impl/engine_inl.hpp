@@ -76,28 +76,10 @@ class ModelOn<B>::EngineOn final : public Engine {
 
   VideoTimings append_video(std::span<const Frame> frames, const PreprocessConfig& pixels,
                             const RunControl& control, Trace* trace) override {
-    const ModelConfig& c = model_->config();
-    const auto T = static_cast<Index>(frames.size());
-    const Index S = pixels.image_size, side = c.vision.grid_side();
-    kv_.extend_by(c.pool.output.count());
+    kv_.extend_by(model_->config().pool.output.count());
     VideoTimings timings;
+    const Tensor<B> video = encode(frames, pixels, control, timings, trace);
     Stopwatch watch;
-    const detail::DistinctFrames distinct(frames);
-    const auto U = static_cast<Index>(distinct.frames.size());
-    const Tensor<B> input(be_, {U, 3, S, S}, DType::f32);
-    ops::preprocess(be_, input.view(), distinct.frames, pixels);
-    control.at("preprocess", 1, 1);
-    timings.preprocess_ms = watch.lap();
-    const Tensor<B> features =  // (T·P, D)
-        detail::repeated(be_, model_->vision_(be_, input, control), distinct);
-    timings.vision_ms = watch.lap();
-    const Tensor<B> video =  // (t·h·w, D)
-        model_->project_(be_, features, model_->pool_, Grid{T, side, side});
-    control.at("project", 1, 1);
-    timings.project_ms = watch.lap();
-    if (trace != nullptr)
-      *trace = {distinct.spread(detail::to_floats(be_, input)), detail::to_floats(be_, features),
-                detail::to_floats(be_, video)};
     model_->language_.forward(be_, video, kv_, View{}, control);
     timings.prefill_ms = watch.lap();
     return timings;
@@ -116,6 +98,31 @@ class ModelOn<B>::EngineOn final : public Engine {
   std::vector<float> logits() override { return detail::to_floats(be_, logits_); }
 
  private:
+  /// The rows of a video (t·h·w, D). Its pixels and features are gone when the prefill begins,
+  /// which needs the most memory.
+  Tensor<B> encode(std::span<const Frame> frames, const PreprocessConfig& pixels,
+                   const RunControl& control, VideoTimings& timings, Trace* trace) {
+    const auto T = static_cast<Index>(frames.size());
+    const Index S = pixels.image_size, side = model_->config().vision.grid_side();
+    Stopwatch watch;
+    const detail::DistinctFrames distinct(frames);
+    const auto U = static_cast<Index>(distinct.frames.size());
+    const Tensor<B> input(be_, {U, 3, S, S}, DType::f32);
+    ops::preprocess(be_, input.view(), distinct.frames, pixels);
+    control.at("preprocess", 1, 1);
+    timings.preprocess_ms = watch.lap();
+    const Tensor<B> features =  // (T·P, D)
+        detail::repeated(be_, model_->vision_(be_, input, control), distinct);
+    timings.vision_ms = watch.lap();
+    Tensor<B> video = model_->project_(be_, features, model_->pool_, Grid{T, side, side});
+    control.at("project", 1, 1);
+    timings.project_ms = watch.lap();
+    if (trace != nullptr)
+      *trace = {distinct.spread(detail::to_floats(be_, input)), detail::to_floats(be_, features),
+                detail::to_floats(be_, video)};
+    return video;
+  }
+
   std::shared_ptr<const ModelOn> model_;
   B be_;
   KvCache<B> kv_;

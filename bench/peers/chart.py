@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -22,14 +23,13 @@ PARTS = ("vision", "prefill", "decode")
 
 def chart(figures: dict) -> Bars:
     """Medians of llama.cpp's times over those of pllava's, at equal widths."""
-    ratios = {}
-    for part in PARTS:
-        for name, peer in PEERS.items():
-            ours, theirs = (figures["ms"].get(engine, {}).get(part) for engine in (f"pllava {name}", peer))
-            if ours and theirs:
-                ratios[f"{part} {name}"] = statistics.median(theirs) / statistics.median(ours)
-    title = f"Speed at size {figures['size']}, {figures['rows']:,} rows, {figures['threads']} threads"
-    return Bars(title, "times llama.cpp", list(ratios), {"llama.cpp": [1.0] * len(ratios), "pllava": list(ratios.values())})
+
+    def ratio(part: str, name: str) -> float:
+        ours, theirs = (figures["ms"].get(engine, {}).get(part) for engine in (f"pllava {name}", PEERS[name]))
+        return statistics.median(theirs) / statistics.median(ours) if ours and theirs else math.nan
+
+    title = f"Speed at size {figures['size']}, {figures['rows']:,} rows, {figures['threads']} threads: llama.cpp is 1"
+    return Bars(title, "times llama.cpp", PARTS, {name: [ratio(part, name) for part in PARTS] for name in PEERS})
 
 
 def main() -> None:

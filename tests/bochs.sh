@@ -18,7 +18,7 @@ Environment:
   BUILD_DIR  where to build (build/bochs beside the sources unless set)
 
 Needs what building pllava needs, static libraries of libc and Catch2, and Debian's isolinux,
-syslinux-common, xorriso, cpio and busybox-static. Ten minutes, half of them for the build.
+syslinux-common, xorriso, cpio and busybox-static.
 HELP
 }
 
@@ -44,7 +44,8 @@ cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release -DPLL
 cmake --build "$build_dir" --target pllava_tests --parallel "${JOBS:-$(nproc)}"
 
 work=$(mktemp -d)
-trap 'rm -rf -- "$work"' EXIT
+machine=
+trap '[[ -z $machine ]] || kill "$machine" 2>/dev/null; rm -rf -- "$work"' EXIT
 
 # The machine's whole disk: the program, and what it reads where it expects it.
 disk=$work/disk
@@ -67,7 +68,7 @@ while read -r tag; do
 done </tags
 echo "== passed: $passed"
 /bin/busybox sleep 1 # the serial line is slow
-/bin/busybox reboot -f  # a triple fault, at which Bochs ends
+/bin/busybox reboot -f # a triple fault, at which Bochs ends
 INIT
 chmod +x "$disk/init"
 
@@ -101,6 +102,7 @@ clock: sync=none
 CONFIG
 "$bochs/bochs" -q -f "$work/bochsrc" >"$work/out" 2>&1 </dev/null &
 machine=$!
-tail --pid=$machine -n +1 -F "$work/serial" 2>/dev/null | sed -un '/^== /,$p'
-wait $machine || true
+tail --pid="$machine" -n +1 -F "$work/serial" 2>/dev/null | sed -un '/^== /,$p'
+wait "$machine" || true
+machine=
 grep -q '^== passed: yes' "$work/serial"

@@ -52,13 +52,15 @@ struct SoftmaxColumns {
   float* shrink;             ///< [32]
 };
 
+/// Most rows a call of tile_int4 takes.
+inline constexpr Index kInt4Rows = 4;
+
 /// Kernels over raw pointers; no alignment is required, lengths may be anything.
 struct Kernels {
   const char* name;
   Index max_rows;   ///< most rows a tile call takes
   DType bf16_left;  ///< of the left operand of tile_bf16: bf16 or f32
   Index int8_left;  ///< bytes of an integer in the left operand of tile_int8: 1 or 2
-  Index int4_rows;  ///< most rows a call of tile_int4 takes
   bool fast_int4;   ///< tile_int4 is faster than tile_int8
 
   /// Rows that a tile of `rows` must be packed to; the surplus is zero.

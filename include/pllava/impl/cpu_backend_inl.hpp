@@ -427,9 +427,8 @@ void Backend::multiply_integers(View x, const Weight& w, const Epilogue& epilogu
   const Index depth = detail::integer_depth(w.quantization, w.cols), quads = depth / 4;
   const Index M = x.rows(), panels = w.rows, group = w.quantization.group;
   const bool nibbles = w.quantization.format == WeightFormat::int4;
-  const bool unpack =
-      nibbles && !kernels_->fast_int4 && kernels_->packed_rows(M) > kernels_->int4_rows;
-  const Rounded a = nibbles && !unpack ? round(x, depth, kernels_->int4_rows, 1)
+  const bool unpack = nibbles && !kernels_->fast_int4 && kernels_->packed_rows(M) > kInt4Rows;
+  const Rounded a = nibbles && !unpack ? round(x, depth, kInt4Rows, 1)
                                        : round(x, depth, kernels_->max_rows, kernels_->int8_left);
   const Index per_task = 2;
   pool_->run((panels + per_task - 1) / per_task, [&](Index task) {

@@ -62,15 +62,15 @@ PLLAVA_INLINE double peak_nibbles(Backend& be) {
   const Kernels& k = kernels(detect_isa(be.options().isa));
   if (!k.fast_int4) return peak_integers(be);
   constexpr Index kDepth = 1024, kGroup = 32;
-  const auto rows = static_cast<std::size_t>(k.int4_rows);
+  constexpr auto rows = static_cast<std::size_t>(kInt4Rows);
   const std::vector<std::int8_t> a(kDepth * rows);
   const std::vector<std::int32_t> sums((kDepth / 32 + 1) * rows);
   const std::vector<std::uint8_t> b(kDepth / 2 * kPanel), multipliers(kDepth / kGroup * kPanel);
   const std::vector<float> scales(std::max<std::size_t>(rows, kPanel));
   const Int8Rows left{a.data(), sums.data(), scales.data()};
   const IntegerPanel right{b.data(), multipliers.data(), nullptr, scales.data()};
-  return detail::peak_of(be, k.int4_rows, kDepth, [&](float* c) {
-    k.tile_int4(k.int4_rows, left, right, kDepth / 4, kGroup, c);
+  return detail::peak_of(be, kInt4Rows, kDepth, [&](float* c) {
+    k.tile_int4(kInt4Rows, left, right, kDepth / 4, kGroup, c);
   });
 }
 

@@ -107,3 +107,15 @@ PLLAVA_VECTOR float sum(vf v) {
   for (Index i = 0; i < W; ++i) s += v[i];
   return s;
 }
+
+/// c (MR, 2W) of a panel = the U sums of each column.
+template <Index MR, Index U>
+PLLAVA_VECTOR void store_sums(float* c, vf (&acc)[U][MR][2]) {
+#pragma GCC unroll 16
+  for (Index r = 0; r < MR; ++r) {
+#pragma GCC unroll 4
+    for (Index u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
+    store(c + r * kPanel, acc[0][r][0]);
+    store(c + r * kPanel + W, acc[0][r][1]);
+  }
+}

@@ -53,13 +53,7 @@ void columns_bf16(const Bf16Left* a, Index stride, const bf16* b, Index pairs, f
     }
   }
   for (; i < pairs; ++i) add_pair<MR>(acc[0], a + i * stride * 2, stride, b + i * 2 * kPanel);
-#pragma GCC unroll 16
-  for (Index r = 0; r < MR; ++r) {
-#pragma GCC unroll 4
-    for (Index u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
-    store(c + r * kPanel, acc[0][r][0]);
-    store(c + r * kPanel + W, acc[0][r][1]);
-  }
+  store_sums(c, acc);
 }
 
 void tile_bf16(Index rows, const void* left, Index stride, const bf16* b, Index pairs, float* c) {

@@ -93,13 +93,7 @@ void columns_f32(const float* a, Index stride, const float* b, Index k, float* c
       acc[0][r][0] += a[i * stride + r] * load(b + i * kPanel);
       acc[0][r][1] += a[i * stride + r] * load(b + i * kPanel + W);
     }
-#pragma GCC unroll 16
-  for (Index r = 0; r < MR; ++r) {
-#pragma GCC unroll 4
-    for (Index u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
-    store(c + r * kPanel, acc[0][r][0]);
-    store(c + r * kPanel + W, acc[0][r][1]);
-  }
+  store_sums(c, acc);
 }
 
 constexpr Index kMaxRows = W == 16 ? 14 : 6;

@@ -264,14 +264,13 @@ void tile_int4(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads
   for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
       case 1: columns_int4<1>(a, b, quads, group, n, c + n); break;
       case 2: columns_int4<2>(a, b, quads, group, n, c + n); break;
-      default: columns_int4<4>(a, b, quads, group, n, c + n); break;
+      default: columns_int4<kInt4Rows>(a, b, quads, group, n, c + n); break;
     }
 }
 
 /// A table with these products.
 constexpr Kernels with_integers(Kernels table) {
   table.int8_left = sizeof(Int8Left);
-  table.int4_rows = 4;
   table.fast_int4 = kFastInt4;
   table.tile_int8 = tile_int8;
   table.tile_int4 = tile_int4;

@@ -100,9 +100,10 @@ log: $work/log
 panic: action=fatal
 clock: sync=none
 CONFIG
+: >"$work/serial"
 "$bochs/bochs" -q -f "$work/bochsrc" >"$work/out" 2>&1 </dev/null &
 machine=$!
-tail --pid="$machine" -n +1 -F "$work/serial" 2>/dev/null | sed -un '/^== /,$p'
+tail --pid="$machine" -n +1 -f "$work/serial" | sed -un '/^== /,$p'
 wait "$machine" || true
 machine=
 grep -q '^== passed: yes' "$work/serial"

@@ -150,7 +150,8 @@ class Bench {
     const DType act = be_.activation_dtype();
     const Tensor<B> pixels(be_, {T, 3, S, S}, DType::f32);
     const Tensor<B> logits(be_, {1, config_.text.vocab}, DType::f32), id(be_, {1}, DType::i32);
-    pllava::KvCache<B> kv = language_.make_cache(be_, std::min(V + N + 2, config_.text.context));
+    pllava::KvCache<B> kv =
+        language_.make_cache(be_, std::min(V + N + kSteps, config_.text.context));
     const std::vector<std::int32_t> words(static_cast<std::size_t>(N), 1);
     pllava::Sampler sampler;
     const pllava::TemporalPool pool(config_.pool);
@@ -160,8 +161,8 @@ class Bench {
     const Work projector = pllava::projector_work(config_.projector, patches, V, of_vision);
     const Work prefill = pllava::prefill_work(config_.text, V + N, 0, of_language);
     const Work question = pllava::prefill_work(config_.text, N, V, of_language);
-    const Work step =
-        pllava::decode_work(config_.text, V + N, act, of_language, context_.options.int8_kv);
+    const Work step = pllava::decode_work(config_.text, V + N + kSteps / 2, act, of_language,
+                                          context_.options.int8_kv);
     const Work first = vision + projector + prefill;
 
     Tensor<B> features, video;
@@ -189,10 +190,11 @@ class Bench {
           read_video();
           ask();
         });
-    measure("decode", step, 1, forget(V + N), [&] {
+    const auto step_once = [&] {
       language_.step(be_, id, kv, logits);
       pllava::ops::sample(be_, id.view(), logits.view(), sampler);
-    });
+    };
+    measure("decode", step, 1, forget(V + N), step_once, kSteps);
     measure("second question", question, static_cast<double>(N), forget(V), ask);
     measure("frames to first token", first, static_cast<double>(V + N), forget(0), [&] {
       pllava::ops::preprocess(be_, pixels.view(), frames_, pixels_);
@@ -205,12 +207,16 @@ class Bench {
   }
 
  private:
+  static constexpr Index kSteps = 8;  ///< of decoding in a run: one alone is too short to time
+
+  /// A run is what is done `times` times between two looks at the clock.
   void measure(const std::string& name, Work work, double tokens,
-               const std::function<void()>& prepare, const std::function<void()>& run_once) {
+               const std::function<void()>& prepare, const std::function<void()>& run_once,
+               Index times = 1) {
     if (!parts_.empty() && parts_.back().name == context_.options.until) return;
     if (!Ceilings<B>::kIntegers)
       work.flops += std::exchange(work.integers, 0) + std::exchange(work.nibbles, 0);
-    std::vector<double> times, flops, integers, nibbles, bytes;
+    std::vector<double> ms, flops, integers, nibbles, bytes;
     const Index runs = context_.options.runs;
     for (Index run = 0; run <= runs; ++run) {
       context_.control().at(name, run, runs);
@@ -223,13 +229,13 @@ class Bench {
       }
       wait_for(be_);
       pllava::Stopwatch watch;
-      run_once();
+      for (Index i = 0; i < times; ++i) run_once();
       wait_for(be_);
-      if (run > 0) times.push_back(watch.lap());
+      if (run > 0) ms.push_back(watch.lap() / static_cast<double>(times));
     }
     context_.status.clear();
     const Ceiling ceiling{median(flops), median(integers), median(nibbles), median(bytes)};
-    parts_.push_back({name, work, tokens, median(times), ceiling});
+    parts_.push_back({name, work, tokens, median(ms), ceiling});
   }
 
   const Context& context_;

@@ -108,14 +108,35 @@ PLLAVA_VECTOR float sum(vf v) {
   return s;
 }
 
-/// c (MR, 2W) of a panel = the U sums of each column.
-template <Index MR, Index U>
-PLLAVA_VECTOR void store_sums(float* c, vf (&acc)[U][MR][2]) {
-#pragma GCC unroll 16
-  for (Index r = 0; r < MR; ++r) {
-#pragma GCC unroll 4
-    for (Index u = 1; u < U; ++u) acc[0][r][0] += acc[u][r][0], acc[0][r][1] += acc[u][r][1];
-    store(c + r * kPanel, acc[0][r][0]);
-    store(c + r * kPanel + W, acc[0][r][1]);
+constexpr Index kMaxRows = W == 16 ? 14 : 6;
+
+/// Calls product<MR, V, U>() in the shape for so many rows: MR rows by V vectors of columns, which
+/// the product repeats until a panel is done, with U sums of each along k. Many rows are limited by
+/// arithmetic, so their sums fill the registers. Few are limited by memory: they take whole lines
+/// of the panel, with 8 sums to fill the pipelines.
+template <class Product>
+void with_shape(Index rows, const Product& product) {
+  constexpr Index kLine = kPanel / W, kHalf = kLine < 4 ? kLine : 4;
+  switch (rows) {
+    case 1: return product.template operator()<1, kLine, 8 / kLine>();
+    case 2: return product.template operator()<2, kHalf, 4 / kHalf>();
+    case 4: return product.template operator()<4, 2, 1>();
+#if PLLAVA_LANES == 16
+    case 8: return product.template operator()<8, 2, 1>();
+#endif
+    default: return product.template operator()<kMaxRows, 2, 1>();
   }
+}
+
+/// c (MR, V · W) of a panel = the U sums of each column.
+template <Index U, Index MR, Index V>
+PLLAVA_VECTOR void store_sums(float* c, vf (&acc)[U][MR][V]) {
+#pragma GCC unroll 16
+  for (Index r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) {
+#pragma GCC unroll 4
+      for (Index u = 1; u < U; ++u) acc[0][r][v] += acc[u][r][v];
+      store(c + r * kPanel + v * W, acc[0][r][v]);
+    }
 }

@@ -6,42 +6,49 @@
 #if defined(PLLAVA_DPBF16)
 using Bf16Left = bf16;
 
-template <Index MR>
-PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const bf16* a, Index, const bf16* b) {
-  const auto b0 = (__m512bh)load_words(b), b1 = (__m512bh)load_words(b + 2 * W);
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_pair(vf (&acc)[MR][V], const bf16* a, Index, const bf16* b) {
+  __m512bh line[V];
+#pragma GCC unroll 2
+  for (Index v = 0; v < V; ++v) line[v] = (__m512bh)load_words(b + 2 * v * W);
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
-    const auto v = (__m512bh)splat_word(a + 2 * r);
-    acc[r][0] = (vf)_mm512_dpbf16_ps((__m512)acc[r][0], v, b0);
-    acc[r][1] = (vf)_mm512_dpbf16_ps((__m512)acc[r][1], v, b1);
+    const auto left = (__m512bh)splat_word(a + 2 * r);
+#pragma GCC unroll 2
+    for (Index v = 0; v < V; ++v)
+      acc[r][v] = (vf)_mm512_dpbf16_ps((__m512)acc[r][v], left, line[v]);
   }
 }
 #else
 using Bf16Left = float;
 
-template <Index MR>
-PLLAVA_VECTOR void add_line(vf (&acc)[MR][2], const float* a, vi b0, vi b1) {
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_line(vf (&acc)[MR][V], const float* a, const vi (&line)[V]) {
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
-    acc[r][0] += a[r] * as_float(b0);
-    acc[r][1] += a[r] * as_float(b1);
-    pin(acc[r][0]);
-    pin(acc[r][1]);
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) acc[r][v] += a[r] * as_float(line[v]);
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) pin(acc[r][v]);
   }
 }
 
-template <Index MR>
-PLLAVA_VECTOR void add_pair(vf (&acc)[MR][2], const float* a, Index stride, const bf16* b) {
-  constexpr auto kSecond = (std::int32_t)0xffff0000;
-  add_line<MR>(acc, a, load_words(b) << 16, load_words(b + 2 * W) << 16);
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_pair(vf (&acc)[MR][V], const float* a, Index stride, const bf16* b) {
+  vi line[V];
+#pragma GCC unroll 8
+  for (Index v = 0; v < V; ++v) line[v] = load_words(b + 2 * v * W) << 16;
+  add_line(acc, a, line);
   forget();
-  add_line<MR>(acc, a + stride, load_words(b) & kSecond, load_words(b + 2 * W) & kSecond);
+#pragma GCC unroll 8
+  for (Index v = 0; v < V; ++v) line[v] = load_words(b + 2 * v * W) & (std::int32_t)0xffff0000;
+  add_line(acc, a + stride, line);
 }
 #endif
 
-template <Index MR, Index U>
+template <Index MR, Index V, Index U>
 void columns_bf16(const Bf16Left* a, Index stride, const bf16* b, Index pairs, float* c) {
-  vf acc[U][MR][2] = {};
+  vf acc[U][MR][V] = {};
   Index i = 0;
   for (; i + U <= pairs; i += U) {
 #pragma GCC unroll 4
@@ -49,26 +56,19 @@ void columns_bf16(const Bf16Left* a, Index stride, const bf16* b, Index pairs, f
       const bf16* line = b + (i + u) * 2 * kPanel;
       __builtin_prefetch(line + 32 * kPanel);
       __builtin_prefetch(line + 32 * kPanel + kPanel);
-      add_pair<MR>(acc[u], a + (i + u) * stride * 2, stride, line);
+      add_pair(acc[u], a + (i + u) * stride * 2, stride, line);
     }
   }
-  for (; i < pairs; ++i) add_pair<MR>(acc[0], a + i * stride * 2, stride, b + i * 2 * kPanel);
+  for (; i < pairs; ++i) add_pair(acc[0], a + i * stride * 2, stride, b + i * 2 * kPanel);
   store_sums(c, acc);
 }
 
 void tile_bf16(Index rows, const void* left, Index stride, const bf16* b, Index pairs, float* c) {
   const auto* a = static_cast<const Bf16Left*>(left);
-  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
-      case 1: columns_bf16<1, 4>(a, stride, b + 2 * n, pairs, c + n); break;
-      case 2: columns_bf16<2, 2>(a, stride, b + 2 * n, pairs, c + n); break;
-      case 4: columns_bf16<4, 1>(a, stride, b + 2 * n, pairs, c + n); break;
-#if PLLAVA_LANES == 16
-      case 8: columns_bf16<8, 1>(a, stride, b + 2 * n, pairs, c + n); break;
-      default: columns_bf16<14, 1>(a, stride, b + 2 * n, pairs, c + n); break;
-#else
-      default: columns_bf16<6, 1>(a, stride, b + 2 * n, pairs, c + n); break;
-#endif
-    }
+  with_shape(rows, [&]<Index MR, Index V, Index U> {
+    for (Index n = 0; n < kPanel; n += V * W)
+      columns_bf16<MR, V, U>(a, stride, b + 2 * n, pairs, c + n);
+  });
 }
 
 /// A table with these products.

@@ -71,32 +71,25 @@ PLLAVA_VECTOR void store_part(float* p, vf v, Index n) {
 
 // ---- products -----------------------------------------------------------------------------------
 
-/// c (MR, 2W) of a panel, `U` independent sums along k so that few rows still fill the pipelines.
-template <Index MR, Index U>
+template <Index MR, Index V, Index U>
 void columns_f32(const float* a, Index stride, const float* b, Index k, float* c) {
-  vf acc[U][MR][2] = {};
-  Index i = 0;
-  for (; i + U <= k; i += U) {
-#pragma GCC unroll 4
-    for (Index u = 0; u < U; ++u) {
-      const vf b0 = load(b + (i + u) * kPanel), b1 = load(b + (i + u) * kPanel + W);
+  vf acc[U][MR][V] = {};
+  const auto add_line = [&](vf(&sums)[MR][V], Index i) __attribute__((always_inline)) {
+    vf line[V];
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) line[v] = load(b + i * kPanel + v * W);
 #pragma GCC unroll 16
-      for (Index r = 0; r < MR; ++r) {
-        const float v = a[(i + u) * stride + r];
-        acc[u][r][0] += v * b0;
-        acc[u][r][1] += v * b1;
-      }
-    }
-  }
-  for (; i < k; ++i)
-    for (Index r = 0; r < MR; ++r) {
-      acc[0][r][0] += a[i * stride + r] * load(b + i * kPanel);
-      acc[0][r][1] += a[i * stride + r] * load(b + i * kPanel + W);
-    }
+    for (Index r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+      for (Index v = 0; v < V; ++v) sums[r][v] += a[i * stride + r] * line[v];
+  };
+  Index i = 0;
+  for (; i + U <= k; i += U)
+#pragma GCC unroll 4
+    for (Index u = 0; u < U; ++u) add_line(acc[u], i + u);
+  for (; i < k; ++i) add_line(acc[0], i);
   store_sums(c, acc);
 }
-
-constexpr Index kMaxRows = W == 16 ? 14 : 6;
 
 Index packed_rows(Index rows) {
   if (rows <= 2) return rows;
@@ -106,17 +99,9 @@ Index packed_rows(Index rows) {
 }
 
 void tile_f32(Index rows, const float* a, Index stride, const float* b, Index k, float* c) {
-  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
-      case 1: columns_f32<1, 4>(a, stride, b + n, k, c + n); break;
-      case 2: columns_f32<2, 2>(a, stride, b + n, k, c + n); break;
-      case 4: columns_f32<4, 1>(a, stride, b + n, k, c + n); break;
-#if PLLAVA_LANES == 16
-      case 8: columns_f32<8, 1>(a, stride, b + n, k, c + n); break;
-      default: columns_f32<14, 1>(a, stride, b + n, k, c + n); break;
-#else
-      default: columns_f32<6, 1>(a, stride, b + n, k, c + n); break;
-#endif
-    }
+  with_shape(rows, [&]<Index MR, Index V, Index U> {
+    for (Index n = 0; n < kPanel; n += V * W) columns_f32<MR, V, U>(a, stride, b + n, k, c + n);
+  });
 }
 
 // ---- rows ---------------------------------------------------------------------------------------

@@ -60,48 +60,57 @@ PLLAVA_VECTOR vi dot_quads(vi acc, vi w, vi a) {
 #if defined(__x86_64__) && !defined(PLLAVA_DPBUSD)
 using Int8Left = std::int16_t;
 
-template <Index MR>
-PLLAVA_VECTOR void add_halves(vi (&acc)[MR][2], const std::int16_t* a, vi b0, vi b1) {
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_halves(vi (&acc)[MR][V], const std::int16_t* a, const vi (&line)[V]) {
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
-    const vi v = splat_word(a + 2 * r);
-    acc[r][0] = dot_halves(acc[r][0], v, b0);
-    acc[r][1] = dot_halves(acc[r][1], v, b1);
-    pin(acc[r][0]);
-    pin(acc[r][1]);
+    const vi left = splat_word(a + 2 * r);
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) acc[r][v] = dot_halves(acc[r][v], left, line[v]);
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) pin(acc[r][v]);
   }
 }
 
-template <Index MR>
-PLLAVA_VECTOR void add_quad(vi (&acc)[MR][2], const std::int16_t* a, const std::uint8_t* b) {
-  add_halves<MR>(acc, a, even_bytes(load_words(b)), even_bytes(load_words(b + 4 * W)));
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_quad(vi (&acc)[MR][V], const std::int16_t* a, const std::uint8_t* b) {
+  vi line[V];
+#pragma GCC unroll 8
+  for (Index v = 0; v < V; ++v) line[v] = even_bytes(load_words(b + 4 * v * W));
+  add_halves(acc, a, line);
   forget();
-  add_halves<MR>(acc, a + 2 * MR, odd_bytes(load_words(b)), odd_bytes(load_words(b + 4 * W)));
+#pragma GCC unroll 8
+  for (Index v = 0; v < V; ++v) line[v] = odd_bytes(load_words(b + 4 * v * W));
+  add_halves(acc, a + 2 * MR, line);
 }
 #else
 using Int8Left = std::int8_t;
 
-template <Index MR>
-PLLAVA_VECTOR void add_quad(vi (&acc)[MR][2], const std::int8_t* a, const std::uint8_t* b) {
-  const vi b0 = panel_bytes(load_words(b)), b1 = panel_bytes(load_words(b + 4 * W));
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_quad(vi (&acc)[MR][V], const std::int8_t* a, const std::uint8_t* b) {
+  vi line[V];
+#pragma GCC unroll 8
+  for (Index v = 0; v < V; ++v) line[v] = panel_bytes(load_words(b + 4 * v * W));
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
-    const vi v = splat_word(a + 4 * r);
-    acc[r][0] = dot_quads(acc[r][0], b0, v);
-    acc[r][1] = dot_quads(acc[r][1], b1, v);
+    const vi left = splat_word(a + 4 * r);
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) acc[r][v] = dot_quads(acc[r][v], line[v], left);
   }
 }
 #endif
 
-/// c = sum · scale of the column · scale of the row, for 2W columns.
-PLLAVA_VECTOR void store_scaled(float* c, vi sum0, vi sum1, const float* columns, float row) {
-  store(c, __builtin_convertvector(sum0, vf) * load(columns) * row);
-  store(c + W, __builtin_convertvector(sum1, vf) * load(columns + W) * row);
+/// c (V · W) of a row = sum · scale of the column · scale of the row.
+template <Index V>
+PLLAVA_VECTOR void store_scaled(float* c, const vi (&sums)[V], const float* columns, float row) {
+#pragma GCC unroll 8
+  for (Index v = 0; v < V; ++v)
+    store(c + v * W, __builtin_convertvector(sums[v], vf) * load(columns + v * W) * row);
 }
 
-template <Index MR, Index U>
+template <Index MR, Index V, Index U>
 void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index column, float* c) {
-  vi acc[U][MR][2] = {};
+  vi acc[U][MR][V] = {};
   const auto* left = static_cast<const Int8Left*>(a.values);
   const std::uint8_t* right = b.values + column * 4;
   for (Index i = 0; i < quads; i += U) {
@@ -110,17 +119,26 @@ void columns_int8(const Int8Rows& a, const IntegerPanel& b, Index quads, Index c
       const std::uint8_t* line = right + (i + u) * 4 * kPanel;
       __builtin_prefetch(line + 64 * kPanel);
       __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
-      add_quad<MR>(acc[u], left + (i + u) * MR * 4, line);
+      add_quad(acc[u], left + (i + u) * MR * 4, line);
     }
   }
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
-    const vi shift = kPanelZero * a.sums[quads / 8 * MR + r] - vi{};
-    vi sum0 = acc[0][r][0] - shift, sum1 = acc[0][r][1] - shift;
+    const std::int32_t shift = kPanelZero * a.sums[quads / 8 * MR + r];
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) {
+      acc[0][r][v] -= shift;
 #pragma GCC unroll 4
-    for (Index u = 1; u < U; ++u) sum0 += acc[u][r][0], sum1 += acc[u][r][1];
-    store_scaled(c + r * kPanel, sum0, sum1, b.scales + column, a.scales[r]);
+      for (Index u = 1; u < U; ++u) acc[0][r][v] += acc[u][r][v];
+    }
+    store_scaled(c + r * kPanel, acc[0][r], b.scales + column, a.scales[r]);
   }
+}
+
+void tile_int8(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c) {
+  with_shape(rows, [&]<Index MR, Index V, Index U> {
+    for (Index n = 0; n < kPanel; n += V * W) columns_int8<MR, V, U>(a, b, quads, n, c + n);
+  });
 }
 
 /// The same 16 bits in both halves of a lane.
@@ -162,65 +180,84 @@ PLLAVA_VECTOR vi add_sums(vi acc, vi sums, vi multiplier) {
 #endif
 
 /// sums += four lines of the panel, 8 nibbles of each column each, times their integers.
-template <Index MR>
-PLLAVA_VECTOR void add_lines(NibbleSums (&sums)[MR][2], const std::int8_t* a,
+template <Index MR, Index V>
+PLLAVA_VECTOR void add_lines(NibbleSums (&sums)[MR][V], const std::int8_t* a,
                              const std::uint8_t* line) {
   constexpr std::int32_t kLow = 0x0f0f0f0f;
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i, line += 4 * kPanel, a += 8 * MR) {
     __builtin_prefetch(line + 64 * kPanel);
     __builtin_prefetch(line + 64 * kPanel + 2 * kPanel);
-    const vi b0 = load_words(line), b1 = load_words(line + 4 * W);
-    const vi low0 = b0 & kLow, low1 = b1 & kLow, high0 = (b0 >> 4) & kLow, high1 = (b1 >> 4) & kLow;
+    vi low[V], high[V];
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) {
+      const vi bytes = load_words(line + 4 * v * W);
+      low[v] = bytes & kLow;
+      high[v] = (bytes >> 4) & kLow;
+    }
+    const auto add = [&](Index r, const vi(&nibbles)[V], vi left) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (Index v = 0; v < V; ++v) sums[r][v] = add_nibbles(sums[r][v], nibbles[v], left);
+#pragma GCC unroll 8
+      for (Index v = 0; v < V; ++v) pin(sums[r][v]);
+    };
 #pragma GCC unroll 4
     for (Index r = 0; r < MR; ++r) {
-      const vi v = splat_word(a + 4 * r), w = splat_word(a + 4 * (MR + r));
-      sums[r][0] = add_nibbles(sums[r][0], low0, v);
-      sums[r][1] = add_nibbles(sums[r][1], low1, v);
-      pin(sums[r][0]);
-      pin(sums[r][1]);
-      sums[r][0] = add_nibbles(sums[r][0], high0, w);
-      sums[r][1] = add_nibbles(sums[r][1], high1, w);
-      pin(sums[r][0]);
-      pin(sums[r][1]);
+      const vi first = splat_word(a + 4 * r), second = splat_word(a + 4 * (MR + r));
+      add(r, low, first);
+      add(r, high, second);
     }
   }
 }
 
-template <Index MR>
+template <Index MR, Index V>
 void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index group, Index column,
                   float* c) {
-  vi total[MR][2] = {};
+  vi total[MR][V] = {};
   const auto* left = static_cast<const std::int8_t*>(a.values);
   const std::uint8_t* line = b.values + column * 4;
   const std::int32_t* pairs = a.sums;
   for (Index g = 0; g < quads * 4 / group; ++g) {
-    const vi m0 = widen(b.multipliers + g * kPanel + column);
-    const vi m1 = widen(b.multipliers + g * kPanel + column + W);
-    vi z0 = kMiddle - vi{}, z1 = z0;
-    if (b.zeros != nullptr) {
-      z0 = widen(b.zeros + g * kPanel + column);
-      z1 = widen(b.zeros + g * kPanel + column + W);
+    vi multipliers[V], zeros[V];
+#pragma GCC unroll 8
+    for (Index v = 0; v < V; ++v) {
+      const Index at = g * kPanel + column + v * W;
+      multipliers[v] = widen(b.multipliers + at);
+      zeros[v] = b.zeros != nullptr ? widen(b.zeros + at) : kMiddle - vi{};
     }
     for (Index k = 0; k < group; k += 32, left += 32 * MR, line += 16 * kPanel, pairs += MR) {
-      NibbleSums sums[MR][2];
+      NibbleSums sums[MR][V];
 #pragma GCC unroll 4
       for (Index r = 0; r < MR; ++r) {
         const vi pair = splat_word(pairs + r);
-        sums[r][0] = begin_sums(pair, z0);
-        sums[r][1] = begin_sums(pair, z1);
+#pragma GCC unroll 8
+        for (Index v = 0; v < V; ++v) sums[r][v] = begin_sums(pair, zeros[v]);
       }
-      add_lines<MR>(sums, left, line);
+      add_lines(sums, left, line);
 #pragma GCC unroll 4
-      for (Index r = 0; r < MR; ++r) {
-        total[r][0] = add_sums(total[r][0], sums[r][0], m0);
-        total[r][1] = add_sums(total[r][1], sums[r][1], m1);
-      }
+      for (Index r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+        for (Index v = 0; v < V; ++v)
+          total[r][v] = add_sums(total[r][v], sums[r][v], multipliers[v]);
     }
   }
 #pragma GCC unroll 4
   for (Index r = 0; r < MR; ++r)
-    store_scaled(c + r * kPanel, total[r][0], total[r][1], b.scales + column, a.scales[r]);
+    store_scaled(c + r * kPanel, total[r], b.scales + column, a.scales[r]);
+}
+
+void tile_int4(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
+               float* c) {
+  const auto product = [&]<Index MR, Index V> {
+    for (Index n = 0; n < kPanel; n += V * W) columns_int4<MR, V>(a, b, quads, group, n, c + n);
+  };
+  switch (rows) {
+    case 1:
+      return product
+          .template operator()<1, (kPanel / W < 4 ? kPanel / W : 4)>();  // with as many totals
+    case 2: return product.template operator()<2, 2>();
+    default: return product.template operator()<kInt4Rows, 2>();
+  }
 }
 
 void unpack_int4(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index group) {
@@ -242,29 +279,6 @@ void unpack_int4(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index 
         __builtin_memcpy(panel + (i * kPanel + n) * 4, &low, sizeof low);
         __builtin_memcpy(panel + ((i + 1) * kPanel + n) * 4, &high, sizeof high);
       }
-    }
-}
-
-void tile_int8(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c) {
-  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
-      case 1: columns_int8<1, 4>(a, b, quads, n, c + n); break;
-      case 2: columns_int8<2, 2>(a, b, quads, n, c + n); break;
-      case 4: columns_int8<4, 1>(a, b, quads, n, c + n); break;
-#if PLLAVA_LANES == 16
-      case 8: columns_int8<8, 1>(a, b, quads, n, c + n); break;
-      default: columns_int8<14, 1>(a, b, quads, n, c + n); break;
-#else
-      default: columns_int8<6, 1>(a, b, quads, n, c + n); break;
-#endif
-    }
-}
-
-void tile_int4(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
-               float* c) {
-  for (Index n = 0; n < kPanel; n += 2 * W) switch (rows) {
-      case 1: columns_int4<1>(a, b, quads, group, n, c + n); break;
-      case 2: columns_int4<2>(a, b, quads, group, n, c + n); break;
-      default: columns_int4<kInt4Rows>(a, b, quads, group, n, c + n); break;
     }
 }
 

@@ -135,7 +135,7 @@ class Backend {
   template <class T, class P, class Operand>
   void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                  Index past, Index batch_rows, Index batch_index, Mask mask);
-  template <class T, class P, class E>
+  template <class T, class E>
   void append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv, Index past,
               Index first_row, Index rows);
 

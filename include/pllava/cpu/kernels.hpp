@@ -68,6 +68,9 @@ struct Kernels {
   /// c (rows, 32) = a · b with a packed [k][stride], of which the first `rows` count, and b a panel
   /// [k][32].
   void (*tile_f32)(Index rows, const float* a, Index stride, const float* b, Index k, float* c);
+  /// The same with b of signed bytes.
+  void (*tile_bytes)(Index rows, const float* a, Index stride, const std::int8_t* b, Index k,
+                     float* c);
   /// The same in bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2; a is [k/2][stride][2]
   /// in bf16 or [k][stride] in f32, as bf16_left says.
   void (*tile_bf16)(Index rows, const void* a, Index stride, const bf16* b, Index pairs, float* c);
@@ -99,12 +102,12 @@ struct Kernels {
   void (*scale_add_columns)(float* x, const float* factors, const float* y, Index lines);
   /// A panel [pairs][32][2] as one of floats, [2 · pairs][32].
   void (*split_pairs)(float* dst, const bf16* src, Index pairs);
-  /// dst = src · factor for lines of 32 · group elements; `stride` floats from the factors of a
-  /// line to those of the next (0: all the same). group is 1 in f32, 2 in bf16.
-  void (*widen_f32)(float* dst, const std::int8_t* src, const float* factors, Index stride,
-                    Index lines);
-  void (*widen_bf16)(bf16* dst, const std::int8_t* src, const float* factors, Index stride,
-                     Index lines);
+  /// Lines of 32 bytes times factors, as the panel of a product. Factors are of the 32 columns or,
+  /// where these are null, of the lines. bf16: pairs of lines, as there.
+  void (*widen_f32)(float* dst, const std::int8_t* src, const float* of_columns,
+                    const float* of_lines, Index lines);
+  void (*widen_bf16)(bf16* dst, const std::int8_t* src, const float* of_columns,
+                     const float* of_lines, Index lines);
   /// x = x · factor + y
   void (*scale_add)(float* x, float factor, const float* y, Index n);
   /// y = (x - mean)/σ · gain + bias; without bias the RMS norm x/rms · gain.

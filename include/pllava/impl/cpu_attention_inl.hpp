@@ -20,16 +20,16 @@ inline constexpr Index kKeyBlock = 256;  // keys per softmax step, a multiple of
 template <class T>
 inline constexpr Index kGroupOf = std::is_same_v<T, bf16> ? 2 : 1;
 
-/// Sizes of the cache of one head, for products of panels with groups of so many.
+/// Sizes of the cache of one head.
 struct KvShape {
-  Index dim;    // head dim, padded to the group for keys
+  Index dim;    // head dim, padded to pairs for keys
   Index width;  // head dim, padded to whole panels for values
-  Index group;  // of elements that lie together: 2 in bf16, 1 in f32
+  Index group;  // of elements that lie together: 2 in bf16, else 1
 
-  KvShape(Index head_dim, Index group_size) : group(group_size) {
-    dim = (head_dim + group - 1) / group * group;
-    width = (head_dim + kPanel - 1) / kPanel * kPanel;
-  }
+  KvShape(Index head_dim, Index group_size)
+      : dim((head_dim + 1) / 2 * 2),
+        width((head_dim + kPanel - 1) / kPanel * kPanel),
+        group(group_size) {}
   /// Where position p begins; its groups lie 32 groups apart.
   Index key(Index p) const { return p / kPanel * kPanel * dim + p % kPanel * group; }
   /// Where the group of position p begins, for 32 columns from d on.
@@ -74,12 +74,12 @@ void from_floats(const Kernels& kernels, T* dst, const float* src, Index n) {
 }
 
 template <class T>
-void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* factors,
-           Index stride, Index lines) {
+void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* of_columns,
+           const float* of_lines, Index lines) {
   if constexpr (std::is_same_v<T, bf16>)
-    kernels.widen_bf16(dst, src, factors, stride, lines);
+    kernels.widen_bf16(dst, src, of_columns, of_lines, lines);
   else
-    kernels.widen_f32(dst, src, factors, stride, lines);
+    kernels.widen_f32(dst, src, of_columns, of_lines, lines);
 }
 
 /// A query as a line of a left or right operand: rotated, if there are angles, and scaled. `floats`
@@ -94,12 +94,14 @@ void read_query(const Kernels& kernels, Operand* line, std::vector<float>& float
   from_floats(kernels, line, floats.data(), dim);
 }
 
-/// One tile product; `depth` is a multiple of the group of T.
+/// One tile product; `depth` is even.
 template <class T, class Left>
 void tile_product(const Kernels& kernels, Index rows, const Left* a, Index stride, const T* b,
                   Index depth, float* c) {
   if constexpr (std::is_same_v<T, bf16>)
     kernels.tile_bf16(rows, a, stride, b, depth / 2, c);
+  else if constexpr (std::is_same_v<T, std::int8_t>)
+    kernels.tile_bytes(rows, a, stride, b, depth, c);
   else
     kernels.tile_f32(rows, a, stride, b, depth, c);
 }
@@ -109,9 +111,7 @@ void tile_product(const Kernels& kernels, Index rows, const Left* a, Index strid
 PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   KvLayer kv;
   kv.capacity = (capacity + kPanel - 1) / kPanel * kPanel;
-  // 8 bits are widened to what left operands hold.
-  const DType wide = options_.int8_kv && dtype_ == DType::bf16 ? kernels_->bf16_left : dtype_;
-  const detail::KvShape shape(heads.dim, wide == DType::bf16 ? 2 : 1);
+  const detail::KvShape shape(heads.dim, dtype_ == DType::bf16 && !options_.int8_kv ? 2 : 1);
   const Index element = options_.int8_kv ? 1 : size_of(dtype_);
   // calloc: zero padding, and pages that are never written are never resident
   const auto zeroed = [](Index size) -> std::shared_ptr<void> {
@@ -126,13 +126,12 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   return kv;
 }
 
-/// Rows of type T into panels for products of type P, in elements of type E: P, or 8-bit integers
-/// with scales.
-template <class T, class P, class E>
+/// Rows of type T into panels of type E: T, or 8-bit integers with scales.
+template <class T, class E>
 void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
                      Index past, Index first_row, Index rows) {
   const Index dh = heads.dim, width = heads.qkv_width();
-  constexpr Index kGroup = detail::kGroupOf<P>;
+  constexpr Index kGroup = detail::kGroupOf<E>;
   const detail::KvShape shape(dh, kGroup);
   constexpr Index kRows = 64;
   const Index blocks = (rows + kRows - 1) / kRows;
@@ -145,7 +144,7 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
     E* keys = static_cast<E*>(kv.keys) + head * shape.keys_size(kv.capacity);
     E* values = static_cast<E*>(kv.values) + head * shape.values_size(kv.capacity);
     std::vector<float> floats(static_cast<std::size_t>(dh));
-    std::vector<E> line(static_cast<std::size_t>(shape.dim));  // zero: padding to a group
+    std::vector<E> line(static_cast<std::size_t>(shape.dim));  // zero: padding
     const auto narrow = [&](Index scale) {
       if constexpr (std::is_same_v<E, std::int8_t>)
         kv.scales[scale] = kernels_->quantize_row(line.data(), floats.data(), dh);
@@ -171,56 +170,30 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
   });
 }
 
-/// Keys and values of one head as panels of P; where they have 8 bits, widened first.
+/// Keys and values of one head: panels of P, those of 8 bits in units of their scales.
 template <class P>
 class Backend::HeadPanels {
  public:
-  HeadPanels(const Kernels& kernels, const Heads& heads, const Panels& kv, Index head)
-      : kernels_(kernels),
-        shape_(heads.dim, kGroup),
-        kv_(kv),
-        keys_(head * shape_.keys_size(kv.capacity)),
-        values_(head * shape_.values_size(kv.capacity)),
-        scales_(2 * head * kv.capacity) {
-    if (kv.scales == nullptr) return;
-    wide_.resize(static_cast<std::size_t>(kPanel * std::max(shape_.dim, detail::kKeyBlock)));
-    factors_.resize(static_cast<std::size_t>(detail::kKeyBlock * kPanel));
-  }
+  HeadPanels(const Heads& heads, const Panels& kv, Index head)
+      : shape_(heads.dim, detail::kGroupOf<P>),
+        capacity_(kv.capacity),
+        keys_(static_cast<const P*>(kv.keys) + head * shape_.keys_size(kv.capacity)),
+        values_(static_cast<const P*>(kv.values) + head * shape_.values_size(kv.capacity)),
+        scales_(kv.scales == nullptr ? nullptr : kv.scales + 2 * head * kv.capacity) {}
 
   /// [dim/group][32][group]: 32 positions from p on.
-  const P* keys(Index p) {
-    const Index at = keys_ + p * shape_.dim;
-    if (kv_.scales == nullptr) return static_cast<const P*>(kv_.keys) + at;
-    const float* scale = kv_.scales + scales_ + p;
-    float* factor = factors_.data();
-    for (Index i = 0; i < kPanel; ++i, factor += kGroup) std::fill_n(factor, kGroup, scale[i]);
-    detail::widen(kernels_, wide_.data(), static_cast<const std::int8_t*>(kv_.keys) + at,
-                  factors_.data(), 0, shape_.dim / kGroup);
-    return wide_.data();
-  }
-  /// [n/group][32][group]: 32 dimensions from d on of n positions from p on. d begins at 0.
-  const P* values(Index p, Index n, Index d) {
-    const Index at = values_ + shape_.value(p, d, kv_.capacity);
-    if (kv_.scales == nullptr) return static_cast<const P*>(kv_.values) + at;
-    if (d == 0) {  // the same for the others
-      const float* scale = kv_.scales + scales_ + kv_.capacity + p;
-      float* factor = factors_.data();
-      for (Index line = 0; line < n; line += kGroup, scale += kGroup)
-        for (Index i = 0; i < kPanel; ++i, factor += kGroup) std::copy_n(scale, kGroup, factor);
-    }
-    detail::widen(kernels_, wide_.data(), static_cast<const std::int8_t*>(kv_.values) + at,
-                  factors_.data(), kPanel * kGroup, n / kGroup);
-    return wide_.data();
-  }
+  const P* keys(Index p) const { return keys_ + p * shape_.dim; }
+  /// [n/group][32][group]: 32 dimensions from d on of positions from p on.
+  const P* values(Index p, Index d) const { return values_ + shape_.value(p, d, capacity_); }
+  /// Of positions from p on; null but for 8 bits.
+  const float* key_scales(Index p) const { return scales_ == nullptr ? nullptr : scales_ + p; }
+  const float* value_scales(Index p) const { return key_scales(capacity_ + p); }
 
  private:
-  static constexpr Index kGroup = detail::kGroupOf<P>;
-  const Kernels& kernels_;
   const detail::KvShape shape_;
-  const Panels kv_;
-  const Index keys_, values_, scales_;  // where those of the head begin
-  std::vector<P> wide_;
-  std::vector<float> factors_;
+  const Index capacity_;
+  const P *keys_, *values_;
+  const float* scales_;
 };
 
 /// For few queries: they are the rows of the products. Rows are of type T, panels of type P, left
@@ -234,6 +207,7 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
   const Index wanted = std::min(batch_rows, o.rows());
   const Index skipped = batch_rows - wanted;
   const detail::KvShape shape(dh, detail::kGroupOf<P>);
+  constexpr bool kIntegers = std::is_same_v<P, std::int8_t>;
   constexpr Index kPair = detail::kGroupOf<Left>;
   const Index length = past + batch_rows;
   const Index queries = wanted * share;  // rows of a head's product: (position, query head)
@@ -269,13 +243,17 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
       detail::spread<kPair>(&q[size(r * kPair)], mr, line.data(), shape.dim);
     }
 
-    HeadPanels<P> panels(*kernels_, heads, kv, head);
+    const HeadPanels<P> panels(heads, kv, head);
     const Index reach = mask == Mask::causal ? past + position(rows - 1) + 1 : length;
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
-      for (Index p = 0; p < n; p += kPanel)
-        detail::tile_product(*kernels_, mr, q.data(), mr, panels.keys(begin + p), shape.dim,
-                             &scores[size(p * mr)]);
+      for (Index p = 0; p < n; p += kPanel) {
+        float* score = &scores[size(p * mr)];
+        detail::tile_product(*kernels_, mr, q.data(), mr, panels.keys(begin + p), shape.dim, score);
+        if constexpr (kIntegers)
+          for (Index r = 0; r < rows; ++r, score += kPanel)
+            for (Index i = 0; i < kPanel; ++i) score[i] *= panels.key_scales(begin + p)[i];
+      }
       for (Index r = 0; r < rows; ++r) {
         const Index visible = mask == Mask::causal ? past + position(r) + 1 : length;
         seen[r] = std::clamp<Index>(visible - begin, 0, n);
@@ -285,9 +263,12 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
         kernels_->softmax_bf16(block, weights.data());
       else
         kernels_->softmax_f32(block, weights.data());
+      if constexpr (kIntegers)
+        for (Index i = 0; i < n; ++i)
+          for (Index r = 0; r < rows; ++r)
+            weights[size(i * mr + r)] *= panels.value_scales(begin)[i];
       for (Index d = 0; d < shape.width; d += kPanel) {
-        detail::tile_product(*kernels_, mr, weights.data(), mr, panels.values(begin, n, d), n,
-                             tile);
+        detail::tile_product(*kernels_, mr, weights.data(), mr, panels.values(begin, d), n, tile);
         for (Index r = 0; r < rows; ++r)
           kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + r * kPanel,
                               kPanel);
@@ -334,7 +315,7 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
     std::vector<float> scores(size(kBlock * kPanel));     // [key][32]
     std::vector<Operand> weights(size(kBlock * kPanel));  // [key/pair][32][pair]
     std::vector<float> out(size(shape.width * kPanel));   // [dim][32]
-    std::vector<Operand> split(
+    std::vector<Operand> converted(                       // a panel
         std::is_same_v<P, Operand> ? 0 : size(kPanel * std::max(shape.dim, kBlock)));
     std::vector<float> floats(size(dh));
     alignas(64) float tile[8 * kPanel];
@@ -352,14 +333,17 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
       detail::spread<kPair>(&q[size(c * kPair)], kPanel, line.data(), shape.dim);
     }
 
-    // A panel of `lines` lines of 32 elements.
-    const auto operand = [&](const P* panel, Index lines) -> const Operand* {
-      if constexpr (std::is_same_v<P, Operand>)
-        return panel;
-      else
-        return kernels_->split_pairs(split.data(), panel, lines / 2), split.data();
+    const HeadPanels<P> panels(heads, kv, head);
+    // A panel of `lines` lines of 32 elements; 8 bits with factors of its columns or lines.
+    const auto operand = [&](const P* panel, const float* of_columns, const float* of_lines,
+                             Index lines) -> const Operand* {
+      if constexpr (std::is_same_v<P, Operand>) return panel;
+      if constexpr (std::is_same_v<P, std::int8_t>)
+        detail::widen(*kernels_, converted.data(), panel, of_columns, of_lines, lines);
+      else if constexpr (!std::is_same_v<P, Operand>)
+        kernels_->split_pairs(converted.data(), panel, lines / 2);
+      return converted.data();
     };
-    HeadPanels<P> panels(*kernels_, heads, kv, head);
     const auto visible = [&](Index c) {
       return mask == Mask::causal && c < columns ? past + position(c) + 1 : length;
     };
@@ -367,7 +351,8 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
       for (Index p = 0; p < n; p += kPanel) {
-        const Operand* keys = operand(panels.keys(begin + p), shape.dim);
+        const Operand* keys =
+            operand(panels.keys(begin + p), panels.key_scales(begin + p), nullptr, shape.dim);
         for (Index r = 0; r < kPanel; r += tile_rows)
           detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanel, q.data(), shape.dim,
                                &scores[size((p + r) * kPanel)]);
@@ -380,7 +365,8 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
       else
         kernels_->softmax_columns_f32(block, weights.data());
       for (Index d = 0; d < dh; d += kPanel) {
-        const Operand* values = operand(panels.values(begin, n, d), n);
+        const Operand* values =
+            operand(panels.values(begin, d), nullptr, panels.value_scales(begin), n);
         for (Index r = 0; r < std::min(kPanel, dh - d); r += tile_rows) {
           detail::tile_product(*kernels_, tile_rows, values + r * kPair, kPanel, weights.data(), n,
                                tile);
@@ -406,8 +392,9 @@ void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend
   constexpr Index kMany = kPanel / 2;  // half of the columns are in use
   const Index queries = std::min(batch_rows, o.rows()) * heads.query / heads.kv;
   if (queries == 0) return;
+  using Few = std::conditional_t<std::is_same_v<P, std::int8_t>, float, Operand>;
   if (queries < kMany)
-    attend_few<T, P, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
+    attend_few<T, P, Few>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
   else
     attend_many<T, P, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
 }
@@ -421,10 +408,10 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
                           static_cast<float*>(kv->scales.get())};
       const Index past = *seq.past.as<std::int32_t>();
       if (panels.scales != nullptr) {
-        append<T, Left, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
-        attend_as<T, Left, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+        append<T, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
+        attend_as<T, std::int8_t, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
       } else {
-        append<T, T, T>(qkv, heads, rope, panels, past, 0, rows);
+        append<T, T>(qkv, heads, rope, panels, past, 0, rows);
         attend_as<T, T, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
       }
       return;
@@ -440,7 +427,7 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
     const Panels panels{capacity, keys.data, values.data, nullptr};
     for (Index b = 0; b < seq.batch; ++b) {
-      append<T, T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
+      append<T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
       attend_as<T, T, Left>(o, qkv, heads, rope, panels, 0, rows, b, mask);
     }
   };

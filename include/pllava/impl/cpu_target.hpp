@@ -89,6 +89,9 @@ PLLAVA_VECTOR vi widen(const std::int8_t* p) {
   return __builtin_convertvector(b, vi);
 #endif
 }
+PLLAVA_VECTOR vf load(const std::int8_t* p) {
+  return __builtin_convertvector(widen(p), vf);
+}
 PLLAVA_VECTOR void narrow(std::int8_t* p, vi v) {
 #if defined(__x86_64__) && PLLAVA_LANES == 8
   const __m128i halves =

@@ -71,10 +71,11 @@ PLLAVA_VECTOR void store_part(float* p, vf v, Index n) {
 
 // ---- products -----------------------------------------------------------------------------------
 
-template <Index MR, Index V, Index U>
-void columns_f32(const float* a, Index stride, const float* b, Index k, float* c) {
+template <Index MR, Index V, Index U, class T>
+void columns_of(const float* a, Index stride, const T* b, Index k, float* c) {
   vf acc[U][MR][V] = {};
   const auto add_line = [&](vf(&sums)[MR][V], Index i) __attribute__((always_inline)) {
+    if constexpr (sizeof(T) == 1) __builtin_prefetch(b + (i + 64) * kPanel);
     vf line[V];
 #pragma GCC unroll 8
     for (Index v = 0; v < V; ++v) line[v] = load(b + i * kPanel + v * W);
@@ -91,17 +92,18 @@ void columns_f32(const float* a, Index stride, const float* b, Index k, float* c
   store_sums(c, acc);
 }
 
+template <class T>
+void tile_of(Index rows, const float* a, Index stride, const T* b, Index k, float* c) {
+  with_shape(rows, [&]<Index MR, Index V, Index U> {
+    for (Index n = 0; n < kPanel; n += V * W) columns_of<MR, V, U>(a, stride, b + n, k, c + n);
+  });
+}
+
 Index packed_rows(Index rows) {
   if (rows <= 2) return rows;
   if (rows <= 4) return 4;
   if (W < 16) return 6;
   return rows <= 8 ? 8 : 14;
-}
-
-void tile_f32(Index rows, const float* a, Index stride, const float* b, Index k, float* c) {
-  with_shape(rows, [&]<Index MR, Index V, Index U> {
-    for (Index n = 0; n < kPanel; n += V * W) columns_f32<MR, V, U>(a, stride, b + n, k, c + n);
-  });
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
@@ -169,11 +171,28 @@ float quantize_row(std::int8_t* q, const float* x, Index n) {
   return top / 127.0f;
 }
 
-template <class T, Index kLine>
-void widen_lines(T* dst, const std::int8_t* src, const float* factors, Index stride, Index lines) {
-  for (Index l = 0; l < lines; ++l, dst += kLine, src += kLine, factors += stride)
-    for (Index i = 0; i < kLine; i += W)
-      store(dst + i, __builtin_convertvector(widen(src + i), vf) * load(factors + i));
+/// Finite floats as pairs of bf16, halves rounded away from zero.
+PLLAVA_VECTOR vi pairs_of(vf first, vf second) {
+  const vi low = ((as_int(first) + 0x8000) >> 16) & 0xffff;
+  return low | ((as_int(second) + 0x8000) & (std::int32_t)0xffff0000);
+}
+
+template <class T>
+void widen_lines(T* dst, const std::int8_t* src, const float* of_columns, const float* of_lines,
+                 Index lines) {
+  const auto wide = [&](Index line, Index n) __attribute__((always_inline)) {
+    return load(src + line * kPanel + n) *
+           (of_columns != nullptr ? load(of_columns + n) : splat(of_lines[line]));
+  };
+  for (Index n = 0; n < kPanel; n += W) {
+    if constexpr (std::is_same_v<T, bf16>)
+      for (Index l = 0; l < lines; l += 2) {
+        const vi pairs = pairs_of(wide(l, n), wide(l + 1, n));
+        __builtin_memcpy(static_cast<void*>(dst + l * kPanel + 2 * n), &pairs, sizeof pairs);
+      }
+    else
+      for (Index l = 0; l < lines; ++l) store(dst + l * kPanel + n, wide(l, n));
+  }
 }
 
 /// Puts 32 weights of row r into the left operand of a tile.
@@ -229,9 +248,7 @@ PLLAVA_VECTOR void store_weights(float* weights, Index key, vf first, vf second)
   store(weights + (key + 1) * kPanel, second);
 }
 PLLAVA_VECTOR void store_weights(bf16* weights, Index key, vf first, vf second) {
-  // Weights are positive and finite, so adding half of the last place rounds them.
-  const vi low = ((as_int(first) + 0x8000) >> 16) & 0xffff;
-  const vi words = low | ((as_int(second) + 0x8000) & (std::int32_t)0xffff0000);
+  const vi words = pairs_of(first, second);
   __builtin_memcpy(static_cast<void*>(weights + key * kPanel), &words, sizeof words);
 }
 
@@ -324,7 +341,8 @@ void norm(float* y, const float* x, const float* gain, const float* bias, float 
 constexpr Kernels with_floats(Kernels table) {
   table.max_rows = kMaxRows;
   table.packed_rows = packed_rows;
-  table.tile_f32 = tile_f32;
+  table.tile_f32 = tile_of<float>;
+  table.tile_bytes = tile_of<std::int8_t>;
   table.quantize_row = quantize_row;
   table.bf16_to_float = bf16_to_float;
   table.float_to_bf16 = float_to_bf16;
@@ -337,8 +355,8 @@ constexpr Kernels with_floats(Kernels table) {
   table.softmax_columns_bf16 = softmax_columns<bf16>;
   table.scale_add_columns = scale_add_columns;
   table.split_pairs = split_pairs;
-  table.widen_f32 = widen_lines<float, kPanel>;
-  table.widen_bf16 = widen_lines<bf16, 2 * kPanel>;
+  table.widen_f32 = widen_lines<float>;
+  table.widen_bf16 = widen_lines<bf16>;
   table.scale_add = scale_add;
   table.norm = norm;
   return table;

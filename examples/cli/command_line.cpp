@@ -326,16 +326,18 @@ void add_commands(CLI::App& app, Options& o) {
   add_directory(inspect, o);
   inspect.add_flag("--json", o.json, "write one JSON object");
 
-  CLI::App& bench =
-      add_command(app, o, Command::bench, "bench", "Measure a model on this machine.",
-                  "Examples:\n"
-                  "  pllava bench --random-weights 7b --dtype bf16\n"
-                  "  pllava bench --model pllava-7b --device cuda --json\n"
-                  "Each part is run once to warm up and then --runs times; medians are shown, "
-                  "beside the ceiling\n"
-                  "that limits the part, probed before each run: operations or bytes a second that "
-                  "the machine\n"
-                  "can do at most. of_ceiling is the fraction of it that the part reaches.");
+  CLI::App& bench = add_command(
+      app, o, Command::bench, "bench", "Measure a model on this machine.",
+      "Examples:\n"
+      "  pllava bench --random-weights 7b --dtype bf16\n"
+      "  pllava bench --model pllava-7b --device cuda --json\n"
+      "Each part is run once to warm up and then --runs times; medians are shown, "
+      "beside the ceiling\n"
+      "that limits the part, probed before each run: operations or bytes a second that "
+      "the machine\n"
+      "can do at most. of_ceiling is the fraction of it that the part reaches. decode is one "
+      "token,\n"
+      "of 8 in a run.");
   add_model(bench, o);
   bench
       .add_option("--frames", o.frames, "frames of the clip (default: the checkpoint's, mostly 16)")

@@ -17,7 +17,9 @@
 
 namespace pllava::cpu {
 
-/// Runs indexed tasks on the calling thread and `threads - 1` others.
+/// Runs indexed tasks on the calling thread and `threads - 1` others. A thread that waits looks for
+/// work for some ten microseconds, the time between two verbs, before it sleeps: to be woken takes
+/// as long, and decoding a token calls hundreds of verbs.
 /// Threads: any thread may call `run`; if the pool is busy, the caller does its tasks alone, so
 /// several sessions can share a pool without waiting for each other or oversubscribing the machine.
 class ThreadPool {
@@ -60,6 +62,7 @@ class ThreadPool {
     {
       std::unique_lock lock(mutex_);
       job_ = nullptr;
+      spin_until(lock, [&] { return active_ == 0; });
       idle_.wait(lock, [&] { return active_ == 0; });
     }
     if (job.error) std::rethrow_exception(job.error);
@@ -95,14 +98,36 @@ class ThreadPool {
     }
   };
 
+  /// Waits a little for what other threads change, without the lock.
+  template <class Condition>
+  static void spin_until(std::unique_lock<std::mutex>& lock, const Condition& condition) {
+    constexpr int kTurns = 1000;
+    if (condition()) return;
+    lock.unlock();
+    for (int i = 0; i < kTurns && !condition(); ++i) pause();
+    lock.lock();
+  }
+
+  /// Tells the processor that this thread waits.
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+  }
+
   void work() {
     std::uint64_t seen = 0;
     std::unique_lock lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && generation_ != seen); });
+      const auto called = [&] { return stopping_ || generation_ != seen; };
+      spin_until(lock, called);
+      wake_.wait(lock, called);
       if (stopping_) return;
       seen = generation_;
       Job* job = job_;
+      if (job == nullptr) continue;  // already done by the others
       ++active_;
       lock.unlock();
       job->help();
@@ -112,12 +137,12 @@ class ThreadPool {
   }
 
   std::mutex busy_;   // held by the thread whose job runs
-  std::mutex mutex_;  // guards the following
+  std::mutex mutex_;  // held by whoever changes the following; atomics are read without it
   std::condition_variable wake_, idle_;
   Job* job_ = nullptr;
-  std::uint64_t generation_ = 0;
-  Index active_ = 0;
-  bool stopping_ = false;
+  std::atomic<std::uint64_t> generation_ = 0;
+  std::atomic<Index> active_ = 0;
+  std::atomic<bool> stopping_ = false;
   std::vector<std::thread> workers_;
 };
 

@@ -112,6 +112,8 @@ PLLAVA_VECTOR float sum(vf v) {
 }
 
 constexpr Index kMaxRows = W == 16 ? 14 : 6;
+constexpr Index kLine = kPanel / W;                 // vectors in a line of a panel
+constexpr Index kHalfLine = kLine < 4 ? kLine : 4;  // the same, or half of it where they are short
 
 /// Calls product<MR, V, U>() in the shape for so many rows: MR rows by V vectors of columns, which
 /// the product repeats until a panel is done, with U sums of each along k. Many rows are limited by
@@ -119,10 +121,9 @@ constexpr Index kMaxRows = W == 16 ? 14 : 6;
 /// of the panel, with 8 sums to fill the pipelines.
 template <class Product>
 void with_shape(Index rows, const Product& product) {
-  constexpr Index kLine = kPanel / W, kHalf = kLine < 4 ? kLine : 4;
   switch (rows) {
     case 1: return product.template operator()<1, kLine, 8 / kLine>();
-    case 2: return product.template operator()<2, kHalf, 4 / kHalf>();
+    case 2: return product.template operator()<2, kHalfLine, 4 / kHalfLine>();
     case 4: return product.template operator()<4, 2, 1>();
 #if PLLAVA_LANES == 16
     case 8: return product.template operator()<8, 2, 1>();

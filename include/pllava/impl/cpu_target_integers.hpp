@@ -252,9 +252,7 @@ void tile_int4(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads
     for (Index n = 0; n < kPanel; n += V * W) columns_int4<MR, V>(a, b, quads, group, n, c + n);
   };
   switch (rows) {
-    case 1:
-      return product
-          .template operator()<1, (kPanel / W < 4 ? kPanel / W : 4)>();  // with as many totals
+    case 1: return product.template operator()<1, kHalfLine>();
     case 2: return product.template operator()<2, 2>();
     default: return product.template operator()<kInt4Rows, 2>();
   }

@@ -18,7 +18,8 @@
 namespace pllava::cpu {
 
 /// Memory aligned to 64 bytes, uninitialised; what is large comes in huge pages where the system
-/// has them, since streaming weights through 4 KiB pages costs a third of the bandwidth. Throws
+/// has them, since streaming weights through 4 KiB pages costs a third of the bandwidth. What does
+/// not fill a huge page at its end does without, or the rest would be resident for nothing. Throws
 /// OutOfMemoryError.
 inline std::shared_ptr<void> aligned_memory(Index bytes, const char* what_for) {
   constexpr std::size_t kHugePage = std::size_t{1} << 21;
@@ -28,7 +29,10 @@ inline std::shared_ptr<void> aligned_memory(Index bytes, const char* what_for) {
   void* p = std::aligned_alloc(alignment, size);
   if (p == nullptr) throw OutOfMemoryError(what_for, size);
 #if defined(__linux__)
-  if (alignment == kHugePage) ::madvise(p, size, MADV_HUGEPAGE);  // a wish: failing is harmless
+  if (alignment == kHugePage) {
+    const std::size_t whole = static_cast<std::size_t>(bytes) / kHugePage * kHugePage;
+    ::madvise(p, whole, MADV_HUGEPAGE);  // a wish: failing is harmless
+  }
 #endif
   return {p, [](void* q) { std::free(q); }};
 }

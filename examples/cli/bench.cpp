@@ -207,7 +207,7 @@ class Bench {
   }
 
  private:
-  static constexpr Index kSteps = 8;  ///< of decoding in a run: one alone is too short to time
+  static constexpr Index kSteps = 8;  ///< of decoding in a run: one alone is left to chance
 
   /// A run is what is done `times` times between two looks at the clock.
   void measure(const std::string& name, Work work, double tokens,

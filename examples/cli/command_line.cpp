@@ -335,9 +335,8 @@ void add_commands(CLI::App& app, Options& o) {
       "beside the ceiling\n"
       "that limits the part, probed before each run: operations or bytes a second that "
       "the machine\n"
-      "can do at most. of_ceiling is the fraction of it that the part reaches. decode is one "
-      "token,\n"
-      "of 8 in a run.");
+      "can do at most. of_ceiling is the fraction of it that the part reaches. A run of decode\n"
+      "is 8 tokens, its time that of one.");
   add_model(bench, o);
   bench
       .add_option("--frames", o.frames, "frames of the clip (default: the checkpoint's, mostly 16)")

@@ -62,8 +62,7 @@ class ThreadPool {
     {
       std::unique_lock lock(mutex_);
       job_ = nullptr;
-      spin_until(lock, [&] { return active_ == 0; });
-      idle_.wait(lock, [&] { return active_ == 0; });
+      wait(lock, idle_, [&] { return active_ == 0; });
     }
     if (job.error) std::rethrow_exception(job.error);
   }
@@ -98,14 +97,16 @@ class ThreadPool {
     }
   };
 
-  /// Waits a little for what other threads change, without the lock.
+  /// Waits for what other threads change: a little without the lock, then asleep.
   template <class Condition>
-  static void spin_until(std::unique_lock<std::mutex>& lock, const Condition& condition) {
+  static void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
+                   const Condition& condition) {
     constexpr int kTurns = 1000;
     if (condition()) return;
     lock.unlock();
     for (int i = 0; i < kTurns && !condition(); ++i) pause();
     lock.lock();
+    changed.wait(lock, condition);
   }
 
   /// Tells the processor that this thread waits.
@@ -121,9 +122,7 @@ class ThreadPool {
     std::uint64_t seen = 0;
     std::unique_lock lock(mutex_);
     for (;;) {
-      const auto called = [&] { return stopping_ || generation_ != seen; };
-      spin_until(lock, called);
-      wake_.wait(lock, called);
+      wait(lock, wake_, [&] { return stopping_ || generation_ != seen; });
       if (stopping_) return;
       seen = generation_;
       Job* job = job_;

@@ -192,6 +192,8 @@ TEST_CASE("attend is softmax attention over the cache and its own rows", "[ops]"
       {{6, 2, 18}, 31, 2},                          // across a panel of keys
       {{2, 2, 64}, 255, 3},                         // across a block of keys
       {{4, 2, 80}, 300, 1},                         // one row over two blocks, as in decode
+      {{15, 1, 10}, 40, 1},                         // 15:1, a tile for each thread
+      {{16, 2, 20}, 260, 1},                        // 8:1, a head for each
       {{2, 1, 128}, 257, 40},                       // several tiles of rows
       {{4, 2, 8}, 9, 6, 1, true, true, true, 1},    // only the last row is wanted
       {{3, 3, 12}, 0, 33, 1, true, false},          // no rope
@@ -206,6 +208,19 @@ TEST_CASE("attend is softmax attention over the cache and its own rows", "[ops]"
       CHECK(test::distance(attend(s.backend(), c), attend(reference::Backend(), c)) < tolerance);
     }
   });
+}
+
+TEST_CASE("attend gives the same to the bit for any number of threads", "[ops][threads]") {
+  for (const AttentionCase& c : {AttentionCase{{16, 2, 20}, 260, 1},
+                                 AttentionCase{{7, 1, 10}, 3, 2}, AttentionCase{{2, 2, 8}, 9, 40}})
+    for (const DType dtype : {DType::f32, DType::bf16})
+      for (const bool int8_kv : {false, true}) {
+        const auto on = [&](Index threads) {
+          return attend(cpu::Backend({.dtype = dtype, .threads = threads, .int8_kv = int8_kv}), c);
+        };
+        const Values one = on(1);
+        for (const Index threads : {2, 3, 8}) CHECK(on(threads) == one);
+      }
 }
 
 template <Backend B>

@@ -173,6 +173,7 @@ TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const auto& [heads, past, rows] : {std::tuple{Heads{4, 2, 64}, Index{300}, Index{1}},
                                               std::tuple{Heads{7, 1, 10}, Index{31}, Index{2}},
+                                              std::tuple{Heads{16, 2, 20}, Index{260}, Index{1}},
                                               std::tuple{Heads{2, 2, 80}, Index{5}, Index{290}},
                                               std::tuple{Heads{1, 1, 2}, Index{0}, Index{1}}}) {
         INFO(cpu::kernels(isa).name << ' ' << name_of(dtype) << " dim " << heads.dim);

@@ -126,18 +126,16 @@ class Backend {
   void multiply_integers(View x, const Weight& w, const Epilogue& epilogue);
   template <class P>
   class HeadPanels;
-  template <class T, class P, class Operand>
-  void attend_few(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
-                  Index past, Index batch_rows, Index batch_index, Mask mask);
-  template <class T, class P, class Operand>
-  void attend_many(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                   const Panels& kv, Index past, Index batch_rows, Index batch_index, Mask mask);
-  template <class T, class P, class Operand>
-  void attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
-                 Index past, Index batch_rows, Index batch_index, Mask mask);
+  template <class T>
+  struct Rows;
   template <class T, class E>
-  void append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv, Index past,
-              Index first_row, Index rows);
+  void append(const Rows<T>& rows, const Panels& kv);
+  template <class T, class P, class Left>
+  void attend_few(const Rows<T>& rows, const Panels& kv, Index from);
+  template <class T, class P, class Operand>
+  void attend_many(const Rows<T>& rows, const Panels& kv, Index to);
+  template <class T, class P, class Operand>
+  void attend_as(const Rows<T>& rows, const Panels& kv);
 
   BackendOptions options_;
   DType dtype_;

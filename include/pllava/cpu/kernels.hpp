@@ -36,15 +36,17 @@ struct SoftmaxBlock {
   Index stride;         ///< rows of a tile, with its padding
   Index keys;           ///< a multiple of 32
   const float* scores;  ///< [keys/32][stride][32]
-  const Index* seen;    ///< how many of the keys row r may look at, from the first
-  float* top;           ///< in and out: the highest score so far
-  float* total;         ///< in and out: the sum of exp(score - top)
-  float* shrink;        ///< out: what sums of earlier blocks must be multiplied with
+  /// Null, or factors of the keys: of their scores before the softmax, of their weights behind it.
+  const float *key_scales, *value_scales;
+  const Index* seen;  ///< how many of the keys row r may look at, from the first
+  float* top;         ///< in and out: the highest score so far
+  float* total;       ///< in and out: the sum of exp(score - top)
+  float* shrink;      ///< out: what sums of earlier blocks must be multiplied with
 };
 
 /// The same of 32 queries, which are the columns of the scores, so that each lane has its own.
 struct SoftmaxColumns {
-  Index keys;                ///< a multiple of 32
+  Index keys;                ///< a multiple of 4
   const float* scores;       ///< [keys][32]
   const std::int32_t* seen;  ///< [32]: how many of the keys a query may look at, from the first
   float* top;                ///< [32], as above; finite behind the first block

@@ -82,16 +82,14 @@ void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* 
     kernels.widen_f32(dst, src, of_columns, of_lines, lines);
 }
 
-/// A query as a line of a left or right operand: rotated, if there are angles, and scaled. `floats`
-/// is for its use.
-template <class T, class Operand>
-void read_query(const Kernels& kernels, Operand* line, std::vector<float>& floats, const T* src,
-                const float* angles, float scale) {
-  const auto dim = static_cast<Index>(floats.size());
-  to_floats(kernels, floats.data(), src, dim);
-  if (angles != nullptr) rotate(floats.data(), angles, dim);
-  for (float& x : floats) x *= scale;
-  from_floats(kernels, line, floats.data(), dim);
+inline constexpr Index kRowsAhead = 4;
+
+/// Asks for a head of a row some rows before it is read: rows lie too far apart for the machine to
+/// see what comes next.
+template <class T>
+void prefetch(const T* head, Index dim) {
+  constexpr Index kLine = 64 / sizeof(T);
+  for (Index i = 0; i < dim; i += kLine) __builtin_prefetch(head + i);
 }
 
 /// One tile product; `depth` is even.
@@ -126,21 +124,72 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   return kv;
 }
 
-/// Rows of type T into panels of type E: T, or 8-bit integers with scales.
+/// The rows of one sequence, of type T: keys and values to append, and queries. Those of a kv head
+/// are the pairs of a wanted row and a query head that reads this kv head, in this order.
+template <class T>
+struct Backend::Rows {
+  View o, qkv;  // of all sequences
+  const Heads& heads;
+  const Rope<Backend>* rope;
+  Mask mask;
+  Index past;      // keys before those of the rows
+  Index count;     // of a sequence
+  Index sequence;  // which of them
+
+  const T* of(Index row, Index head) const {  // heads of queries, keys, values
+    return qkv.as<T>() + (sequence * count + row) * heads.qkv_width() + head * heads.dim;
+  }
+  const T* key(Index kv_head, Index row) const { return of(row, heads.query + kv_head); }
+  const T* value(Index kv_head, Index row) const { return key(heads.kv + kv_head, row); }
+  void rotate(float* x, Index row) const {
+    if (rope != nullptr)
+      detail::rotate(x, rope->table.floats() + (past + row) * heads.dim, heads.dim);
+  }
+
+  Index share() const { return heads.query / heads.kv; }
+  Index wanted() const { return std::min(count, o.rows()); }
+  Index queries() const { return wanted() * share(); }
+  Index row(Index query) const { return count - wanted() + query / share(); }
+  /// How many of the keys it may look at, from the first.
+  Index visible(Index query) const {
+    return past + (mask == Mask::causal ? row(query) + 1 : count);
+  }
+  const T* query(Index kv_head, Index query) const {
+    return of(row(query), kv_head * share() + query % share());
+  }
+  T* result(Index kv_head, Index query) const {
+    const Index n = sequence * wanted() + query / share();
+    return o.as<T>() + (n * heads.query + kv_head * share() + query % share()) * heads.dim;
+  }
+  /// A query as a line of a left or right operand: rotated, and scaled by 1/√dim. `floats` is for
+  /// its use.
+  template <class Operand>
+  void read_query(const Kernels& kernels, Operand* line, std::vector<float>& floats, Index kv_head,
+                  Index n) const {
+    detail::to_floats(kernels, floats.data(), query(kv_head, n), heads.dim);
+    rotate(floats.data(), row(n));
+    const float scale = 1.0f / std::sqrt(static_cast<float>(heads.dim));
+    for (float& x : floats) x *= scale;
+    detail::from_floats(kernels, line, floats.data(), heads.dim);
+  }
+};
+
+/// Keys and values of the rows into panels of type E: T or the products' type, or 8-bit integers
+/// with scales.
 template <class T, class E>
-void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, const Panels& kv,
-                     Index past, Index first_row, Index rows) {
-  const Index dh = heads.dim, width = heads.qkv_width();
+void Backend::append(const Rows<T>& rows, const Panels& kv) {
+  const Heads& heads = rows.heads;
+  const Index dh = heads.dim, past = rows.past;
   constexpr Index kGroup = detail::kGroupOf<E>;
   const detail::KvShape shape(dh, kGroup);
   constexpr Index kRows = 64;
-  const Index blocks = (rows + kRows - 1) / kRows;
+  const Index blocks = (rows.count + kRows - 1) / kRows;
   // A block of rows begins on an even position, so that no two tasks share a pair of values.
   const Index odd = past % 2;
   pool_->run(heads.kv * (blocks + 1), [&](Index task) {
     const Index head = task / (blocks + 1), block = task % (blocks + 1);
     const Index begin = std::max<Index>(0, block * kRows - odd);
-    const Index end = std::min(rows, (block + 1) * kRows - odd);
+    const Index end = std::min(rows.count, (block + 1) * kRows - odd);
     E* keys = static_cast<E*>(kv.keys) + head * shape.keys_size(kv.capacity);
     E* values = static_cast<E*>(kv.values) + head * shape.values_size(kv.capacity);
     std::vector<float> floats(static_cast<std::size_t>(dh));
@@ -152,14 +201,15 @@ void Backend::append(View qkv, const Heads& heads, const Rope<Backend>* rope, co
         detail::from_floats(*kernels_, line.data(), floats.data(), dh);
     };
     for (Index r = begin; r < end; ++r) {
-      const Index p = past + r;
-      const T* k = qkv.as<T>() + (first_row + r) * width + (heads.query + head) * dh;
-      detail::to_floats(*kernels_, floats.data(), k, dh);
-      if (rope != nullptr) detail::rotate(floats.data(), rope->table.floats() + p * dh, dh);
+      const Index p = past + r, ahead = std::min(r + detail::kRowsAhead, end - 1);
+      detail::prefetch(rows.key(head, ahead), dh);
+      detail::prefetch(rows.value(head, ahead), dh);
+      detail::to_floats(*kernels_, floats.data(), rows.key(head, r), dh);
+      rows.rotate(floats.data(), r);
       narrow(2 * head * kv.capacity + p);
       detail::spread<kGroup>(keys + shape.key(p), kPanel, line.data(), shape.dim);
 
-      detail::to_floats(*kernels_, floats.data(), k + heads.kv * dh, dh);
+      detail::to_floats(*kernels_, floats.data(), rows.value(head, r), dh);
       narrow((2 * head + 1) * kv.capacity + p);
       for (Index d = 0; d < dh; d += kPanel) {
         E* value = values + shape.value(p, d, kv.capacity) + p % kGroup;
@@ -196,37 +246,30 @@ class Backend::HeadPanels {
   const float* scales_;
 };
 
-/// For few queries: they are the rows of the products. Rows are of type T, panels of type P, left
-/// operands of type Left.
+/// For few queries, those from `from` on: they are the rows of the products. Panels are of type P,
+/// left operands of type Left.
 template <class T, class P, class Left>
-void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                         const Panels& kv, Index past, Index batch_rows, Index batch_index,
-                         Mask mask) {
-  const Index dh = heads.dim, width = heads.qkv_width();
-  const Index share = heads.query / heads.kv;  // query heads that read one kv head
-  const Index wanted = std::min(batch_rows, o.rows());
-  const Index skipped = batch_rows - wanted;
-  const detail::KvShape shape(dh, detail::kGroupOf<P>);
-  constexpr bool kIntegers = std::is_same_v<P, std::int8_t>;
+void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
+  const Heads& heads = rows.heads;
+  const detail::KvShape shape(heads.dim, detail::kGroupOf<P>);
   constexpr Index kPair = detail::kGroupOf<Left>;
-  const Index length = past + batch_rows;
-  const Index queries = wanted * share;  // rows of a head's product: (position, query head)
-  const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(queries));
-  const Index tiles = (queries + tile_rows - 1) / tile_rows;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dh));
   constexpr Index kBlock = detail::kKeyBlock;
+  const Index count = rows.queries() - from;
+  const Index tiles = (count + kernels_->max_rows - 1) / kernels_->max_rows;
+  const Index tile_rows = kernels_->packed_rows((count + tiles - 1) / tiles);
+  // A task reads keys and values once for all its tiles, unless threads would be left without one.
+  const Index per_task = heads.kv < pool_->size() ? 1 : tiles, tasks = tiles / per_task;
+  const Index mr = per_task * tile_rows;
 
-  pool_->run(heads.kv * tiles, [&](Index task) {
-    const Index head = task / tiles;
-    const Index first = (tiles - 1 - task % tiles) * tile_rows;  // longest rows first
-    const Index rows = std::min(tile_rows, queries - first);
-    const Index mr = kernels_->packed_rows(rows);
+  pool_->run(heads.kv * tasks, [&](Index task) {
+    const Index head = task / tasks, first = from + task % tasks * mr;
+    const Index queries = std::min(mr, rows.queries() - first);
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
     std::vector<Left> q(size(shape.dim * mr));       // [dim/pair][row][pair]
     std::vector<Left> weights(size(kBlock * mr));    // [key/pair][row][pair]
     std::vector<float> scores(size(kBlock * mr));    // [key/32][row][32]
     std::vector<float> out(size(shape.width * mr));  // [dim/32][row][32]
-    std::vector<float> floats(size(dh));
+    std::vector<float> floats(size(heads.dim));
     std::vector<Left> line(size(shape.dim));
     alignas(64) float tile[16 * kPanel];
     float top[16], total[16], shrink[16];
@@ -234,82 +277,73 @@ void Backend::attend_few(View o, View qkv, const Heads& heads, const Rope<Backen
     std::fill(top, top + 16, -std::numeric_limits<float>::infinity());
     std::fill(total, total + 16, 0.0f);
 
-    const auto position = [&](Index r) { return skipped + (first + r) / share; };  // in the batch
-    for (Index r = 0; r < rows; ++r) {
-      const Index n = position(r), h = head * share + (first + r) % share;
-      detail::read_query(*kernels_, line.data(), floats,
-                         qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh,
-                         rope != nullptr ? rope->table.floats() + (past + n) * dh : nullptr, scale);
+    for (Index r = 0; r < queries; ++r) {
+      rows.read_query(*kernels_, line.data(), floats, head, first + r);
       detail::spread<kPair>(&q[size(r * kPair)], mr, line.data(), shape.dim);
     }
 
     const HeadPanels<P> panels(heads, kv, head);
-    const Index reach = mask == Mask::causal ? past + position(rows - 1) + 1 : length;
+    const Index reach = rows.visible(first + queries - 1);
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
-      for (Index p = 0; p < n; p += kPanel) {
-        float* score = &scores[size(p * mr)];
-        detail::tile_product(*kernels_, mr, q.data(), mr, panels.keys(begin + p), shape.dim, score);
-        if constexpr (kIntegers)
-          for (Index r = 0; r < rows; ++r, score += kPanel)
-            for (Index i = 0; i < kPanel; ++i) score[i] *= panels.key_scales(begin + p)[i];
-      }
-      for (Index r = 0; r < rows; ++r) {
-        const Index visible = mask == Mask::causal ? past + position(r) + 1 : length;
-        seen[r] = std::clamp<Index>(visible - begin, 0, n);
-      }
-      const SoftmaxBlock block{rows, mr, n, scores.data(), seen, top, total, shrink};
+      for (Index p = 0; p < n; p += kPanel)
+        for (Index r = 0; r < queries; r += tile_rows)
+          detail::tile_product(*kernels_, tile_rows, &q[size(r * kPair)], mr,
+                               panels.keys(begin + p), shape.dim,
+                               &scores[size(p * mr + r * kPanel)]);
+      for (Index r = 0; r < queries; ++r)
+        seen[r] = std::clamp<Index>(rows.visible(first + r) - begin, 0, n);
+      const SoftmaxBlock block{.rows = queries,
+                               .stride = mr,
+                               .keys = n,
+                               .scores = scores.data(),
+                               .key_scales = panels.key_scales(begin),
+                               .value_scales = panels.value_scales(begin),
+                               .seen = seen,
+                               .top = top,
+                               .total = total,
+                               .shrink = shrink};
       if constexpr (std::is_same_v<Left, bf16>)
         kernels_->softmax_bf16(block, weights.data());
       else
         kernels_->softmax_f32(block, weights.data());
-      if constexpr (kIntegers)
-        for (Index i = 0; i < n; ++i)
-          for (Index r = 0; r < rows; ++r)
-            weights[size(i * mr + r)] *= panels.value_scales(begin)[i];
-      for (Index d = 0; d < shape.width; d += kPanel) {
-        detail::tile_product(*kernels_, mr, weights.data(), mr, panels.values(begin, d), n, tile);
-        for (Index r = 0; r < rows; ++r)
-          kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + r * kPanel,
-                              kPanel);
-      }
+      for (Index d = 0; d < shape.width; d += kPanel)
+        for (Index t = 0; t < queries; t += tile_rows) {
+          detail::tile_product(*kernels_, tile_rows, &weights[size(t * kPair)], mr,
+                               panels.values(begin, d), n, tile);
+          for (Index r = t; r < std::min(queries, t + tile_rows); ++r)
+            kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + (r - t) * kPanel,
+                                kPanel);
+        }
     }
-    for (Index r = 0; r < rows; ++r) {
-      const Index n = position(r) - skipped, h = head * share + (first + r) % share;
-      T* dst = o.as<T>() + ((batch_index * wanted + n) * heads.query + h) * dh;
-      for (Index d = 0; d < dh; d += kPanel) {
+    for (Index r = 0; r < queries; ++r)
+      for (Index d = 0; d < heads.dim; d += kPanel) {
         float* result = &out[size(d * mr + r * kPanel)];
         for (Index i = 0; i < kPanel; ++i) result[i] /= total[r];
-        detail::from_floats(*kernels_, dst + d, result, std::min(kPanel, dh - d));
+        detail::from_floats(*kernels_, rows.result(head, first + r) + d, result,
+                            std::min(kPanel, heads.dim - d));
       }
-    }
   });
 }
 
-/// For many queries: they are the columns of all products, 32 at a time, so that a lane has a query
-/// for itself and nothing is summed across lanes or moved between them. Keys and values are the
-/// left operands, as they lie in their panels: scores = K·Qᵀ, out = Vᵀ·weights. Operands of
-/// products are of type Operand, panels of type P.
+/// For many queries, those before `to`: they are the columns of all products, 32 at a time, so that
+/// a lane has a query for itself and nothing is summed across lanes or moved between them. Keys and
+/// values are the left operands, as they lie in their panels: scores = K·Qᵀ, out = Vᵀ·weights.
+/// Operands of products are of type Operand, panels of type P.
 template <class T, class P, class Operand>
-void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                          const Panels& kv, Index past, Index batch_rows, Index batch_index,
-                          Mask mask) {
+void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
   constexpr Index kBlock = 64;  // keys: with their values and scores they fit the first-level cache
   constexpr Index kPair = detail::kGroupOf<Operand>;
-  const Index dh = heads.dim, width = heads.qkv_width();
-  const Index share = heads.query / heads.kv;  // query heads that read one kv head
-  const Index wanted = std::min(batch_rows, o.rows()), skipped = batch_rows - wanted;
+  const Heads& heads = rows.heads;
+  const Index dh = heads.dim;
   const detail::KvShape shape(dh, detail::kGroupOf<P>);
-  const Index length = past + batch_rows;
-  const Index queries = wanted * share;  // (position, query head) of a kv head
-  const Index blocks = (queries + kPanel - 1) / kPanel;
+  const Index blocks = (to + kPanel - 1) / kPanel;
   const Index tile_rows = kernels_->max_rows < 8 ? 4 : 8;  // of a panel
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dh));
 
   pool_->run(heads.kv * blocks, [&](Index task) {
     const Index head = task / blocks;
     const Index first = (blocks - 1 - task % blocks) * kPanel;  // longest rows first
-    const Index columns = std::min(kPanel, queries - first);
+    const Index columns = std::min(kPanel, to - first);
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
     std::vector<Operand> q(size(shape.dim * kPanel));     // [dim/pair][32][pair], zero: no query
     std::vector<float> scores(size(kBlock * kPanel));     // [key][32]
@@ -318,18 +352,15 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
     std::vector<Operand> converted(                       // a panel
         std::is_same_v<P, Operand> ? 0 : size(kPanel * std::max(shape.dim, kBlock)));
     std::vector<float> floats(size(dh));
+    std::vector<Operand> line(size(shape.dim));
     alignas(64) float tile[8 * kPanel];
     alignas(64) float top[kPanel], total[kPanel] = {}, shrink[kPanel];
     alignas(64) std::int32_t seen[kPanel];
     std::fill(top, top + kPanel, -std::numeric_limits<float>::infinity());
 
-    const auto position = [&](Index c) { return skipped + (first + c) / share; };  // in the batch
-    std::vector<Operand> line(size(shape.dim));
     for (Index c = 0; c < columns; ++c) {
-      const Index n = position(c), h = head * share + (first + c) % share;
-      detail::read_query(*kernels_, line.data(), floats,
-                         qkv.as<T>() + (batch_index * batch_rows + n) * width + h * dh,
-                         rope != nullptr ? rope->table.floats() + (past + n) * dh : nullptr, scale);
+      detail::prefetch(rows.query(head, first + std::min(c + detail::kRowsAhead, columns - 1)), dh);
+      rows.read_query(*kernels_, line.data(), floats, head, first + c);
       detail::spread<kPair>(&q[size(c * kPair)], kPanel, line.data(), shape.dim);
     }
 
@@ -344,21 +375,20 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
         kernels_->split_pairs(converted.data(), panel, lines / 2);
       return converted.data();
     };
-    const auto visible = [&](Index c) {
-      return mask == Mask::causal && c < columns ? past + position(c) + 1 : length;
-    };
-    const Index reach = visible(columns - 1);
+    const Index reach = rows.visible(first + columns - 1);
     for (Index begin = 0; begin < reach; begin += kBlock) {
-      const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
+      const Index n = std::min(kBlock, (reach - begin + tile_rows - 1) / tile_rows * tile_rows);
       for (Index p = 0; p < n; p += kPanel) {
         const Operand* keys =
             operand(panels.keys(begin + p), panels.key_scales(begin + p), nullptr, shape.dim);
-        for (Index r = 0; r < kPanel; r += tile_rows)
+        for (Index r = 0; r < std::min(kPanel, n - p); r += tile_rows)
           detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanel, q.data(), shape.dim,
                                &scores[size((p + r) * kPanel)]);
       }
-      for (Index c = 0; c < kPanel; ++c)
-        seen[c] = static_cast<std::int32_t>(std::clamp<Index>(visible(c) - begin, 0, n));
+      for (Index c = 0; c < kPanel; ++c) {
+        const Index visible = rows.visible(first + std::min(c, columns - 1));
+        seen[c] = static_cast<std::int32_t>(std::clamp<Index>(visible - begin, 0, n));
+      }
       const SoftmaxColumns block{n, scores.data(), seen, top, total, shrink};
       if constexpr (std::is_same_v<Operand, bf16>)
         kernels_->softmax_columns_bf16(block, weights.data());
@@ -375,60 +405,55 @@ void Backend::attend_many(View o, View qkv, const Heads& heads, const Rope<Backe
       }
     }
     for (Index c = 0; c < columns; ++c) {
-      const Index n = position(c) - skipped, h = head * share + (first + c) % share;
       const float inverse = 1.0f / total[c];
       for (Index d = 0; d < dh; ++d) floats[size(d)] = out[size(d * kPanel + c)] * inverse;
-      detail::from_floats(*kernels_,
-                          o.as<T>() + ((batch_index * wanted + n) * heads.query + h) * dh,
-                          floats.data(), dh);
+      detail::from_floats(*kernels_, rows.result(head, first + c), floats.data(), dh);
     }
   });
 }
 
 template <class T, class P, class Operand>
-void Backend::attend_as(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                        const Panels& kv, Index past, Index batch_rows, Index batch_index,
-                        Mask mask) {
+void Backend::attend_as(const Rows<T>& rows, const Panels& kv) {
   constexpr Index kMany = kPanel / 2;  // half of the columns are in use
-  const Index queries = std::min(batch_rows, o.rows()) * heads.query / heads.kv;
-  if (queries == 0) return;
   using Few = std::conditional_t<std::is_same_v<P, std::int8_t>, float, Operand>;
-  if (queries < kMany)
-    attend_few<T, P, Few>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
-  else
-    attend_many<T, P, Operand>(o, qkv, heads, rope, kv, past, batch_rows, batch_index, mask);
+  const Index count = rows.queries(), rest = count % kPanel;
+  const Index many = rest < kMany ? count - rest : count;
+  if (many > 0) attend_many<T, P, Operand>(rows, kv, many);
+  if (many < count) attend_few<T, P, Few>(rows, kv, many);
 }
 
 PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
                                    KvLayer* kv, const Sequence& seq, Mask mask) {
-  const Index rows = qkv.rows() / seq.batch;
+  const Index count = qkv.rows() / seq.batch;
   const auto run = [&]<class T, class Left>(T, Left) {
     if (kv != nullptr) {
       const Panels panels{kv->capacity, kv->keys.get(), kv->values.get(),
                           static_cast<float*>(kv->scales.get())};
-      const Index past = *seq.past.as<std::int32_t>();
+      const Rows<T> rows{o, qkv, heads, rope, mask, *seq.past.as<std::int32_t>(), count, 0};
       if (panels.scales != nullptr) {
-        append<T, std::int8_t>(qkv, heads, rope, panels, past, 0, rows);
-        attend_as<T, std::int8_t, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+        append<T, std::int8_t>(rows, panels);
+        attend_as<T, std::int8_t, Left>(rows, panels);
       } else {
-        append<T, T>(qkv, heads, rope, panels, past, 0, rows);
-        attend_as<T, T, Left>(o, qkv, heads, rope, panels, past, rows, 0, mask);
+        append<T, T>(rows, panels);
+        attend_as<T, T, Left>(rows, panels);
       }
       return;
     }
-    // One sequence at a time, in panels of scratch. What lies behind its rows is read with weight
-    // zero, so it must be finite.
+    // One sequence at a time, in panels of scratch, as the products want them. What lies behind its
+    // rows is read with weight zero, so it must be finite.
     auto scope = this->scope();
-    const detail::KvShape shape(heads.dim, detail::kGroupOf<T>);
-    const Index capacity = (rows + kPanel - 1) / kPanel * kPanel;
-    const View keys = scratch({heads.kv * shape.keys_size(capacity)}, dtype_);
-    const View values = scratch({heads.kv * shape.values_size(capacity)}, dtype_);
+    constexpr DType kOperand = std::is_same_v<Left, bf16> ? DType::bf16 : DType::f32;
+    const detail::KvShape shape(heads.dim, detail::kGroupOf<Left>);
+    const Index capacity = (count + kPanel - 1) / kPanel * kPanel;
+    const View keys = scratch({heads.kv * shape.keys_size(capacity)}, kOperand);
+    const View values = scratch({heads.kv * shape.values_size(capacity)}, kOperand);
     std::memset(keys.data, 0, static_cast<std::size_t>(keys.bytes()));
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
     const Panels panels{capacity, keys.data, values.data, nullptr};
     for (Index b = 0; b < seq.batch; ++b) {
-      append<T, T>(qkv, heads, rope, panels, 0, b * rows, rows);
-      attend_as<T, T, Left>(o, qkv, heads, rope, panels, 0, rows, b, mask);
+      const Rows<T> rows{o, qkv, heads, rope, mask, 0, count, b};
+      append<T, Left>(rows, panels);
+      attend_as<T, Left, Left>(rows, panels);
     }
   };
   if (dtype_ == DType::f32)

@@ -103,7 +103,20 @@ PLLAVA_VECTOR void narrow(std::int8_t* p, vi v) {
 #endif
 }
 PLLAVA_VECTOR vf select(vi mask, vf a, vf b) {
-  return as_float((mask & as_int(a)) | (~mask & as_int(b)));
+  return mask ? a : b;
+}
+/// The larger of both; b where one is not a number.
+PLLAVA_VECTOR vf larger(vf a, vf b) {
+#if defined(__x86_64__) && PLLAVA_LANES == 16
+  return (vf)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+#elif defined(__x86_64__) && PLLAVA_LANES == 8
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+PLLAVA_VECTOR vf magnitude(vf v) {
+  return as_float(as_int(v) & 0x7fffffff);
 }
 PLLAVA_VECTOR float sum(vf v) {
   float s = 0;

@@ -2,11 +2,11 @@
 
 // ---- activations --------------------------------------------------------------------------------
 
-/// exp(x), relative error about 1e-7; 0 below -87.3, clamped above 88.3.
+/// exp(x), relative error about 1e-7; 0 below -87.7, where the exponent of the result is that of
+/// zero; clamped above 88.3.
 PLLAVA_VECTOR vf exp(vf x) {
-  const vi tiny = x < -87.3f;
+  x = larger(splat(-88.03f), x);
   x = select(x > 88.3f, splat(88.3f), x);
-  x = select(tiny, vf{}, x);
   const vf shifted = x * 1.44269504f + 12582912.0f;  // 1.5 · 2^23: rounds to an integer
   const vf n = shifted - 12582912.0f;
   const vf r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -17,12 +17,12 @@ PLLAVA_VECTOR vf exp(vf x) {
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
   const vi exponent = (as_int(shifted) - 0x4b400000 + 127) << 23;
-  return select(tiny, vf{}, p * as_float(exponent));
+  return p * as_float(exponent);
 }
 
 /// erf(x), absolute error about 1e-7: series for |x| < 1, continued by 1 - exp(-x²)·P(1/(1+px)).
 PLLAVA_VECTOR vf erf(vf x) {
-  const vf a = select(x < 0.0f, -x, x);
+  const vf a = magnitude(x);
   const vf s = x * x;
   vf near = s * 7.853861353e-5f - 8.010193625e-4f;
   near = near * s + 5.188327685e-3f;
@@ -149,10 +149,7 @@ void scale_add(float* x, float factor, const float* y, Index n) {
 float quantize_row(std::int8_t* q, const float* x, Index n) {
   vf highest{};
   Index i = 0;
-  for (; i + W <= n; i += W) {
-    const vf v = load(x + i), a = select(v < 0.0f, -v, v);
-    highest = select(a > highest, a, highest);
-  }
+  for (; i + W <= n; i += W) highest = larger(magnitude(load(x + i)), highest);
   float top = 0;
   for (Index lane = 0; lane < W; ++lane) top = highest[lane] > top ? highest[lane] : top;
   for (; i < n; ++i) {
@@ -195,51 +192,81 @@ void widen_lines(T* dst, const std::int8_t* src, const float* of_columns, const 
   }
 }
 
-/// Puts 32 weights of row r into the left operand of a tile.
-PLLAVA_VECTOR void scatter(float* weights, Index stride, Index r, Index key, const float* row) {
-  for (Index k = 0; k < kPanel; ++k) weights[(key + k) * stride + r] = row[k];
+/// Puts 32 weights of G rows from r on into the left operand of a tile, where the words of the rows
+/// lie together: of a weight in f32, of a pair in bf16.
+template <Index G, class T>
+PLLAVA_VECTOR void place(T* weights, Index stride, Index r, Index key,
+                         const T (&lines)[G][kPanel]) {
+  constexpr Index kWords = kPanel * static_cast<Index>(sizeof(T)) / 4, kPair = kPanel / kWords;
+  T* column = weights + (key * stride + r * kPair);
+  if constexpr (G == 4) {
+    using Words = std::int32_t __attribute__((vector_size(16)));
+    for (Index w = 0; w < kWords; w += 4) {
+      Words in[4];
+      for (Index g = 0; g < 4; ++g) __builtin_memcpy(&in[g], &lines[g][w * kPair], sizeof(Words));
+      const Words a = __builtin_shufflevector(in[0], in[1], 0, 4, 1, 5);
+      const Words b = __builtin_shufflevector(in[2], in[3], 0, 4, 1, 5);
+      const Words c = __builtin_shufflevector(in[0], in[1], 2, 6, 3, 7);
+      const Words d = __builtin_shufflevector(in[2], in[3], 2, 6, 3, 7);
+      const Words out[4] = {
+          __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+          __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+      for (Index i = 0; i < 4; ++i)
+        __builtin_memcpy(static_cast<void*>(column + (w + i) * stride * kPair), &out[i],
+                         sizeof(Words));
+    }
+  } else if (stride == 1) {
+    __builtin_memcpy(static_cast<void*>(column), lines[0], sizeof lines[0]);
+  } else {
+    for (Index w = 0; w < kWords; ++w)
+      __builtin_memcpy(static_cast<void*>(column + w * stride * kPair), &lines[0][w * kPair], 4);
+  }
 }
-PLLAVA_VECTOR void scatter(bf16* weights, Index stride, Index r, Index key, const bf16* row) {
-  for (Index k = 0; k < kPanel; k += 2)  // a pair at a time
-    __builtin_memcpy(static_cast<void*>(weights + ((key + k) / 2 * stride + r) * 2), row + k, 4);
+
+/// Of `used` of the G rows from r on; the weights of the others are zero.
+template <Index G, class T>
+PLLAVA_VECTOR void softmax_rows(const SoftmaxBlock& b, Index r, Index used, T* weights) {
+  const float minus_infinity = -__builtin_inff();
+  vi lane{};
+  for (Index i = 0; i < W; ++i) lane[i] = static_cast<std::int32_t>(i);
+  const auto score = [&](Index row, Index key) __attribute__((always_inline)) {  // of W keys
+    vf s = load(b.scores + key / kPanel * b.stride * kPanel + row * kPanel + key % kPanel);
+    if (b.key_scales != nullptr) s *= load(b.key_scales + key);
+    if (key + W <= b.seen[row]) return s;
+    return select(lane < static_cast<std::int32_t>(b.seen[row] - key), s, splat(minus_infinity));
+  };
+  float top[G] = {};
+  for (Index g = 0; g < used; ++g) {
+    vf highest = splat(b.top[r + g]);
+    for (Index key = 0; key < b.seen[r + g]; key += W) highest = larger(score(r + g, key), highest);
+    top[g] = highest[0];
+    for (Index i = 1; i < W; ++i) top[g] = highest[i] > top[g] ? highest[i] : top[g];
+  }
+  vf sums[G] = {};
+  T lines[G][kPanel] = {};
+  for (Index key = 0; key < b.keys; key += kPanel) {
+    for (Index g = 0; g < used; ++g)
+      for (Index i = 0; i < kPanel; i += W) {
+        vf e = key + i < b.seen[r + g] ? exp(score(r + g, key + i) - top[g]) : vf{};
+        sums[g] += e;
+        if (b.value_scales != nullptr) e *= load(b.value_scales + key + i);
+        store(&lines[g][i], e);
+      }
+    place<G>(weights, b.stride, r, key, lines);
+  }
+  for (Index g = 0; g < used; ++g) {
+    b.shrink[r + g] = b.seen[r + g] > 0 ? exp(splat(b.top[r + g] - top[g]))[0] : 1.0f;
+    b.total[r + g] = b.total[r + g] * b.shrink[r + g] + sum(sums[g]);
+    b.top[r + g] = top[g];
+  }
 }
 
 template <class T>
 void softmax(const SoftmaxBlock& b, T* weights) {
-  const float minus_infinity = -__builtin_inff();
-  vi lane{};
-  for (Index i = 0; i < W; ++i) lane[i] = static_cast<std::int32_t>(i);
-  for (Index r = 0; r < b.rows; ++r) {
-    const Index seen = b.seen[r];
-    const auto score = [&](Index key) __attribute__((always_inline)) {  // of W keys
-      const vf s = load(b.scores + key / kPanel * b.stride * kPanel + r * kPanel + key % kPanel);
-      if (key + W <= seen) return s;
-      return select(lane < static_cast<std::int32_t>(seen - key), s, splat(minus_infinity));
-    };
-    vf highest = splat(minus_infinity);
-    for (Index key = 0; key < seen; key += W) {
-      const vf s = score(key);
-      highest = select(s > highest, s, highest);
-    }
-    float top = b.top[r];
-    for (Index i = 0; i < W; ++i) top = highest[i] > top ? highest[i] : top;
-    vf sum_of_lanes{};
-    T line[kPanel] = {};
-    Index key = 0;
-    for (; key < seen; key += kPanel) {
-      for (Index i = 0; i < kPanel; i += W) {
-        const vf e = key + i < seen ? exp(score(key + i) - top) : vf{};
-        sum_of_lanes += e;
-        store(line + i, e);
-      }
-      scatter(weights, b.stride, r, key, line);
-    }
-    for (T& x : line) x = T{};
-    for (; key < b.keys; key += kPanel) scatter(weights, b.stride, r, key, line);
-    b.shrink[r] = seen > 0 ? exp(splat(b.top[r] - top))[0] : 1.0f;
-    b.total[r] = b.total[r] * b.shrink[r] + sum(sum_of_lanes);
-    b.top[r] = top;
-  }
+  Index r = 0;
+  for (; b.rows - r > 1 && r + 4 <= b.stride; r += 4)
+    softmax_rows<4>(b, r, b.rows - r < 4 ? b.rows - r : 4, weights);
+  for (; r < b.rows; ++r) softmax_rows<1>(b, r, 1, weights);
 }
 
 /// A line of weights: of one key in f32, half of that of a pair of keys in bf16.
@@ -268,12 +295,8 @@ void softmax_columns(const SoftmaxColumns& b, T* weights) {
     vf highest[4] = {before, before, before, before};
     for (Index key = 0; key < b.keys; key += 4)
 #pragma GCC unroll 4
-      for (Index i = 0; i < 4; ++i) {
-        const vf s = score(key + i);
-        highest[i] = select(s > highest[i], s, highest[i]);
-      }
-    for (const Index i : {1, 2, 3})
-      highest[0] = select(highest[i] > highest[0], highest[i], highest[0]);
+      for (Index i = 0; i < 4; ++i) highest[i] = larger(score(key + i), highest[i]);
+    for (const Index i : {1, 2, 3}) highest[0] = larger(highest[i], highest[0]);
     const vf top = highest[0], shrink = exp(before - top);
     vf total = load(b.total + n) * shrink, of_seconds{};
     for (Index key = 0; key < b.keys; key += 2) {

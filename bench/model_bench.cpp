@@ -14,9 +14,9 @@ using B = cpu::Backend;
 constexpr Index kLayers = 4;
 
 /// How the model is computed, and its weights.
-template <DType T, WeightFormat F>
+template <DType T, WeightFormat F, bool Int8Kv = false>
 struct Computation {
-  B be{{.dtype = T}};
+  B be{{.dtype = T, .int8_kv = Int8Kv}};
   QuantizeOptions formats = QuantizeOptions::of(F);
   WeightScope weights = quantized(RandomWeights::scope(1, T), formats);
 };
@@ -35,8 +35,8 @@ void vision(benchmark::State& state) {
 }
 
 /// A 7B language model of kLayers layers and a small head.
-template <DType T, WeightFormat F>
-struct SevenB : Computation<T, F> {
+template <DType T, WeightFormat F, bool Int8Kv = false>
+struct SevenB : Computation<T, F, Int8Kv> {
   TextConfig config = [] {
     TextConfig c = ModelConfig::preset("7b").text;
     c.layers = kLayers;
@@ -66,9 +66,9 @@ void prefill(benchmark::State& state) {
       [&] { m.model.forward(m.be, x, kv, y); });
 }
 
-template <DType T, WeightFormat F = WeightFormat::plain>
+template <DType T, WeightFormat F = WeightFormat::plain, bool Int8Kv = false>
 void decode(benchmark::State& state) {
-  SevenB<T, F> m;
+  SevenB<T, F, Int8Kv> m;
   const Index N = state.range(0);
   KvCache<B> kv = m.model.make_cache(m.be, N + 1);
   Tensor<B> x(m.be, {N, m.width}, DType::f32), y(m.be, {1, m.config.vocab}, DType::f32);
@@ -77,7 +77,7 @@ void decode(benchmark::State& state) {
   std::fill_n(x.view().template as<float>(), x.shape().count(), 0.1f);
   m.model.forward(m.be, x, kv, View{});
   bench::measure(
-      state, m.be, decode_work(m.config, N, T, m.formats.language), 1,
+      state, m.be, decode_work(m.config, N, T, m.formats.language, Int8Kv), 1,
       [&] { kv.truncate(m.be, N); }, [&] { m.model.step(m.be, id, kv, y); });
 }
 
@@ -133,6 +133,7 @@ BENCHMARK(decode<DType::f32>)->Apply(context);
 BENCHMARK(decode<DType::bf16>)->Apply(context);
 BENCHMARK(decode<DType::bf16, WeightFormat::int8>)->Apply(context);
 BENCHMARK(decode<DType::bf16, WeightFormat::int4>)->Apply(context);
+BENCHMARK(decode<DType::bf16, WeightFormat::int4, true>)->Apply(context);
 BENCHMARK(clip_to_first_token<DType::bf16>)->Apply(options)->Iterations(1);
 BENCHMARK(clip_to_first_token<DType::bf16, WeightFormat::int4>)->Apply(options)->Iterations(1);
 

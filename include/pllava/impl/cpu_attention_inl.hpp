@@ -88,8 +88,8 @@ inline constexpr Index kRowsAhead = 4;
 /// see what comes next.
 template <class T>
 void prefetch(const T* head, Index dim) {
-  constexpr Index kLine = 64 / sizeof(T);
-  for (Index i = 0; i < dim; i += kLine) __builtin_prefetch(head + i);
+  constexpr Index kCacheLine = 64 / sizeof(T);
+  for (Index i = 0; i < dim; i += kCacheLine) __builtin_prefetch(head + i);
 }
 
 /// One tile product; `depth` is even.

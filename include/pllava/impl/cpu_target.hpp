@@ -118,6 +118,11 @@ PLLAVA_VECTOR vf larger(vf a, vf b) {
 PLLAVA_VECTOR vf magnitude(vf v) {
   return as_float(as_int(v) & 0x7fffffff);
 }
+PLLAVA_VECTOR float largest(vf v) {
+  float top = v[0];
+  for (Index i = 1; i < W; ++i) top = v[i] > top ? v[i] : top;
+  return top;
+}
 PLLAVA_VECTOR float sum(vf v) {
   float s = 0;
   for (Index i = 0; i < W; ++i) s += v[i];

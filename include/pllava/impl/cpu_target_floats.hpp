@@ -150,8 +150,7 @@ float quantize_row(std::int8_t* q, const float* x, Index n) {
   vf highest{};
   Index i = 0;
   for (; i + W <= n; i += W) highest = larger(magnitude(load(x + i)), highest);
-  float top = 0;
-  for (Index lane = 0; lane < W; ++lane) top = highest[lane] > top ? highest[lane] : top;
+  float top = largest(highest);
   for (; i < n; ++i) {
     const float a = x[i] < 0 ? -x[i] : x[i];
     top = a > top ? a : top;
@@ -239,8 +238,7 @@ PLLAVA_VECTOR void softmax_rows(const SoftmaxBlock& b, Index r, Index used, T* w
   for (Index g = 0; g < used; ++g) {
     vf highest = splat(b.top[r + g]);
     for (Index key = 0; key < b.seen[r + g]; key += W) highest = larger(score(r + g, key), highest);
-    top[g] = highest[0];
-    for (Index i = 1; i < W; ++i) top[g] = highest[i] > top[g] ? highest[i] : top[g];
+    top[g] = largest(highest);
   }
   vf sums[G] = {};
   T lines[G][kPanel] = {};
@@ -263,7 +261,7 @@ PLLAVA_VECTOR void softmax_rows(const SoftmaxBlock& b, Index r, Index used, T* w
 
 template <class T>
 void softmax(const SoftmaxBlock& b, T* weights) {
-  Index r = 0;
+  Index r = 0;  // four at a time where their tile has so many, the last of them unused perhaps
   for (; b.rows - r > 1 && r + 4 <= b.stride; r += 4)
     softmax_rows<4>(b, r, b.rows - r < 4 ? b.rows - r : 4, weights);
   for (; r < b.rows; ++r) softmax_rows<1>(b, r, 1, weights);

@@ -10,7 +10,7 @@
 
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/cpu/ceiling.hpp"
-#include "pllava/model_work.hpp"
+#include "pllava/models/work.hpp"
 #include "pllava/pllava.hpp"
 
 namespace bench {

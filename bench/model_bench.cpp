@@ -4,7 +4,7 @@
 #include <span>
 
 #include "ceiling.hpp"
-#include "pllava/model_work.hpp"
+#include "pllava/models/work.hpp"
 
 namespace {
 

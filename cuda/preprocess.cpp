@@ -10,7 +10,7 @@
 #include "device.hpp"
 #include "kernels/launch.hpp"
 #include "pllava/cuda.hpp"
-#include "pllava/impl/crop_plan.hpp"
+#include "pllava/media/detail/crop_plan.hpp"
 
 namespace pllava::cuda {
 

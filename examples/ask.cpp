@@ -2,8 +2,8 @@
 // ask MODEL_DIRECTORY VIDEO QUESTION...
 #include <iostream>
 
+#include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
-#include "pllava/video.hpp"
 
 int main(int argc, char** argv) try {
   if (argc < 4) {

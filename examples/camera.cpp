@@ -3,8 +3,8 @@
 #include <deque>
 #include <iostream>
 
+#include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
-#include "pllava/video.hpp"
 
 int main(int argc, char** argv) try {
   if (argc != 3) {

@@ -1,8 +1,8 @@
 // Captions one video: caption MODEL_DIRECTORY VIDEO
 #include <iostream>
 
+#include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
-#include "pllava/video.hpp"
 
 int main(int argc, char** argv) try {
   if (argc != 3) {

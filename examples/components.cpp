@@ -1,8 +1,8 @@
 // What Pipeline and Session do, by hand with the parts: components MODEL_DIRECTORY VIDEO
 #include <iostream>
 
+#include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
-#include "pllava/video.hpp"
 
 int main(int argc, char** argv) try {
   if (argc != 3) return std::cerr << "usage: components MODEL_DIRECTORY VIDEO\n", 2;

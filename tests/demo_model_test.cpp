@@ -9,8 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
-#include "pllava/video.hpp"
 #include "support/catch.hpp"
 
 namespace {

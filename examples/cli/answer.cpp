@@ -7,7 +7,7 @@
 
 #include "answer_json.hpp"
 #include "output.hpp"
-#include "pllava/prompt.hpp"
+#include "pllava/text/prompt.hpp"
 
 namespace cli {
 namespace {

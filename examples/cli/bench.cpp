@@ -17,9 +17,9 @@
 #include "output.hpp"
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/cpu/ceiling.hpp"
-#include "pllava/model_work.hpp"
+#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/work.hpp"
 #include "pllava/pllava.hpp"
-#include "pllava/tensor_table.hpp"
 
 namespace cli {
 namespace {

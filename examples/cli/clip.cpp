@@ -1,6 +1,6 @@
 #include "clip.hpp"
 
-#include "pllava/video.hpp"
+#include "pllava/media/video.hpp"
 
 namespace cli {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "context.hpp"
-#include "pllava/image.hpp"
+#include "pllava/media/image.hpp"
 
 namespace cli {
 

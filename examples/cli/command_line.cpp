@@ -14,8 +14,8 @@
 
 #include "model.hpp"
 #include "output.hpp"
-#include "pllava/model_config.hpp"
-#include "pllava/prompt.hpp"
+#include "pllava/models/model_config.hpp"
+#include "pllava/text/prompt.hpp"
 #include "pllava/version.hpp"
 
 namespace cli {

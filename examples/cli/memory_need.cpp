@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "pllava/tensor_table.hpp"
+#include "pllava/models/tensor_table.hpp"
 
 namespace cli {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "pllava/core/dtype.hpp"
-#include "pllava/model_config.hpp"
-#include "pllava/quantize.hpp"
+#include "pllava/models/model_config.hpp"
+#include "pllava/quantization/quantize.hpp"
 
 namespace cli {
 

@@ -5,9 +5,9 @@
 
 #include "device.hpp"
 #include "pllava/core/stopwatch.hpp"
-#include "pllava/tensor_table.hpp"
+#include "pllava/models/tensor_table.hpp"
 #ifdef PLLAVA_HAS_SENTENCEPIECE
-#include "pllava/tokenizer_sentencepiece.hpp"
+#include "pllava/text/tokenizer_sentencepiece.hpp"
 #endif
 
 namespace cli {

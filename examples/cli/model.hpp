@@ -4,9 +4,9 @@
 #include <filesystem>
 
 #include "context.hpp"
-#include "pllava/checkpoint.hpp"
+#include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/pipeline.hpp"
-#include "pllava/tokenizer.hpp"
+#include "pllava/text/tokenizer.hpp"
 
 namespace cli {
 

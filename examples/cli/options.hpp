@@ -8,9 +8,9 @@
 
 #include "pllava/core/dtype.hpp"
 #include "pllava/core/shape.hpp"
-#include "pllava/frame_sampling.hpp"
-#include "pllava/generate.hpp"
-#include "pllava/quantize.hpp"
+#include "pllava/media/frame_sampling.hpp"
+#include "pllava/quantization/quantize.hpp"
+#include "pllava/runtime/generate.hpp"
 
 namespace cli {
 

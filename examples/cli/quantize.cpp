@@ -10,8 +10,8 @@
 #include "commands.hpp"
 #include "model.hpp"
 #include "output.hpp"
-#include "pllava/calibrate.hpp"
-#include "pllava/quantized_checkpoint.hpp"
+#include "pllava/calibration/calibrate.hpp"
+#include "pllava/checkpoint/quantized_checkpoint.hpp"
 
 namespace cli {
 namespace {
@@ -22,8 +22,7 @@ namespace fs = std::filesystem;
 pllava::Calibration calibration(const Context& context, const pllava::LoadOptions& load) {
   const Options& o = context.options;
   if (fs::exists(o.out))  // found out before the work, not behind it
-    throw pllava::LoadError("exists already",
-                            {.file = o.out, .tensor = {}, .expected = {}, .got = {}});
+    throw pllava::FileError(o.out, "exists already");
   // Small files first: what is wrong with them should not cost the reading of the weights.
   const pllava::Tokenizer tokenizer = read_tokenizer(o.model);
   const auto pixels = pllava::PreprocessConfig::from_directory(o.model);

@@ -6,8 +6,8 @@
 #include "clip.hpp"
 #include "commands.hpp"
 #include "output.hpp"
-#include "pllava/io/safetensors.hpp"
-#include "pllava/preprocess.hpp"
+#include "pllava/media/preprocess.hpp"
+#include "pllava/weights/safetensors.hpp"
 #include "watched.hpp"
 
 namespace cli {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "model.hpp"
-#include "pllava/session.hpp"
+#include "pllava/runtime/session.hpp"
 
 namespace cli {
 

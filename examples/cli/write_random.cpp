@@ -4,9 +4,9 @@
 
 #include "commands.hpp"
 #include "output.hpp"
-#include "pllava/prompt.hpp"
-#include "pllava/random_weights.hpp"
-#include "pllava/tokenizer.hpp"
+#include "pllava/checkpoint/random_checkpoint.hpp"
+#include "pllava/text/prompt.hpp"
+#include "pllava/text/tokenizer.hpp"
 
 namespace cli {
 namespace {

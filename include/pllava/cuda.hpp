@@ -16,8 +16,8 @@
 #include <string>
 
 #include "pllava/core/backend.hpp"
-#include "pllava/preprocess.hpp"
-#include "pllava/sampling.hpp"
+#include "pllava/media/preprocess.hpp"
+#include "pllava/text/sampling.hpp"
 
 namespace pllava::cuda {
 

@@ -51,6 +51,17 @@ class LoadError : public Error {
   Detail detail_;
 };
 
+/// A file could not be written: no permission, no space, a name that is taken.
+class FileError : public Error {
+ public:
+  FileError(const std::string& file, const std::string& problem)
+      : Error(file + ": " + problem), file_(file) {}
+  const std::string& file() const noexcept { return file_; }
+
+ private:
+  std::string file_;
+};
+
 /// Tensors handed to an operation do not fit together. Names the operation and both shapes.
 class ShapeError : public Error {
  public:

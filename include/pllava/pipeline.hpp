@@ -5,14 +5,14 @@
 #include <memory>
 #include <utility>
 
-#include "pllava/checkpoint.hpp"
+#include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/cpu/backend.hpp"
-#include "pllava/engine.hpp"
-#include "pllava/preprocess.hpp"
-#include "pllava/random_weights.hpp"
-#include "pllava/session.hpp"
-#include "pllava/tensor_table.hpp"
-#include "pllava/tokenizer.hpp"
+#include "pllava/media/preprocess.hpp"
+#include "pllava/models/tensor_table.hpp"
+#include "pllava/runtime/inference_context.hpp"
+#include "pllava/runtime/session.hpp"
+#include "pllava/text/tokenizer.hpp"
+#include "pllava/weights/random_weights.hpp"
 
 namespace pllava {
 
@@ -98,7 +98,7 @@ class Pipeline {
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/impl/pipeline_inl.hpp"
-#include "pllava/random_weights.hpp"
-#include "pllava/tensor_table.hpp"
+#include "pllava/detail/pipeline_inl.hpp"
+#include "pllava/models/tensor_table.hpp"
+#include "pllava/weights/random_weights.hpp"
 #endif

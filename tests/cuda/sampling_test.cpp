@@ -1,5 +1,5 @@
 // The kernel that chooses the next token against Sampler: equal ids, whatever the options.
-#include "pllava/sampling.hpp"
+#include "pllava/text/sampling.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -18,9 +18,9 @@
 #include <thread>
 #include <vector>
 
+#include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
-#include "pllava/video.hpp"
 
 namespace docs {
 

@@ -1,6 +1,7 @@
 # In compiled mode the headers pull in no library but the standard one: neither Eigen, nor JSON, nor
 # FFmpeg, nor the vector intrinsics. This is what keeps a user's build quick.
-file(GLOB components "${SOURCE}/include/pllava/*.hpp")
+file(GLOB_RECURSE components "${SOURCE}/include/pllava/*.hpp")
+list(FILTER components EXCLUDE REGEX "/detail/")
 list(FILTER components EXCLUDE REGEX "/eigen\\.hpp$")  # the one that is about Eigen
 file(MAKE_DIRECTORY "${WORK}")
 set(unit "// Every public header of the top folder.\n")

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "pllava/io/safetensors.hpp"
+#include "pllava/weights/safetensors.hpp"
 #include "support/temp_directory.hpp"
 
 namespace test {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "pllava/image.hpp"
+#include "pllava/media/image.hpp"
 
 namespace test {
 

@@ -5,9 +5,10 @@
 #include <concepts>
 #include <span>
 
+#include "pllava/core/activation.hpp"
+#include "pllava/core/host_tensor.hpp"
+#include "pllava/core/pooling.hpp"
 #include "pllava/core/view.hpp"
-#include "pllava/model_config.hpp"
-#include "pllava/weights.hpp"
 
 namespace pllava {
 

@@ -37,6 +37,11 @@ constexpr std::string_view name_of(DType t) noexcept {
   return "?";
 }
 
+/// Whether the type is one that models compute in or are stored in: f32, f16 or bf16.
+constexpr bool is_floating(DType t) noexcept {
+  return t == DType::f32 || t == DType::f16 || t == DType::bf16;
+}
+
 /// Upper half of an IEEE float: 8 bits of exponent, 7 of mantissa.
 struct bf16 {
   std::uint16_t bits = 0;

@@ -9,8 +9,6 @@
 #include <vector>
 
 #include "pllava/core/backend.hpp"
-#include "pllava/preprocess.hpp"
-#include "pllava/sampling.hpp"
 
 namespace pllava::ops {
 
@@ -114,20 +112,6 @@ void embed(B& be, View x, View ids, const typename B::Weight& table) {
   be.embed(x, ids, table);
 }
 
-/// Pixel values of frames of any size;  pixels (T, 3, S, S) f32. Throws MediaError.
-template <Backend B>
-void preprocess(B& be, View pixels, std::span<const Frame> frames, const PreprocessConfig& config) {
-  const Shape expected{static_cast<Index>(frames.size()), 3, config.image_size, config.image_size};
-  detail::require(pixels.shape == expected, "preprocess", expected.str(), pixels);
-  if constexpr (requires { be.preprocess(pixels, frames, config); }) {
-    be.preprocess(pixels, frames, config);
-  } else {
-    std::vector<float> host(static_cast<std::size_t>(expected.count()));
-    pllava::preprocess(frames, host.data(), config);
-    be.upload(pixels, host.data());
-  }
-}
-
 /// Patches as rows of a matrix;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
 template <Backend B>
 void patchify(B& be, View y, View pixels, Index patch) {
@@ -161,22 +145,6 @@ void pool3d(B& be, View y, View x, const Grid& in, const Grid& out, PoolKind kin
   be.pool3d(y, x, in, out, kind);
 }
 
-/// Chooses the next token: writes its id to `id` (1) i32 in backend memory, where the next step
-/// reads it, and returns it.  logits (1, V) f32, which a backend may overwrite. Throws as Sampler.
-template <Backend B>
-std::int32_t sample(B& be, View id, View logits, Sampler& sampler) {
-  detail::require(id.shape.count() == 1 && id.dtype == DType::i32, "sample id", "(1) i32", id);
-  if constexpr (requires { be.sample(id, logits, sampler); }) {
-    return be.sample(id, logits, sampler);
-  } else {
-    std::vector<float> host(static_cast<std::size_t>(logits.shape.count()));
-    be.download(host.data(), logits);
-    const std::int32_t chosen = sampler.sample(host);
-    be.upload(id, &chosen);
-    return chosen;
-  }
-}
-
 /// Runs one decode step. A backend that can, records `body` once and replays it while the bucket of
 /// `seq.bound` stays the same; so the body may not allocate, read backend memory on the host, or
 /// branch on what is there. It may ask for scratch: equal calls get equal addresses.
@@ -186,30 +154,6 @@ void step(B& be, const Sequence& seq, Body&& body) {
     be.step(seq, std::forward<Body>(body));
   else
     std::forward<Body>(body)();
-}
-
-/// Loads a matrix (out, in) and, where `bias` is named, its bias from a scope.
-template <Backend B>
-Linear<B> load_linear(B& be, const WeightScope& scope, Index out, Index in, bool bias) {
-  const HostTensor w = scope.tensor("weight", {out, in});
-  Linear<B> linear{be.prepare({&w, 1}, WeightRole::linear), {}, out, in};
-  if (bias) {
-    const HostTensor b = scope.tensor("bias", {out});
-    linear.bias = be.prepare({&b, 1}, WeightRole::vector);
-  }
-  return linear;
-}
-
-/// Loads a norm of width `d`: LayerNorm has a bias, RMSNorm none.
-template <Backend B>
-Norm<B> load_norm(B& be, const WeightScope& scope, Index d, NormKind kind, float eps) {
-  const HostTensor gain = scope.tensor("weight", {d});
-  Norm<B> norm{kind, be.prepare({&gain, 1}, WeightRole::vector), {}, eps};
-  if (kind == NormKind::layer) {
-    const HostTensor bias = scope.tensor("bias", {d});
-    norm.bias = be.prepare({&bias, 1}, WeightRole::vector);
-  }
-  return norm;
 }
 
 }  // namespace pllava::ops

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <array>
-#include <initializer_list>
+#include <concepts>
 #include <limits>
 #include <string>
 
@@ -17,10 +17,9 @@ class Shape {
   static constexpr int kMaxRank = 4;
 
   constexpr Shape() = default;
-  constexpr Shape(std::initializer_list<Index> dims) {
-    if (dims.size() > kMaxRank) throw ShapeError("Shape", "at most 4 dimensions");
-    for (const Index d : dims) dims_[static_cast<std::size_t>(rank_++)] = d;
-  }
+  template <std::integral... Dims>
+  requires(sizeof...(Dims) > 0 && sizeof...(Dims) <= kMaxRank) constexpr Shape(Dims... dims)
+      : dims_{static_cast<Index>(dims)...}, rank_(sizeof...(Dims)) {}
 
   constexpr int rank() const noexcept { return rank_; }
   constexpr Index operator[](int axis) const noexcept {

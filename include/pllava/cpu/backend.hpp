@@ -14,11 +14,11 @@
 #include <span>
 
 #include "pllava/core/backend.hpp"
+#include "pllava/core/thread_pool.hpp"
 #include "pllava/cpu/arena.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/packed_weights.hpp"
-#include "pllava/cpu/thread_pool.hpp"
-#include "pllava/preprocess.hpp"
+#include "pllava/media/preprocess.hpp"
 
 namespace pllava::cpu {
 
@@ -147,6 +147,6 @@ class Backend {
 }  // namespace pllava::cpu
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/impl/cpu_attention_inl.hpp"
-#include "pllava/impl/cpu_backend_inl.hpp"
+#include "pllava/cpu/detail/attention_inl.hpp"
+#include "pllava/cpu/detail/backend_inl.hpp"
 #endif

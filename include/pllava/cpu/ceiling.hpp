@@ -23,5 +23,5 @@ double read_bandwidth(Backend& be);
 }  // namespace pllava::cpu
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/impl/cpu_ceiling_inl.hpp"
+#include "pllava/cpu/detail/ceiling_inl.hpp"
 #endif

@@ -1,10 +1,10 @@
 // The table of vector kernels of one instruction set. Everything ISA-specific is behind it.
 #pragma once
 
+#include "pllava/core/activation.hpp"
 #include "pllava/core/dtype.hpp"
 #include "pllava/core/quantization.hpp"
 #include "pllava/cpu/isa.hpp"
-#include "pllava/model_config.hpp"
 
 namespace pllava::cpu {
 
@@ -123,5 +123,5 @@ const Kernels& kernels(Isa isa);
 }  // namespace pllava::cpu
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/impl/cpu_kernels_inl.hpp"
+#include "pllava/cpu/detail/kernels_inl.hpp"
 #endif

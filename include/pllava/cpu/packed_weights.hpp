@@ -6,12 +6,12 @@
 #include <memory>
 #include <string>
 
-#include "pllava/cpu/thread_pool.hpp"
+#include "pllava/core/thread_pool.hpp"
 #include "pllava/io/mapped_file.hpp"
 
 namespace pllava {
 namespace detail {
-class NewFile;
+class OutputFile;
 }
 
 namespace cpu {
@@ -29,7 +29,7 @@ class PackedWeights {
 
   /// Whether weights come from the file, or go to a new one; neither once it is committed.
   bool reads() const noexcept { return file_ != nullptr; }
-  bool writes() const noexcept { return new_file_ != nullptr; }
+  bool writes() const noexcept { return output_ != nullptr; }
   /// The next block of the file. Throws LoadError if it has another size or the file is cut off.
   void read(void* memory, Index bytes, ThreadPool& pool);
   /// The next block for the file. Throws LoadError.
@@ -44,12 +44,12 @@ class PackedWeights {
   std::filesystem::path path_;
   std::shared_ptr<const MappedFile> file_;
   std::size_t at_ = 0;  // where the next block begins
-  std::unique_ptr<pllava::detail::NewFile> new_file_;
+  std::unique_ptr<pllava::detail::OutputFile> output_;
 };
 
 }  // namespace cpu
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/impl/packed_weights_inl.hpp"
+#include "pllava/cpu/detail/packed_weights_inl.hpp"
 #endif

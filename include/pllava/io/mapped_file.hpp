@@ -41,5 +41,5 @@ class MappedFile {
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/impl/mapped_file_inl.hpp"
+#include "pllava/io/detail/mapped_file_inl.hpp"
 #endif

@@ -1,0 +1,115 @@
+// Bodies of quantized_checkpoint.hpp.
+#pragma once
+
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "pllava/checkpoint/detail/quantization_json.hpp"
+#include "pllava/checkpoint/quantized_checkpoint.hpp"
+#include "pllava/core/thread_pool.hpp"
+#include "pllava/io/detail/json_file.hpp"
+#include "pllava/io/detail/output_file.hpp"
+#include "pllava/models/tensor_table.hpp"
+#include "pllava/weights/detail/safetensors_writer.hpp"
+
+namespace pllava {
+namespace detail {
+
+/// Copies what lies beside the weights: configurations and tokenizers.
+PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
+                                    const std::filesystem::path& to) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const bool wanted = (name.ends_with(".json") && !name.ends_with(".index.json") &&
+                         !name.starts_with("adapter_")) ||
+                        name == "tokenizer.model";
+    if (!wanted || !it->is_regular_file()) continue;
+    std::filesystem::copy_file(it->path(), to / name,
+                               std::filesystem::copy_options::overwrite_existing, error);
+    if (error)
+      throw FileError((to / name).string(),
+                      "cannot be copied from " + it->path().string() + ": " + error.message());
+  }
+}
+
+/// `calibration` may be null.
+PLLAVA_INLINE void write_rounded(const std::filesystem::path& to, const std::filesystem::path& from,
+                                 const LoadOptions& options, const Calibration* calibration,
+                                 const RunControl& control) {
+  const QuantizeOptions& formats = options.quantize;
+  if (!formats.any())
+    throw ArgumentError("nothing to round: neither int8, int4 nor fp8 was chosen");
+  const Checkpoint checkpoint = Checkpoint::open(from, options);
+  if (checkpoint.stored_formats().any())
+    throw ArgumentError(from.string() + ": the weights are rounded already");
+  if (calibration != nullptr && formats.language.format != WeightFormat::int4)
+    throw ArgumentError("scales are for int4 weights of the language model");
+  const WeightScope weights =
+      calibration != nullptr ? awq_scaled(checkpoint[""], checkpoint.config().text, *calibration)
+                             : checkpoint[""];
+  OutputDirectory directory(to);
+  if (!options.base.empty()) copy_small_files(options.base, directory.part());
+  copy_small_files(from, directory.part());
+
+  const std::filesystem::path config_path = directory.part() / "config.json";
+  nlohmann::json config = read_json_object(config_path);
+  config[kFormatsKey] = {{"vision", to_json(formats.vision)},
+                         {"language", to_json(formats.language)}};
+  const std::string text = config.dump(2) + "\n";
+  OutputFile config_file(config_path);
+  config_file.write(text.data(), text.size());
+  config_file.commit();
+
+  ThreadPool pool;
+  const Index total = required_tensors(checkpoint.config());
+  Index done = 0;
+  std::vector<TensorToWrite> tensors;
+  for (const TensorSpec& spec : model_tensors(checkpoint.config())) {
+    if (spec.presence != Presence::required) continue;
+    const Quantization q = stored_quantization(spec.name, spec.shape, formats);
+    if (q.format == WeightFormat::plain) {
+      tensors.push_back(
+          {spec.name, weights.tensor(spec.name, spec.shape).dtype, spec.shape, [&, spec] {
+             control.at("quantize", ++done, total);
+             return weights.tensor(spec.name, spec.shape);
+           }});
+      continue;
+    }
+    const Shape stored{spec.shape[0], stored_row_bytes(q, spec.shape[1])};
+    tensors.push_back({spec.name, DType::u8, stored, [&, spec, stored, q] {
+                         control.at("quantize", ++done, total);
+                         const HostTensor w = weights.tensor(spec.name, spec.shape);
+                         const auto bytes = std::make_shared<std::vector<std::byte>>(
+                             static_cast<std::size_t>(stored.count()));
+                         pool.run(stored[0], [&](Index r) {
+                           store_row(bytes->data() + r * stored[1], quantized_row(w, r), q);
+                         });
+                         return HostTensor{DType::u8, stored, bytes->data(), bytes};
+                       }});
+  }
+  write_safetensors(directory.part() / "model.safetensors", std::move(tensors), {{"format", "pt"}});
+  directory.commit();
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
+                                              const std::filesystem::path& from,
+                                              const LoadOptions& options,
+                                              const RunControl& control) {
+  detail::write_rounded(to, from, options, nullptr, control);
+}
+
+PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
+                                              const std::filesystem::path& from,
+                                              const LoadOptions& options,
+                                              const Calibration& calibration,
+                                              const RunControl& control) {
+  detail::write_rounded(to, from, options, &calibration, control);
+}
+
+}  // namespace pllava

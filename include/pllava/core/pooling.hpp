@@ -1,0 +1,11 @@
+// How a pooling reduces a window.
+#pragma once
+
+#include <cstdint>
+
+namespace pllava {
+
+/// Reduction over the rows of one pooling window.
+enum class PoolKind : std::uint8_t { average, maximum };
+
+}  // namespace pllava

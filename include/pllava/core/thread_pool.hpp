@@ -1,0 +1,148 @@
+// A fixed number of threads that sleep when there is nothing to do.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "pllava/config.hpp"
+#include "pllava/core/processors.hpp"
+#include "pllava/error.hpp"
+
+namespace pllava {
+
+/// Runs indexed tasks on the calling thread and `threads - 1` others. A thread that waits looks for
+/// work for some ten microseconds, the time between two verbs, before it sleeps: to be woken takes
+/// as long, and decoding a token calls hundreds of verbs.
+/// Threads: any thread may call `run`; if the pool is busy, the caller does its tasks alone, so
+/// several sessions can share a pool without waiting for each other or oversubscribing the machine.
+class ThreadPool {
+ public:
+  /// `threads` 0 means one for each processor that the caller may use. Throws Error if the system
+  /// does not give so many.
+  explicit ThreadPool(Index threads = 0) {
+    if (threads <= 0) threads = available_processors();
+    try {
+      for (Index i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error& e) {
+      stop();
+      throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
+    }
+  }
+
+  ~ThreadPool() { stop(); }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  Index size() const noexcept { return static_cast<Index>(workers_.size()) + 1; }
+
+  /// Calls task(i) once for every i in [0, count), in any order, on any thread of the pool; returns
+  /// when all are done. Rethrows the first exception of a task.
+  template <class Task>
+  void run(Index count, const Task& task) {
+    std::unique_lock busy(busy_, std::defer_lock);
+    if (count <= 1 || workers_.empty() || !busy.try_lock()) {
+      for (Index i = 0; i < count; ++i) task(i);
+      return;
+    }
+    Job job{[](const void* t, Index i) { (*static_cast<const Task*>(t))(i); }, &task, count};
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = &job;
+      ++generation_;
+    }
+    wake_.notify_all();
+    job.help();
+    {
+      std::unique_lock lock(mutex_);
+      job_ = nullptr;
+      wait(lock, idle_, [&] { return active_ == 0; });
+    }
+    if (job.error) std::rethrow_exception(job.error);
+  }
+
+ private:
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& t : workers_) t.join();
+  }
+
+  struct Job {
+    void (*call)(const void*, Index);
+    const void* task;
+    Index count;
+    std::atomic<Index> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error{};
+
+    void help() {
+      for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+        try {
+          call(task, i);
+        } catch (...) {
+          if (!failed.exchange(true)) error = std::current_exception();
+          next.store(count);
+        }
+      }
+    }
+  };
+
+  /// Waits for what other threads change: a little without the lock, then asleep.
+  template <class Condition>
+  static void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
+                   const Condition& condition) {
+    constexpr int kTurns = 1000;
+    if (condition()) return;
+    lock.unlock();
+    for (int i = 0; i < kTurns && !condition(); ++i) pause();
+    lock.lock();
+    changed.wait(lock, condition);
+  }
+
+  /// Tells the processor that this thread waits.
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+  }
+
+  void work() {
+    std::uint64_t seen = 0;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wait(lock, wake_, [&] { return stopping_ || generation_ != seen; });
+      if (stopping_) return;
+      seen = generation_;
+      Job* job = job_;
+      if (job == nullptr) continue;  // already done by the others
+      ++active_;
+      lock.unlock();
+      job->help();
+      lock.lock();
+      if (--active_ == 0) idle_.notify_one();
+    }
+  }
+
+  std::mutex busy_;   // held by the thread whose job runs
+  std::mutex mutex_;  // held by whoever changes the following; atomics are read without it
+  std::condition_variable wake_, idle_;
+  Job* job_ = nullptr;
+  std::atomic<std::uint64_t> generation_ = 0;
+  std::atomic<Index> active_ = 0;
+  std::atomic<bool> stopping_ = false;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace pllava

@@ -1,0 +1,84 @@
+// Pipeline: what is loaded from where.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "pllava/checkpoint/detail/quantization_json.hpp"
+#include "pllava/models/tensor_table.hpp"
+#include "pllava/pipeline.hpp"
+#include "pllava/weights/random_weights.hpp"
+
+namespace pllava {
+
+PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
+                                 const PreprocessConfig& pixels)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), pixels_(pixels) {
+  if (pixels_.image_size != config().vision.image_size)
+    throw LoadError(
+        "picture size does not fit the vision tower",
+        {"preprocessor_config.json", "crop_size", std::to_string(config().vision.image_size),
+         std::to_string(pixels_.image_size)});
+  const auto image = tokenizer_.id_of(kVideoToken);
+  if (!image || *image != static_cast<std::int32_t>(config().image_token))
+    throw LoadError(
+        "tokenizer and model disagree about the image token",
+        {"tokenizer.json", std::string(kVideoToken), std::to_string(config().image_token),
+         image ? std::to_string(*image) : "no such token"});
+}
+
+PLLAVA_INLINE Pipeline::Directory Pipeline::Directory::open(const std::filesystem::path& directory,
+                                                            const LoadOptions& options) {
+  if (!std::filesystem::is_directory(directory))
+    throw LoadError("no such directory", {directory.string(), {}, {}, {}});
+  // Small files first: what is wrong with them should not cost the reading of the weights.
+  Tokenizer tokenizer = Tokenizer::from_directory(directory);
+  const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
+  return {std::move(tokenizer), pixels, Checkpoint::open(directory, options)};
+}
+
+PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
+                                                                 const LoadOptions& options,
+                                                                 DType dtype) {
+  if (options.cache.empty()) return nullptr;
+  nlohmann::json origin = {{"dtype", name_of(dtype)},
+                           {"lora_alpha", options.lora_alpha},
+                           {"vision", detail::to_json(options.quantize.vision)},
+                           {"language", detail::to_json(options.quantize.language)},
+                           {"files", nlohmann::json::object()}};
+  const auto add = [&](const std::filesystem::path& file) {
+    std::error_code error;  // what cannot be examined is always as old and large
+    origin["files"][file.string()] = {
+        std::filesystem::file_size(file, error),
+        std::filesystem::last_write_time(file, error).time_since_epoch().count()};
+  };
+  for (const std::filesystem::path file : checkpoint.report().files) {
+    add(file);
+    add(file.parent_path() / "config.json");
+  }
+  return std::make_shared<cpu::PackedWeights>(options.cache, origin.dump());
+}
+
+PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
+                                      const LoadOptions& options,
+                                      const cpu::BackendOptions& backend,
+                                      const RunControl& control) {
+  Directory d = Directory::open(directory, options);
+  cpu::BackendOptions chosen = backend;
+  if (!chosen.dtype) chosen.dtype = d.checkpoint.report().dtype();
+  chosen.packed = packed_weights(d.checkpoint, options, *chosen.dtype);
+  Pipeline pipeline(cpu::Backend(chosen), d, control);
+  if (chosen.packed != nullptr) chosen.packed->commit();
+  return pipeline;
+}
+
+PLLAVA_INLINE Pipeline Pipeline::random(const ModelConfig& config, std::uint64_t seed,
+                                        const cpu::BackendOptions& backend,
+                                        const RunControl& control) {
+  return random(config, cpu::Backend(backend), seed, control);
+}
+
+PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {
+  return Session(model_, tokenizer_, pixels_, clip, options);
+}
+
+}  // namespace pllava

@@ -1,0 +1,128 @@
+// The one reader of JSON files: bounded in size and depth, linear in time, without duplicate keys.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "pllava/error.hpp"
+#include "pllava/io/mapped_file.hpp"
+
+namespace pllava::detail {
+
+inline constexpr std::size_t kMaxJsonBytes = 100'000'000;
+inline constexpr std::size_t kMaxJsonDepth = 64;
+
+/// Builds a value from the parser's events. Refuses a key that occurs twice in an object (the
+/// library's own builder keeps the last one) and nesting deeper than kMaxJsonDepth.
+class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  using Json = nlohmann::json;
+
+  explicit StrictJsonBuilder(std::string file) : file_(std::move(file)) {}
+
+  /// The value, after a successful parse.
+  Json take() { return std::move(root_); }
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t& value) override { return add(std::move(value)); }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(string_t& name) override {
+    const auto [member, is_new] =
+        stack_.back()->get_ref<Json::object_t&>().emplace(std::move(name), nullptr);
+    if (!is_new)
+      throw LoadError("a key occurs twice",
+                      {.file = file_, .tensor = member->first, .expected = {}, .got = {}});
+    member_ = &member->second;
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
+    throw LoadError("is not valid JSON",
+                    {.file = file_, .tensor = {}, .expected = {}, .got = error.what()});
+  }
+
+ private:
+  /// Puts a value where the parser is, and returns its place.
+  template <class Value>
+  Json* place(Value&& value) {
+    if (stack_.empty()) {
+      root_ = std::forward<Value>(value);
+      return &root_;
+    }
+    if (stack_.back()->is_array()) {
+      stack_.back()->push_back(std::forward<Value>(value));
+      return &stack_.back()->back();
+    }
+    *member_ = std::forward<Value>(value);
+    return member_;
+  }
+  template <class Value>
+  bool add(Value&& value) {
+    place(std::forward<Value>(value));
+    return true;
+  }
+  bool open(Json container) {
+    if (stack_.size() == kMaxJsonDepth)
+      throw LoadError("JSON is nested too deeply",
+                      {.file = file_, .tensor = {}, .expected = "64 levels at most", .got = {}});
+    stack_.push_back(place(std::move(container)));
+    return true;
+  }
+  bool close() {
+    stack_.pop_back();
+    return true;
+  }
+
+  std::string file_;
+  Json root_;
+  std::vector<Json*> stack_;  // the containers that are open; their addresses are stable
+  Json* member_ = nullptr;    // of the innermost object, the one whose key came last
+};
+
+/// Parses a JSON object. Throws LoadError naming `file`, OutOfMemoryError.
+inline nlohmann::json parse_json_object(const char* begin, const char* end,
+                                        const std::string& file) {
+  try {
+    StrictJsonBuilder builder(file);
+    nlohmann::json::sax_parse(begin, end, &builder);
+    nlohmann::json json = builder.take();
+    if (!json.is_object())
+      throw LoadError("is not a JSON object",
+                      {.file = file,
+                       .tensor = {},
+                       .expected = "an object",
+                       .got = std::string("a value of type ") + json.type_name()});
+    return json;
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemoryError("JSON of " + file, static_cast<std::uint64_t>(end - begin));
+  }
+}
+
+/// Reads a JSON file. Throws LoadError: no regular file, more than kMaxJsonBytes, not an object.
+inline nlohmann::json read_json_object(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  if (bytes.size() > kMaxJsonBytes)
+    throw LoadError("is too large", {.file = file->path(),
+                                     .tensor = {},
+                                     .expected = "at most 100000000 bytes",
+                                     .got = std::to_string(bytes.size())});
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  return parse_json_object(text, text + bytes.size(), file->path());
+}
+
+}  // namespace pllava::detail

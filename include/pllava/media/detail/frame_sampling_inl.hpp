@@ -1,0 +1,124 @@
+// Bodies of frame_sampling.hpp. The order of the double operations is the reference's.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <string>
+
+#include "pllava/media/frame_sampling.hpp"
+
+namespace pllava {
+namespace detail {
+
+/// Largest frame number, and the limit of rounded times: exact in a double, far from overflow.
+inline constexpr Index kMaxFrameNumber = Index{1} << 52;
+/// Most indices that may be asked for at once.
+inline constexpr Index kMaxSamples = Index{1} << 24;
+
+/// Nearest integer, halves to even, whatever the rounding mode: Python's round() and numpy's
+/// rint().
+PLLAVA_INLINE double round_half_even(double x) {
+  if (std::abs(x) >= 0x1p52) return x;
+  const double below = std::floor(x);
+  const double rest = x - below;
+  if (rest != 0.5) return rest < 0.5 ? below : below + 1.0;
+  return std::fmod(below, 2.0) == 0.0 ? below : below + 1.0;
+}
+
+/// Frame number at `seconds`, limited to what an Index holds.
+PLLAVA_INLINE Index frame_at(double seconds, double fps) {
+  const double limit = static_cast<double>(kMaxFrameNumber);
+  return static_cast<Index>(std::clamp(round_half_even(seconds * fps), -limit, limit));
+}
+
+PLLAVA_INLINE void check_sampling(Index n, Index total_frames) {
+  if (n < 1 || n > kMaxSamples)
+    throw ArgumentError("cannot sample " + std::to_string(n) + " frames; expected 1 to " +
+                        std::to_string(kMaxSamples));
+  if (total_frames < 1 || total_frames > kMaxFrameNumber)
+    throw ArgumentError("cannot sample from a video of " + std::to_string(total_frames) +
+                        " frames");
+}
+
+PLLAVA_INLINE std::string describe(const TimeRange& range) {
+  char text[96];
+  std::snprintf(text, sizeof text, "bounds %g to %g s", range.start, range.end);
+  return text;
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE std::vector<Index> eval_indices(const EvalSampling& sampling) {
+  const Index n = sampling.frames;
+  if (sampling.first_index < 0 || sampling.first_index > detail::kMaxFrameNumber)
+    throw ArgumentError("first_index " + std::to_string(sampling.first_index) +
+                        " is no frame number");
+  // One past the largest number is already too many; the sum below cannot overflow.
+  const Index last_number = std::min(sampling.max_frame, detail::kMaxFrameNumber * 2);
+  detail::check_sampling(n, last_number < 0 ? 0 : last_number - sampling.first_index + 1);
+  if (!(sampling.fps >= 0.0) || std::isinf(sampling.fps))
+    throw ArgumentError("frames a second must be a finite number, 0 if unknown");
+
+  Index first = sampling.first_index;
+  Index last = sampling.max_frame;
+  if (sampling.bounds) {
+    const TimeRange range = *sampling.bounds;
+    if (!std::isfinite(range.start) || !std::isfinite(range.end) || range.start > range.end)
+      throw ArgumentError(detail::describe(range) + ": expected start <= end");
+    if (sampling.fps == 0.0)
+      throw ArgumentError(detail::describe(range) + " need a known number of frames a second");
+    first = std::max(first, detail::frame_at(range.start, sampling.fps));
+    last = std::min(detail::frame_at(range.end, sampling.fps), last);
+    if (first > last)
+      throw ArgumentError(detail::describe(range) + " are frames " + std::to_string(first) +
+                          " to " + std::to_string(detail::frame_at(range.end, sampling.fps)) +
+                          "; the video has " + std::to_string(sampling.first_index) + " to " +
+                          std::to_string(sampling.max_frame));
+  } else if (sampling.fps > 0.0) {
+    // Without bounds the reference still cuts at 100000 s.
+    last = std::min(std::max(first, detail::frame_at(100000.0, sampling.fps)), last);
+  }
+
+  const double segment = static_cast<double>(last - first) / static_cast<double>(n);
+  std::vector<Index> indices;
+  indices.reserve(static_cast<std::size_t>(n));
+  for (Index i = 0; i < n; ++i) {
+    const double middle = static_cast<double>(first) + segment / 2;
+    const double offset = detail::round_half_even(segment * static_cast<double>(i));
+    indices.push_back(static_cast<Index>(middle + offset));
+  }
+  return indices;
+}
+
+PLLAVA_INLINE std::vector<Index> demo_indices(Index total_frames, Index n) {
+  detail::check_sampling(n, total_frames);
+  const double segment = static_cast<double>(total_frames - 1) / static_cast<double>(n);
+  const Index start = static_cast<Index>(segment / 2);
+  std::vector<Index> indices;
+  indices.reserve(static_cast<std::size_t>(n));
+  for (Index i = 0; i < n; ++i)
+    indices.push_back(
+        start + static_cast<Index>(detail::round_half_even(segment * static_cast<double>(i))));
+  return indices;
+}
+
+PLLAVA_INLINE std::vector<Index> sample_indices(SamplingRule rule, Index total_frames, Index n,
+                                                double fps, std::optional<TimeRange> bounds) {
+  detail::check_sampling(n, total_frames);
+  if (rule == SamplingRule::eval)
+    return eval_indices({.frames = n, .max_frame = total_frames - 1, .fps = fps, .bounds = bounds});
+  if (bounds) throw ArgumentError("the demo sampling rule has no time bounds; use eval");
+  return demo_indices(total_frames, n);
+}
+
+PLLAVA_INLINE std::vector<Index> picture_numbers(Index files, Index n,
+                                                 std::optional<TimeRange> bounds) {
+  return eval_indices({.frames = n,
+                       .max_frame = files,
+                       .fps = kPictureDirectoryFps,
+                       .bounds = bounds,
+                       .first_index = 1});
+}
+
+}  // namespace pllava

@@ -1,0 +1,202 @@
+// LLaMA decoder (reference section 6): embeddings to logits, over a KvCache.
+// Threads: const after construction; share it, with a backend and a cache per thread.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "pllava/core/control.hpp"
+#include "pllava/core/ops.hpp"
+#include "pllava/models/kv_cache.hpp"
+#include "pllava/models/load_layers.hpp"
+#include "pllava/models/model_config.hpp"
+
+namespace pllava {
+
+template <Backend B>
+class LanguageModel {
+ public:
+  /// Loads scope "language_model" ("model.layers...", "lm_head"). `prefill_chunk` bounds the
+  /// scratch of a long prompt. Throws LoadError, OutOfMemoryError, ArgumentError (a chunk below 1).
+  LanguageModel(B& be, const TextConfig& config, const WeightScope& scope,
+                Index prefill_chunk = rows_at_once<B>())
+      : config_(config),
+        heads_{config.heads, config.kv_heads, config.head_dim},
+        prefill_chunk_(prefill_chunk) {
+    if (prefill_chunk < 1)
+      throw ArgumentError("prefill_chunk must be at least 1, got " + std::to_string(prefill_chunk));
+    const WeightScope model = scope["model"];
+    const HostTensor table = model["embed_tokens"].tensor("weight", {config.vocab, config.width});
+    embed_tokens_ = be.prepare({&table, 1}, WeightRole::table);
+    lm_head_ =
+        ops::load_linear(be, config.tied_embeddings ? model["embed_tokens"] : scope["lm_head"],
+                         config.vocab, config.width, false);
+    final_norm_ = load_rms_norm(be, model["norm"]);
+    rope_ = make_rope(be);
+    for (Index l = 0; l < config.layers; ++l) layers_.push_back(load_layer(be, model["layers"][l]));
+  }
+
+  const TextConfig& config() const noexcept { return config_; }
+
+  /// An empty cache for `capacity` positions, at most the model's context. Throws ContextError.
+  KvCache<B> make_cache(B& be, Index capacity) const {
+    if (capacity > config_.context) throw ContextError(capacity, config_.context);
+    return KvCache<B>(be, config_.layers, heads_, capacity);
+  }
+
+  /// ids (N) -> embeddings (N, D) f32. Throws ArgumentError for an id outside the vocabulary.
+  Tensor<B> embed(B& be, std::span<const std::int32_t> ids) const {
+    for (const std::int32_t id : ids)
+      if (id < 0 || id >= config_.vocab)
+        throw ArgumentError("token id " + std::to_string(id) + " is outside the vocabulary of " +
+                            std::to_string(config_.vocab));
+    const auto n = static_cast<Index>(ids.size());
+    Tensor<B> device_ids(be, {n}, DType::i32);
+    be.upload(device_ids, ids.data());
+    Tensor<B> x(be, {n, config_.width}, DType::f32);
+    ops::embed(be, x, device_ids, embed_tokens_);
+    return x;
+  }
+
+  /// Appends x (N, D) to the cache. `logits` (1, V) f32 receives those of the last row; an empty
+  /// view asks for none. Works in chunks, so scratch is bounded whatever N. x is overwritten.
+  /// Throws ContextError before anything happens; after CancelledError the cache is as before.
+  /// Chunks do not change the result beyond rounding.
+  void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {}) const {
+    ops::detail::require(x.cols() == config_.width, "LanguageModel x",
+                         "(N, " + std::to_string(config_.width) + ")", x);
+    const Index N = x.rows(), before = kv.length();
+    kv.extend_by(N);
+    try {
+      for (Index n = 0; n < N; n += prefill_chunk_) {
+        const Index rows = std::min(prefill_chunk_, N - n);
+        const bool last = n + rows == N;
+        auto scope = be.scope();
+        const Buffers b(be, *this, rows);
+        const Sequence seq = kv.extend_by(rows);
+        decode(be, b, x.slice(n, rows), kv, seq, last ? logits : View{}, control);
+        kv.truncate(be, before + n + rows);
+        control.at("prefill", n + rows, N);
+      }
+    } catch (...) {
+      kv.truncate(be, before);
+      throw;
+    }
+  }
+
+  /// One decode step: appends the token `id` (1) i32, which stays in backend memory, and leaves the
+  /// logits (1, V) f32 of the next. Throws ContextError before anything happens.
+  void step(B& be, View id, KvCache<B>& kv, View logits) const {
+    auto scope = be.scope();
+    const Sequence seq = kv.extend_by(1);
+    View x = be.scratch({1, config_.width}, DType::f32);  // (1, D)
+    const Buffers b(be, *this, 1);
+    ops::step(be, seq, [&] {
+      ops::embed(be, x, id, embed_tokens_);
+      decode(be, b, x, kv, seq, logits, {});
+    });
+    kv.truncate(be, kv.length() + 1);
+  }
+
+ private:
+  struct Layer {
+    Norm<B> attn_norm, ffn_norm;
+    Linear<B> qkv, o, gate_up, down;
+  };
+
+  Norm<B> load_rms_norm(B& be, const WeightScope& scope) const {
+    return ops::load_norm(be, scope, config_.width, NormKind::rms, config_.norm_eps);
+  }
+
+  Layer load_layer(B& be, const WeightScope& scope) const {
+    const Index d = config_.width, f = config_.ffn, dh = config_.head_dim;
+    const Index q = config_.heads * dh, k = config_.kv_heads * dh;
+    const WeightScope attention = scope["self_attn"], mlp = scope["mlp"];
+    Layer layer;
+    layer.attn_norm = load_rms_norm(be, scope["input_layernorm"]);
+    layer.ffn_norm = load_rms_norm(be, scope["post_attention_layernorm"]);
+    {
+      const std::array<HostTensor, 3> w = {attention["q_proj"].tensor("weight", {q, d}),
+                                           attention["k_proj"].tensor("weight", {k, d}),
+                                           attention["v_proj"].tensor("weight", {k, d})};
+      layer.qkv = {be.prepare(w, WeightRole::linear), {}, q + 2 * k, d};
+    }
+    layer.o = ops::load_linear(be, attention["o_proj"], d, q, false);
+    {
+      const std::array<HostTensor, 2> w = {mlp["gate_proj"].tensor("weight", {f, d}),
+                                           mlp["up_proj"].tensor("weight", {f, d})};
+      layer.gate_up = {be.prepare(w, WeightRole::gate_up), {}, f, d};
+    }
+    layer.down = ops::load_linear(be, mlp["down_proj"], d, f, false);
+    return layer;
+  }
+
+  Rope<B> make_rope(B& be) const {
+    const Index dh = config_.head_dim, half = dh / 2;
+    std::vector<float> table(static_cast<std::size_t>(config_.context * dh));
+    for (Index p = 0; p < config_.context; ++p)
+      for (Index i = 0; i < half; ++i) {
+        // as the reference: inverse frequencies and angles in f32
+        const auto inv_freq =
+            static_cast<float>(1.0 / std::pow(config_.rope_theta, static_cast<double>(2 * i) /
+                                                                      static_cast<double>(dh)));
+        const float angle = static_cast<float>(p) * inv_freq;
+        table[static_cast<std::size_t>(p * dh + i)] = std::cos(angle);
+        table[static_cast<std::size_t>(p * dh + half + i)] = std::sin(angle);
+      }
+    const HostTensor host{DType::f32,
+                          {config_.context, dh},
+                          reinterpret_cast<const std::byte*>(table.data()),
+                          nullptr};
+    return {be.prepare({&host, 1}, WeightRole::vector)};
+  }
+
+  /// Activations of N rows, in scratch.
+  struct Buffers {
+    Buffers(B& be, const LanguageModel& m, Index N)
+        : h(be.scratch({N, m.config_.width}, be.activation_dtype())),
+          qkv(be.scratch({N, m.heads_.qkv_width()}, be.activation_dtype())),
+          o(be.scratch({N, m.heads_.query * m.heads_.dim}, be.activation_dtype())),
+          g(be.scratch({N, m.config_.ffn}, be.activation_dtype())) {}
+    View h;    // (N, D)
+    View qkv;  // (N, (Hq+2Hkv)·dh)
+    View o;    // (N, Hq·dh)
+    View g;    // (N, F)
+  };
+
+  /// All layers over x (N, D), in place; the head where logits are wanted.
+  void decode(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& seq,
+              View logits, const RunControl& control) const {
+    auto [h, qkv, o, g] = buffers;
+    ops::norm(be, h, x, layers_[0].attn_norm);
+    for (Index l = 0; l < config_.layers; ++l) {
+      control.check("prefill");
+      const bool last = l + 1 == config_.layers;
+      const Layer& w = layers_[static_cast<std::size_t>(l)];
+      const Norm<B>& next = last ? final_norm_ : layers_[static_cast<std::size_t>(l) + 1].attn_norm;
+      ops::linear(be, qkv, h, w.qkv);
+      // Above the last layer only the row of the logits is read: the others stop after their keys.
+      const Index M = !last ? x.rows() : logits.data != nullptr ? 1 : 0;
+      x = x.slice(x.rows() - M, M), h = h.slice(0, M), o = o.slice(0, M), g = g.slice(0, M);
+      ops::attend(be, o, qkv, heads_, &rope_, &kv.layer(l), seq, Mask::causal);
+      ops::residual(be, x, h, o, w.o, &w.ffn_norm);  // x += o·Woᵀ;  h = ffn_norm(x)
+      ops::glu(be, g, h, w.gate_up, config_.activation);
+      ops::residual(be, x, h, g, w.down, &next);  // x += g·Wdᵀ;  h = next(x)
+    }
+    if (logits.data != nullptr) ops::linear(be, logits, h, lm_head_);
+  }
+
+  TextConfig config_;
+  Heads heads_;
+  Index prefill_chunk_;
+  typename B::Weight embed_tokens_;
+  std::vector<Layer> layers_;
+  Norm<B> final_norm_;
+  Linear<B> lm_head_;
+  Rope<B> rope_;
+};
+
+}  // namespace pllava

@@ -1,0 +1,90 @@
+// What a checkpoint's config.json says, with the defaults of the reference (sections 3, 4, 6 of the
+// PLLaVA behaviour: CLIP ViT-L/14-336, two-layer projector, pooling to 16x12x12, LLaMA).
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "pllava/core/activation.hpp"
+#include "pllava/core/pooling.hpp"
+#include "pllava/core/shape.hpp"
+
+namespace pllava {
+
+/// CLIP vision transformer.
+struct VisionConfig {
+  Index image_size = 336;  ///< S, side of the square input in pixels
+  Index patch_size = 14;
+  Index width = 1024;  ///< D
+  Index ffn = 4096;    ///< F
+  Index layers = 24;   ///< L, of which `used_layers()` run
+  Index heads = 16;
+  float norm_eps = 1e-5f;
+  Activation activation = Activation::quick_gelu;
+  Index feature_layer = -2;  ///< index into the L+1 hidden states; negative counts from the end
+
+  Index grid_side() const { return image_size / patch_size; }
+  Index patches() const { return grid_side() * grid_side(); }  ///< P
+  /// Layers that must run to obtain hidden state `feature_layer`: 23 of 24 for -2.
+  Index used_layers() const {
+    return feature_layer < 0 ? layers + 1 + feature_layer : feature_layer;
+  }
+};
+
+/// linear_1, activation, linear_2.
+struct ProjectorConfig {
+  Index input = 1024;   ///< width of the vision features
+  Index output = 4096;  ///< width of the language model; also of the hidden layer
+  Activation activation = Activation::gelu;
+};
+
+/// Adaptive pooling of (T, H, W) patch rows to `output`.
+struct PoolConfig {
+  Grid output{16, 12, 12};
+  PoolKind kind = PoolKind::average;
+};
+
+/// LLaMA decoder.
+struct TextConfig {
+  Index vocab = 32000;  ///< V
+  Index width = 4096;   ///< D
+  Index ffn = 11008;    ///< F
+  Index layers = 32;    ///< L
+  Index heads = 32;     ///< Hq
+  Index kv_heads = 32;  ///< Hkv; query head j reads kv head j / (Hq/Hkv)
+  Index head_dim = 128;
+  Index context = 2048;  ///< max_position_embeddings
+  float norm_eps = 1e-6f;
+  double rope_theta = 10000.0;
+  Activation activation = Activation::silu;
+  bool tied_embeddings = false;  ///< lm_head shares embed_tokens
+};
+
+/// The whole model.
+struct ModelConfig {
+  VisionConfig vision;
+  ProjectorConfig projector;
+  PoolConfig pool;
+  TextConfig text;
+  Index frames = 16;          ///< frames sampled from a clip
+  Index image_token = 32000;  ///< id that marks the place of the video
+  Index pad_token = 0;
+  Index bos_token = 1;
+  std::vector<Index> eos_tokens = {2};
+
+  /// Reads `config.json` of a checkpoint directory (and `generation_config.json` where it is
+  /// there). Throws LoadError: missing or malformed file, another architecture, unsupported or
+  /// contradictory values. Unknown keys are ignored, as the published files carry leftovers.
+  static ModelConfig from_directory(const std::filesystem::path& directory);
+
+  /// "7b", "13b", "34b" (published sizes) or "tiny" (a few thousand weights, for tests and demos).
+  /// Throws ArgumentError for another name.
+  static ModelConfig preset(std::string_view name);
+};
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/models/detail/model_config_inl.hpp"
+#endif

@@ -1,0 +1,153 @@
+// CLIP vision transformer (reference section 3): pixels to patch features.
+// Threads: const after construction; share it, with a backend per thread.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "pllava/core/control.hpp"
+#include "pllava/core/ops.hpp"
+#include "pllava/models/load_layers.hpp"
+#include "pllava/models/model_config.hpp"
+
+namespace pllava {
+
+template <Backend B>
+class VisionEncoder {
+ public:
+  /// Loads and packs the weights of scope "vision_tower". Throws LoadError, OutOfMemoryError.
+  VisionEncoder(B& be, const VisionConfig& config, const WeightScope& tower)
+      : config_(config), heads_{config.heads, config.heads, config.width / config.heads} {
+    const Index d = config.width;
+    const WeightScope model = tower["vision_model"];
+    const WeightScope embeddings = model["embeddings"];
+    HostTensor patch = embeddings["patch_embedding"].tensor(
+        "weight", {d, 3, config.patch_size, config.patch_size});
+    patch.shape = Shape{d, 3 * config.patch_size * config.patch_size};
+    patch_ = {be.prepare({&patch, 1}, WeightRole::linear), {}, d, patch.shape[1]};
+    const HostTensor cls = embeddings.tensor("class_embedding", {d});
+    class_token_ = be.prepare({&cls, 1}, WeightRole::vector);
+    const HostTensor positions =
+        embeddings["position_embedding"].tensor("weight", {config.patches() + 1, d});
+    positions_ = be.prepare({&positions, 1}, WeightRole::vector);
+    pre_norm_ = load_layer_norm(be, model["pre_layrnorm"]);
+    for (Index l = 0; l < config.used_layers(); ++l)
+      layers_.push_back(load_layer(be, model["encoder"]["layers"][l]));
+  }
+
+  const VisionConfig& config() const noexcept { return config_; }
+
+  /// pixels (T, 3, S, S) f32 -> features (T·P, D) in the backend's activation type.
+  Tensor<B> operator()(B& be, View pixels, const RunControl& control = {}) const {
+    const Index T = pixels.shape[0], P = config_.patches(), D = config_.width;
+    if (pixels.shape.rank() != 4 || pixels.shape[1] != 3 || pixels.shape[2] != config_.image_size ||
+        pixels.shape[3] != config_.image_size)
+      throw ShapeError("VisionEncoder",
+                       "expected pixels (T, 3, " + std::to_string(config_.image_size) + ", " +
+                           std::to_string(config_.image_size) + "), got " + pixels.shape.str());
+    Tensor<B> features(be, {T * P, D}, be.activation_dtype());
+    const Index at_once = frames_at_once(P + 1);
+    for (Index t = 0; t < T; t += at_once) {
+      const Index n = std::min(at_once, T - t);
+      View chunk = pixels;  // (n, 3, S, S)
+      const Index frame_elements = pixels.shape.count() / T;
+      chunk.data = pixels.as<float>() + t * frame_elements;
+      chunk.shape = {n, 3, config_.image_size, config_.image_size};
+      encode(be, features.view().slice(t * P, n * P), chunk, control);
+      control.at("vision", t + n, T);
+    }
+    return features;
+  }
+
+  /// Hidden state after the pre-norm and `layers` layers, class token included: (T·(P+1), D) f32.
+  Tensor<B> hidden_state(B& be, View pixels, Index layers) const {
+    const Index rows = pixels.shape[0] * (config_.patches() + 1);
+    Tensor<B> x(be, {rows, config_.width}, DType::f32);
+    forward(be, x, pixels, layers, {});
+    return x;
+  }
+
+ private:
+  struct Layer {
+    Norm<B> norm1, norm2;
+    Linear<B> qkv, out, fc1, fc2;
+  };
+
+  /// Two keep the products of a CPU efficient, and progress fine.
+  static constexpr Index frames_at_once([[maybe_unused]] Index rows_per_frame) noexcept {
+    if constexpr (requires { B::kRowsAtOnce; })
+      return std::max<Index>(1, B::kRowsAtOnce / rows_per_frame);
+    else
+      return 2;
+  }
+
+  Norm<B> load_layer_norm(B& be, const WeightScope& scope) const {
+    return ops::load_norm(be, scope, config_.width, NormKind::layer, config_.norm_eps);
+  }
+
+  Layer load_layer(B& be, const WeightScope& scope) const {
+    const Index d = config_.width;
+    const WeightScope attention = scope["self_attn"];
+    const std::array<HostTensor, 3> w = {attention["q_proj"].tensor("weight", {d, d}),
+                                         attention["k_proj"].tensor("weight", {d, d}),
+                                         attention["v_proj"].tensor("weight", {d, d})};
+    const std::array<HostTensor, 3> b = {attention["q_proj"].tensor("bias", {d}),
+                                         attention["k_proj"].tensor("bias", {d}),
+                                         attention["v_proj"].tensor("bias", {d})};
+    return {load_layer_norm(be, scope["layer_norm1"]),
+            load_layer_norm(be, scope["layer_norm2"]),
+            {be.prepare(w, WeightRole::linear), be.prepare(b, WeightRole::vector), 3 * d, d},
+            ops::load_linear(be, attention["out_proj"], d, d, true),
+            ops::load_linear(be, scope["mlp"]["fc1"], config_.ffn, d, true),
+            ops::load_linear(be, scope["mlp"]["fc2"], d, config_.ffn, true)};
+  }
+
+  void encode(B& be, View features, View pixels, const RunControl& control) const {
+    auto scope = be.scope();
+    View x = be.scratch({pixels.shape[0] * (config_.patches() + 1), config_.width}, DType::f32);
+    forward(be, x, pixels, config_.used_layers(), control);
+    ops::select_patches(be, features, x, config_.patches());
+  }
+
+  void forward(B& be, View x, View pixels, Index layers, const RunControl& control) const {
+    auto scope = be.scope();
+    const Index T = pixels.shape[0], P = config_.patches(), D = config_.width;
+    const Index N = T * (P + 1);
+    const DType act = be.activation_dtype();
+    View rows = be.scratch({T * P, patch_.in}, act);    // (T·P, 3·patch²)
+    View patches = be.scratch({T * P, D}, DType::f32);  // (T·P, D)
+    View h = be.scratch({N, D}, act);                   // (N, D)
+    View qkv = be.scratch({N, 3 * D}, act);             // (N, 3D)
+    View o = be.scratch({N, D}, act);                   // (N, D)
+    View g = be.scratch({N, config_.ffn}, act);         // (N, F)
+
+    ops::patchify(be, rows, pixels, config_.patch_size);
+    ops::linear(be, patches, rows, patch_);
+    ops::add_positions(be, x, patches, class_token_, positions_, P);
+    ops::norm(be, x, x, pre_norm_);
+    if (layers > 0) ops::norm(be, h, x, layers_[0].norm1);
+    Sequence seq;
+    seq.batch = T;
+    for (Index l = 0; l < layers; ++l) {
+      control.check("vision");
+      const Layer& w = layers_[static_cast<std::size_t>(l)];
+      const Norm<B>* next =
+          l + 1 < layers ? &layers_[static_cast<std::size_t>(l) + 1].norm1 : nullptr;
+      ops::linear(be, qkv, h, w.qkv);
+      ops::attend<B>(be, o, qkv, heads_, nullptr, nullptr, seq, Mask::none);
+      ops::residual(be, x, h, o, w.out, &w.norm2);  // x += out(o);  h = norm2(x)
+      ops::linear(be, g, h, w.fc1, config_.activation);
+      ops::residual(be, x, h, g, w.fc2, next);  // x += fc2(g);  h = next(x)
+    }
+  }
+
+  VisionConfig config_;
+  Heads heads_;
+  Linear<B> patch_;
+  typename B::Weight class_token_, positions_;
+  Norm<B> pre_norm_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace pllava

@@ -1,0 +1,47 @@
+// What a question asks for and what comes back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pllava/core/control.hpp"
+#include "pllava/text/sampling.hpp"
+
+namespace pllava {
+
+struct GenerateOptions {
+  Index max_new_tokens = 200;
+  SamplingOptions sampling = {};
+  std::vector<std::string> stop = {};  ///< the answer ends before the first of these
+  RunControl control = {};
+};
+
+/// Receives pieces of the answer as whole UTF-8 characters; returning false stops generation.
+using PieceCallback = std::function<bool(std::string_view piece)>;
+
+enum class FinishReason : std::uint8_t { end_of_sequence, length, stop_string, callback };
+
+constexpr std::string_view name_of(FinishReason r) noexcept {
+  switch (r) {
+    case FinishReason::end_of_sequence: return "eos";
+    case FinishReason::length: return "length";
+    case FinishReason::stop_string: return "stop";
+    case FinishReason::callback: return "callback";
+  }
+  return "?";
+}
+
+struct Answer {
+  std::string text;                      ///< trimmed, without special tokens and stop strings
+  std::string prompt;                    ///< the whole conversation that was answered
+  std::vector<std::int32_t> prompt_ids;  ///< everything before the answer; the video is one id
+  std::vector<std::int32_t> output_ids;  ///< generated, with the end-of-sequence id if it came
+  FinishReason finish_reason = FinishReason::length;
+  double prefill_ms = 0;   ///< of this question's own tokens
+  double generate_ms = 0;  ///< of all generated tokens after the first
+};
+
+}  // namespace pllava

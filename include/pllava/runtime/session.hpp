@@ -1,0 +1,80 @@
+// One clip, many questions: vision and the prefill of the prefix run once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pllava/runtime/generate.hpp"
+#include "pllava/runtime/inference_context.hpp"
+#include "pllava/text/prompt.hpp"
+#include "pllava/text/tokenizer.hpp"
+
+namespace pllava {
+
+struct WatchOptions {
+  std::string task;     ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
+  std::string wording;  ///< conversation template; empty takes the task's, or "plain"
+  std::string system;   ///< replaces the template's system text where not empty
+  Index capacity = 0;   ///< rows of context to reserve; 0: all that the model has
+  RunControl control = {};
+  bool trace = false;  ///< keep intermediate results
+};
+
+/// What `watch` did.
+struct WatchReport {
+  VideoTimings video;
+  Index prefix_rows = 0;  ///< rows of the context that the prefix and the video take
+  Trace trace;            ///< filled only on request
+};
+
+/// Threads: belongs to one thread at a time. Sessions on several threads may share a Pipeline.
+class Session {
+ public:
+  /// A point in the conversation to come back to.
+  class Mark {
+    friend class Session;
+    Index rows = 0;
+    std::size_t ids = 0;
+    std::vector<std::int32_t> pending;
+    Dialogue dialogue;
+    explicit Mark(Dialogue d) : dialogue(std::move(d)) {}
+  };
+
+  /// Asks; a question after an answer is a follow-up that sees both. Throws ContextError,
+  /// PromptError, ArgumentError, CancelledError; the session is then as before the call.
+  Answer ask(const std::string& question, const GenerateOptions& options = {},
+             const PieceCallback& on_piece = {});
+
+  /// Remembers the present point; `rewind` returns to it in O(1). A mark belongs to its session and
+  /// to the past: after rewinding to an earlier one, later ones are void (ArgumentError).
+  Mark mark() const;
+  void rewind(const Mark& mark);
+
+  /// Rows of context in use and in all.
+  Index length() const { return engine_->length(); }
+  Index capacity() const { return engine_->capacity(); }
+  const WatchReport& report() const noexcept { return report_; }
+  /// Logits (V) of the first token of the last answer.
+  const std::vector<float>& first_logits() const noexcept { return first_logits_; }
+
+ private:
+  friend class Pipeline;
+  Session(std::shared_ptr<const Model> model, Tokenizer tokenizer, const PreprocessConfig& pixels,
+          const Clip& clip, const WatchOptions& options);
+
+  std::shared_ptr<const Model> model_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Engine> engine_;
+  Dialogue dialogue_;
+  std::vector<std::int32_t> ids_;      // everything given to the model so far
+  std::vector<std::int32_t> pending_;  // generated, not yet given to the model
+  std::vector<float> first_logits_;
+  WatchReport report_;
+};
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/runtime/detail/session_inl.hpp"
+#endif

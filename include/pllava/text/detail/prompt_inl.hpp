@@ -1,0 +1,293 @@
+// Bodies of prompt.hpp, with the reference's strings.
+#pragma once
+
+#include <algorithm>
+
+#include "pllava/text/detail/utf8.hpp"
+#include "pllava/text/prompt.hpp"
+
+namespace pllava {
+namespace detail {
+
+constexpr std::string_view kSystemVcg =
+    "You are Video-ChatGPT, a large vision-language assistant. You are able to understand the "
+    "video content that the user provides, and assist the user with a variety of tasks using "
+    "natural language.Follow the instructions carefully and explain your answers in detail based "
+    "on the provided video.";
+constexpr std::string_view kSystemMvbench =
+    "Carefully watch the video and pay attention to the cause and sequence of events, the detail "
+    "and movement of objects, and the action and pose of persons. Based on your observations, "
+    "select the best option that accurately addresses the question.\n";
+constexpr std::string_view kSystemRecaption =
+    "You are a powerful Video Magic ChatBot, a large vision-language assistant. \n"
+    "You are able to understand the video content that the user provides and assist the user in a "
+    "video recaptioning task.\n"
+    "The user will provide you with the video and maybe some extra noisy information to help you "
+    "out. Make use of the information in a proper way to be competent for the recaption job\n"
+    "### INSTRUCTIONS:\n"
+    "1. Follow the user's instruction.\n"
+    "2. Be critical yet believe in yourself.\n";
+constexpr std::string_view kSystemDemo =
+    "You are a powerful Video Magic ChatBot, a large vision-language assistant. \n"
+    "You are able to understand the video content that the user provides and assist the user in a "
+    "video-language related task.\n"
+    "The user might provide you with the video and maybe some extra noisy information to help you "
+    "out or ask you a question. Make use of the information in a proper way to be competent for "
+    "the job.\n"
+    "### INSTRUCTIONS:\n"
+    "1. Follow the user's instruction.\n"
+    "2. Be critical yet believe in yourself.\n";
+constexpr std::string_view kRecaptionQuery =
+    "You are to assist me in accomplishing a task about the input video. Reply to me with a "
+    "precise yet detailed response. For how you would succeed in the recaptioning task, read the "
+    "following Instructions section and Then, make your response with a elaborate paragraph.\n"
+    "# Instructions\n"
+    "1. Avoid providing over detailed information such as color, counts of any objects as you are "
+    "terrible regarding observing these details\n"
+    "2. Instead, you should carefully go over the provided video and reason about key information "
+    "about the overall video\n"
+    "3. If you are not sure about something, do not include it in you response.\n"
+    "# Task\n"
+    "Describe the background, characters and the actions in the provided video.\n";
+constexpr std::string_view kPreQuery =
+    "The input consists of a sequence of key frames from a video. Answer the question concisely "
+    "first and followed by significant events, characters, or objects that appear throughout the "
+    "frames. Question:";
+constexpr std::string_view kPostQuery = "\n";
+constexpr std::string_view kAnswerPrompt = "\nAnswer: In the video,";
+
+PLLAVA_INLINE std::vector<ConversationTemplate> make_templates() {
+  using Pair = std::array<std::string, 2>;
+  const Pair roles_v{"USER: ", "ASSISTANT:"};
+  const Pair roles_plain{"USER:", "ASSISTANT:"};
+  const Pair roles_y{"<|im_start|>user\n", "<|im_start|>assistant\n"};
+  const Pair sep_v{" ", "</s>"};
+  const Pair sep_y{"<|im_end|>\n", "<|im_end|>\n"};
+  const std::string token(kVideoToken);
+  const std::string line = token + "\n";
+  constexpr VideoStyle alone = VideoStyle::alone;
+  constexpr VideoStyle mixed = VideoStyle::interleaved;
+  const std::string vcg(kSystemVcg), mvbench(kSystemMvbench), recaption(kSystemRecaption);
+  std::vector<ConversationTemplate> all{
+      {"plain", "", roles_plain, sep_v, token, mixed},
+      {"eval_vcgbench", vcg, roles_v, sep_v, line, alone},
+      {"eval_mvbench", mvbench, roles_v, sep_v, line, alone},
+      {"eval_videoqabench", "", roles_v, sep_v, line, mixed},
+      {"eval_recaption", recaption, roles_v, sep_v, line, alone},
+      {"eval_vcg_llavanext", vcg, roles_y, sep_y, line, alone},
+      {"eval_mvbench_llavanext", vcg, roles_y, sep_y, line, alone},  // SYS_VCG there, too
+      {"eval_videoqa_llavanext", "<|im_start|>system\nAnswer the question.", roles_y, sep_y, line,
+       mixed},
+      {"eval_recaption_llavanext", recaption, roles_y, sep_y, line, alone},
+      // The demo uploads the video with an empty question to "plain": its message is "<image> ".
+      {"demo", std::string(kSystemDemo), roles_plain, sep_v, token + " ", alone},
+  };
+  for (ConversationTemplate& t : all) {
+    if (!t.key.starts_with("eval_videoqa")) continue;
+    t.pre_query = kPreQuery;
+    t.post_query = kPostQuery;
+    t.answer_prompt = kAnswerPrompt;
+  }
+  return all;
+}
+
+PLLAVA_INLINE const std::vector<ConversationTemplate>& all_templates() {
+  static const std::vector<ConversationTemplate> templates = make_templates();
+  return templates;
+}
+
+PLLAVA_INLINE std::vector<TaskPrompt> make_tasks() {
+  const std::string pre(kPreQuery), post(kPostQuery), answer(kAnswerPrompt);
+  TaskPrompt mvbench{"mvbench", "eval_mvbench", "eval_mvbench_llavanext"};
+  mvbench.post = "\nOnly give the best option.";
+  mvbench.answer = "Best option:(";
+  mvbench.answer_tag = "Best option:(";
+  mvbench.answer_head = "(";
+  TaskPrompt vcgbench{"vcgbench", "eval_vcgbench", "eval_vcg_llavanext"};
+  TaskPrompt videoqa{"videoqa", "eval_videoqabench", "eval_videoqa_llavanext", pre, post, answer};
+  videoqa.answer_tag = "Answer: In the video,";
+  TaskPrompt recaption{"recaption", "eval_recaption", "eval_recaption_llavanext"};
+  recaption.query = kRecaptionQuery;
+  TaskPrompt describe{"describe", "plain", "eval_vcg_llavanext"};
+  describe.query = "Describe the video in details.";
+  return {mvbench, vcgbench, videoqa, recaption, describe};
+}
+
+PLLAVA_INLINE const std::vector<TaskPrompt>& all_tasks() {
+  static const std::vector<TaskPrompt> tasks = make_tasks();
+  return tasks;
+}
+
+PLLAVA_INLINE std::size_t count_of(std::string_view text, std::string_view part) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(part); at != text.npos; at = text.find(part, at + part.size())) {
+    ++n;
+  }
+  return n;
+}
+
+/// `text` with every `part` taken out.
+PLLAVA_INLINE std::string without(std::string_view text, std::string_view part) {
+  std::string rest;
+  for (std::size_t at; (at = text.find(part)) != text.npos; text.remove_prefix(at + part.size())) {
+    rest += text.substr(0, at);
+  }
+  return rest += text;
+}
+
+/// Python's str.strip(): Unicode white space and the four ASCII separators.
+PLLAVA_INLINE std::string_view strip_spaces(std::string_view text) {
+  const auto is_space = [](std::string_view c) {
+    const char32_t code = utf8_code(c);
+    return is_white_space(code) || (code >= 0x1c && code <= 0x1f);
+  };
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text, 0);
+    if (n == 0 || !is_space(text.substr(0, n))) break;
+    text.remove_prefix(n);
+  }
+  while (!text.empty()) {
+    const std::size_t begin = utf8_previous(text, text.size());
+    if (utf8_length(text, begin) == 0 || !is_space(text.substr(begin))) break;
+    text.remove_suffix(text.size() - begin);
+  }
+  return text;
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE const ConversationTemplate& conversation_template(std::string_view key) {
+  std::string known;
+  for (const ConversationTemplate& t : detail::all_templates()) {
+    if (t.key == key) return t;
+    known += (known.empty() ? "" : ", ") + t.key;
+  }
+  throw PromptError("no conversation template is called \"" + std::string(key) +
+                    "\"; there are: " + known);
+}
+
+PLLAVA_INLINE std::vector<std::string> conversation_keys() {
+  std::vector<std::string> keys;
+  for (const ConversationTemplate& t : detail::all_templates()) keys.push_back(t.key);
+  return keys;
+}
+
+PLLAVA_INLINE const TaskPrompt& task_prompt(std::string_view name) {
+  std::string known;
+  for (const TaskPrompt& t : detail::all_tasks()) {
+    if (t.name == name) return t;
+    known += (known.empty() ? "" : ", ") + t.name;
+  }
+  throw PromptError("no task is called \"" + std::string(name) + "\"; there are: " + known);
+}
+
+PLLAVA_INLINE void Conversation::user_query(const UserQuery& query) {
+  if (query.videos < 0) throw ArgumentError("a message cannot bring a negative number of videos");
+  std::string text = query.text;
+  if (query.post) text += " " + *query.post;
+  if (query.pre) text.insert(0, *query.pre + " ");
+  if (query.videos > 0) {
+    // "<image>\n" twice is "<image><image>\n": all but the last character repeats.
+    const std::string& token = template_.video_token;
+    if (token.empty()) throw PromptError("the template has no video token");
+    std::string videos;
+    for (Index i = 0; i < query.videos; ++i) videos.append(token, 0, token.size() - 1);
+    videos += token.back();
+    if (template_.style == VideoStyle::alone) {
+      messages_.emplace_back(Role::user, std::move(videos));
+    } else if (text.find(token) == std::string::npos) {
+      text.insert(0, videos + " ");
+    }
+  }
+  messages_.emplace_back(Role::user, std::move(text));
+}
+
+PLLAVA_INLINE void Conversation::assistant_response(std::string text) {
+  messages_.emplace_back(Role::assistant, std::move(text));
+}
+
+PLLAVA_INLINE void Conversation::extend_answer(std::string_view text) {
+  if (messages_.empty() || messages_.back().first == Role::user) assistant_response({});
+  messages_.back().second += text;
+}
+
+PLLAVA_INLINE std::string Conversation::prompt() const {
+  if (messages_.empty()) throw PromptError("a conversation without messages has no prompt");
+  const auto& [user_role, assistant_role] = template_.roles;
+  const auto& [user_sep, assistant_sep] = template_.sep;
+  std::string text;
+  if (!template_.system.empty()) text = template_.system + user_sep;
+  for (const auto& [role, message] : messages_) {
+    const bool user = role == Role::user;
+    text += (user ? user_role : assistant_role) + message + (user ? user_sep : assistant_sep);
+  }
+  if (messages_.back().first == Role::user) return text + assistant_role;
+  text.resize(text.size() - assistant_sep.size());
+  return text;
+}
+
+PLLAVA_INLINE PromptParts split_at_video(std::string_view prompt) {
+  if (const std::size_t n = detail::count_of(prompt, kVideoToken); n != 1) {
+    throw PromptError("the prompt must contain " + std::string(kVideoToken) +
+                      " exactly once, it does " + std::to_string(n) + " times");
+  }
+  const std::size_t cut = prompt.find(kVideoToken) + kVideoToken.size();
+  return {std::string(prompt.substr(0, cut)), std::string(prompt.substr(cut))};
+}
+
+PLLAVA_INLINE Dialogue::Dialogue(ConversationTemplate wording, TaskPrompt task)
+    : conversation_(std::move(wording)), task_(std::move(task)) {
+  Conversation empty_question = conversation_;
+  empty_question.user_query({.text = "", .pre = task_.pre, .post = task_.post, .videos = 1});
+  prefix_ = split_at_video(empty_question.prompt()).before_video;
+  given_ = prefix_.size();
+}
+
+PLLAVA_INLINE std::string Dialogue::ask(std::string question) {
+  if (question.find(kVideoToken) != std::string::npos) {
+    throw PromptError("the question contains " + std::string(kVideoToken) +
+                      ", which stands for the video");
+  }
+  const bool first = conversation_.messages().empty();
+  if (!first) answered("");  // closes a question that nobody answered
+  conversation_.user_query(
+      {.text = std::move(question), .pre = task_.pre, .post = task_.post, .videos = first ? 1 : 0});
+  if (task_.answer) conversation_.assistant_response(*task_.answer);
+  const std::string all = conversation_.prompt();
+  return all.substr(std::exchange(given_, all.size()));
+}
+
+PLLAVA_INLINE void Dialogue::answered(std::string_view text) {
+  conversation_.extend_answer(text);
+  given_ = conversation_.prompt().size();
+}
+
+PLLAVA_INLINE std::string Dialogue::prompt() const {
+  return conversation_.messages().empty() ? prefix_ : conversation_.prompt();
+}
+
+PLLAVA_INLINE std::string extract_answer(const ConversationTemplate& wording,
+                                         std::string_view decoded) {
+  const std::string& role = wording.roles[1];
+  // The decoder puts a space behind the added token, because a text segment begins there.
+  const std::string tag = role == "<|im_start|>assistant\n" ? "<|im_start|> assistant\n" : role;
+  if (const std::size_t at = decoded.rfind(tag); at != decoded.npos) {
+    decoded.remove_prefix(at + tag.size());
+  }
+  const std::string& sep = wording.sep[1];
+  if (!sep.empty() && decoded.ends_with(sep)) decoded.remove_suffix(sep.size());
+  return std::string(detail::strip_spaces(decoded));
+}
+
+PLLAVA_INLINE std::string extract_answer(const TaskPrompt& task, std::string_view answer) {
+  if (task.answer_tag.empty()) return std::string(answer);
+  std::string kept;
+  const std::size_t first = answer.find(task.answer_tag);
+  if (first != answer.npos) {
+    kept = detail::without(answer.substr(first), task.answer_tag);
+  }
+  if (task.answer_head.empty()) return std::string(detail::strip_spaces(kept));
+  return task.answer_head + kept;
+}
+
+}  // namespace pllava

@@ -1,0 +1,28 @@
+// The verb `sample`: logits to the next token id in a backend's memory.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "pllava/core/ops.hpp"
+#include "pllava/text/sampling.hpp"
+
+namespace pllava::ops {
+
+/// Chooses the next token: writes its id to `id` (1) i32 in backend memory, where the next step
+/// reads it, and returns it.  logits (1, V) f32, which a backend may overwrite. Throws as Sampler.
+template <Backend B>
+std::int32_t sample(B& be, View id, View logits, Sampler& sampler) {
+  detail::require(id.shape.count() == 1 && id.dtype == DType::i32, "sample id", "(1) i32", id);
+  if constexpr (requires { be.sample(id, logits, sampler); }) {
+    return be.sample(id, logits, sampler);
+  } else {
+    std::vector<float> host(static_cast<std::size_t>(logits.shape.count()));
+    be.download(host.data(), logits);
+    const std::int32_t chosen = sampler.sample(host);
+    be.upload(id, &chosen);
+    return chosen;
+  }
+}
+
+}  // namespace pllava::ops

@@ -1,0 +1,39 @@
+// Bodies of weights.hpp.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+
+#include "pllava/weights/weight_source.hpp"
+
+namespace pllava {
+namespace detail {
+
+class ReportedWeights final : public WeightSource {
+ public:
+  ReportedWeights(WeightScope weights, Index total, RunControl control)
+      : weights_(std::move(weights)), total_(total), control_(std::move(control)) {}
+
+  HostTensor tensor(const std::string& name, const Shape& shape) const override {
+    HostTensor tensor = weights_.tensor(name, shape);
+    control_.at("load", std::min(++read_, total_), total_);  // tied weights are read twice
+    return tensor;
+  }
+  bool contains(const std::string& name) const override { return weights_.contains(name); }
+
+ private:
+  WeightScope weights_;
+  Index total_;
+  RunControl control_;
+  mutable std::atomic<Index> read_{0};
+};
+
+}  // namespace detail
+
+PLLAVA_INLINE WeightScope with_progress(WeightScope weights, Index total, RunControl control) {
+  control.at("load", 0, total);
+  return WeightScope(std::make_shared<const detail::ReportedWeights>(std::move(weights), total,
+                                                                     std::move(control)));
+}
+
+}  // namespace pllava

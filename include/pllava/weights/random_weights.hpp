@@ -1,0 +1,34 @@
+// Weights that need no file: reproducible random numbers, for tests, benchmarks and demos.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "pllava/weights/weight_source.hpp"
+
+namespace pllava {
+
+/// Has every tensor anyone asks for. Values depend on seed, name and position alone: uniform with
+/// standard deviation 1/sqrt(fan-in) for matrices, 1 for norm weights, small for biases.
+/// Threads: immutable, safe to share.
+class RandomWeights {
+ public:
+  /// Throws ArgumentError if `dtype` is not f32, f16 or bf16.
+  explicit RandomWeights(std::uint64_t seed = 0, DType dtype = DType::f32);
+
+  /// The root scope over random weights.
+  static WeightScope scope(std::uint64_t seed = 0, DType dtype = DType::f32);
+
+  /// Throws OutOfMemoryError.
+  HostTensor tensor(const std::string& name, const Shape& shape) const;
+
+ private:
+  std::uint64_t seed_;
+  DType dtype_;
+};
+
+}  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/weights/detail/random_weights_inl.hpp"
+#endif

@@ -1,0 +1,2 @@
+// Compiled bodies of calibration/.
+#include "pllava/calibration/detail/calibrate_inl.hpp"

@@ -1,0 +1,5 @@
+// Compiled bodies of cpu/.
+#include "pllava/cpu/detail/attention_inl.hpp"
+#include "pllava/cpu/detail/backend_inl.hpp"
+#include "pllava/cpu/detail/ceiling_inl.hpp"
+#include "pllava/cpu/detail/packed_weights_inl.hpp"

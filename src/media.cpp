@@ -1,0 +1,4 @@
+// Compiled bodies of media/.
+#include "pllava/media/detail/frame_sampling_inl.hpp"
+#include "pllava/media/detail/image_inl.hpp"
+#include "pllava/media/detail/preprocess_inl.hpp"

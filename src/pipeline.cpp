@@ -1,0 +1,2 @@
+// Compiled bodies of pipeline.hpp.
+#include "pllava/detail/pipeline_inl.hpp"

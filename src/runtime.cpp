@@ -1,0 +1,2 @@
+// Compiled bodies of runtime/.
+#include "pllava/runtime/detail/session_inl.hpp"

@@ -1,0 +1,286 @@
+// Turns a SentencePiece BPE model into the parts of pllava's own Tokenizer, so that one algorithm
+// serves both kinds of file.
+#include "pllava/text/tokenizer_sentencepiece.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+#include <sentencepiece_processor.h>
+
+namespace pllava {
+namespace {
+
+using Json = nlohmann::json;
+
+/// A serialised protocol buffer message, field by field. The library reads and checks the file, but
+/// its interface does not tell the model's kind, its normaliser or which pieces are user-defined;
+/// those are read from the serialised form it hands out.
+class Message {
+ public:
+  explicit Message(std::string_view bytes) : rest_(bytes) {}
+
+  /// Steps to the next field; false at the end.
+  bool next() {
+    if (rest_.empty()) return false;
+    const std::uint64_t tag = varint();
+    field_ = tag >> 3;
+    switch (tag & 7) {
+      case 0: number_ = varint(); break;
+      case 1: bytes_ = take(8); break;
+      case 2: bytes_ = take(varint()); break;
+      case 5: bytes_ = take(4); break;
+      default: throw Error("unknown wire type");
+    }
+    return true;
+  }
+
+  std::uint64_t field() const { return field_; }
+  std::uint64_t number() const { return number_; }
+  std::string_view bytes() const { return bytes_; }
+  float real() const {
+    std::uint32_t bits = 0;
+    for (std::size_t i = 0; i < bytes_.size() && i < 4; ++i) {
+      bits |= std::uint32_t{static_cast<unsigned char>(bytes_[i])} << 8 * i;
+    }
+    return std::bit_cast<float>(bits);
+  }
+
+ private:
+  std::uint64_t varint() {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+      const auto byte = static_cast<unsigned char>(take(1)[0]);
+      value |= std::uint64_t{byte & 0x7fu} << shift;
+      if (byte < 0x80) return value;
+    }
+    throw Error("a number is too long");
+  }
+
+  std::string_view take(std::uint64_t n) {
+    if (n > rest_.size()) throw Error("a field ends too early");
+    const std::string_view taken = rest_.substr(0, n);
+    rest_.remove_prefix(n);
+    return taken;
+  }
+
+  std::string_view rest_;
+  std::uint64_t field_ = 0;
+  std::uint64_t number_ = 0;
+  std::string_view bytes_;
+};
+
+enum class Kind : std::uint64_t { normal = 1, unknown, control, user_defined, unused, byte };
+
+struct Piece {
+  std::string text;
+  float score = 0;
+  Kind kind = Kind::normal;
+};
+
+/// The fields of sentencepiece_model.proto that matter, with its defaults.
+struct Model {
+  static constexpr std::uint64_t kBpe = 2;
+
+  std::vector<Piece> pieces;
+  std::uint64_t algorithm = 1;
+  bool space_as_suffix = false;
+  bool has_character_map = false;
+  bool dummy_prefix = true;
+  bool squeeze_spaces = true;
+  bool escape_spaces = true;
+};
+
+Model parse(std::string_view bytes) {
+  Model model;
+  for (Message top(bytes); top.next();) {
+    Message m(top.bytes());
+    if (top.field() == 1) {
+      Piece piece;
+      while (m.next()) {
+        if (m.field() == 1) piece.text = m.bytes();
+        if (m.field() == 2) piece.score = m.real();
+        if (m.field() == 3) piece.kind = static_cast<Kind>(m.number());
+      }
+      model.pieces.push_back(std::move(piece));
+    } else if (top.field() == 2) {  // trainer_spec
+      while (m.next()) {
+        if (m.field() == 3) model.algorithm = m.number();
+        if (m.field() == 24) model.space_as_suffix = m.number() != 0;
+      }
+    } else if (top.field() == 3) {  // normalizer_spec
+      while (m.next()) {
+        if (m.field() == 2) model.has_character_map = !m.bytes().empty();
+        if (m.field() == 3) model.dummy_prefix = m.number() != 0;
+        if (m.field() == 4) model.squeeze_spaces = m.number() != 0;
+        if (m.field() == 5) model.escape_spaces = m.number() != 0;
+      }
+    }
+  }
+  return model;
+}
+
+/// Every pair of pieces whose concatenation is a piece; the better its score, the lower the rank.
+std::vector<TokenMerge> merges_of(const std::vector<Piece>& pieces) {
+  std::unordered_map<std::string_view, float> score_of;
+  std::vector<const Piece*> best_first;
+  for (const Piece& piece : pieces) {
+    if (piece.kind != Kind::normal) continue;
+    score_of.emplace(piece.text, piece.score);
+    best_first.push_back(&piece);
+  }
+  std::stable_sort(best_first.begin(), best_first.end(),
+                   [](const Piece* a, const Piece* b) { return a->score > b->score; });
+  std::vector<TokenMerge> merges;
+  std::int32_t rank = 0;
+  for (std::size_t i = 0; i < best_first.size(); ++i) {
+    if (i > 0 && best_first[i]->score < best_first[i - 1]->score) ++rank;
+    const std::string_view text = best_first[i]->text;
+    for (std::size_t cut = 1; cut < text.size(); ++cut) {
+      const std::string_view left = text.substr(0, cut), right = text.substr(cut);
+      if (score_of.contains(left) && score_of.contains(right)) {
+        merges.push_back({std::string(left), std::string(right), rank});
+      }
+    }
+  }
+  return merges;
+}
+
+/// The file as JSON; null if there is none.
+Json read_json(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return nullptr;
+  Json json = Json::parse(in, nullptr, false);
+  if (!json.is_object()) throw LoadError("not a JSON object", {path.string(), "", "", ""});
+  return json;
+}
+
+/// What the files beside the model add, and whether they want BOS in front.
+bool read_neighbours(const std::filesystem::path& directory, std::vector<AddedToken>& added) {
+  const std::filesystem::path config_path = directory / "tokenizer_config.json";
+  const std::filesystem::path added_path = directory / "added_tokens.json";
+  const Json config = read_json(config_path);
+  const auto add = [&](AddedToken token) {
+    for (AddedToken& known : added) {
+      if (known.text == token.text && known.id == token.id) {
+        known = std::move(token);
+        return;
+      }
+    }
+    added.push_back(std::move(token));
+  };
+  std::string file = config_path.string();
+  std::string key = "added_tokens_decoder";
+  try {
+    if (config.contains(key)) {
+      for (const auto& [id, token] : config.at(key).items()) {
+        std::size_t used = 0;
+        AddedToken t;
+        t.id = std::stoi(id, &used);
+        if (used != id.size()) throw std::invalid_argument(id + " is not an id");
+        t.text = token.at("content").get<std::string>();
+        t.special = token.value("special", false);
+        t.normalized = token.value("normalized", false);
+        t.lstrip = token.value("lstrip", false);
+        t.rstrip = token.value("rstrip", false);
+        if (token.value("single_word", false)) throw std::invalid_argument("single_word is true");
+        add(std::move(t));
+      }
+    } else if (const Json tokens = read_json(added_path); !tokens.is_null()) {
+      file = added_path.string();
+      for (const auto& [text, id] : tokens.items()) {
+        key = text;
+        AddedToken t;
+        t.id = id.get<std::int32_t>();
+        t.text = text;
+        t.special = true;
+        add(std::move(t));
+      }
+    }
+    key = "add_bos_token";
+    return config.is_null() || config.value(key, true);
+  } catch (const Json::exception& e) {
+    throw LoadError("unsupported added token or flag", {file, key, "", e.what()});
+  } catch (const std::logic_error& e) {  // from std::stoi or above
+    throw LoadError("unsupported added token or flag", {file, key, "", e.what()});
+  }
+}
+
+}  // namespace
+
+Tokenizer tokenizer_from_sentencepiece(const std::filesystem::path& path) {
+  const std::string file = path.string();
+  const auto fail = [&](const std::string& problem, const char* key, const char* expected,
+                        std::string got) {
+    throw LoadError(problem, {file, key, expected, std::move(got)});
+  };
+  sentencepiece::SentencePieceProcessor processor;
+  if (const auto status = processor.Load(file); !status.ok()) {
+    fail("not a SentencePiece model", "", "", status.ToString());
+  }
+  Model model;
+  try {
+    model = parse(processor.serialized_model_proto());
+  } catch (const Error& e) {
+    fail("not a SentencePiece model", "", "", e.what());
+  }
+  const std::string problem = "unsupported SentencePiece model";
+  if (model.algorithm != Model::kBpe) {
+    fail(problem, "trainer_spec.model_type", "2 (BPE)", std::to_string(model.algorithm));
+  }
+  if (model.has_character_map) {
+    fail(problem, "normalizer_spec.precompiled_charsmap", "none (identity)", "a map");
+  }
+  if (model.squeeze_spaces) {
+    fail(problem, "normalizer_spec.remove_extra_whitespaces", "false", "true");
+  }
+  if (!model.escape_spaces) fail(problem, "normalizer_spec.escape_whitespaces", "true", "false");
+  if (model.space_as_suffix) {
+    fail(problem, "trainer_spec.treat_whitespace_as_suffix", "false", "true");
+  }
+
+  TokenizerParts parts;
+  parts.source = file;
+  for (std::size_t i = 0; i < model.pieces.size(); ++i) {
+    const Piece& piece = model.pieces[i];
+    parts.vocab.push_back(piece.text);
+    AddedToken token;
+    token.id = static_cast<std::int32_t>(i);
+    token.text = piece.text;
+    switch (piece.kind) {
+      case Kind::normal: break;
+      case Kind::byte: parts.byte_fallback = parts.decode_bytes = true; break;
+      case Kind::user_defined: parts.added.push_back(token); break;
+      case Kind::unknown: parts.unk = piece.text; [[fallthrough]];
+      case Kind::control:
+        token.special = true;
+        parts.added.push_back(token);
+        break;
+      default: fail(problem, "pieces", "no unused piece", "\"" + piece.text + "\"");
+    }
+  }
+  parts.merges = merges_of(model.pieces);
+  parts.fuse_unk = true;
+  const std::string space = "\u2581";
+  if (model.dummy_prefix) {
+    parts.normalizer.push_back({"", space});
+    parts.strip = " ";
+    parts.strip_count = 1;
+  }
+  parts.normalizer.push_back({" ", space});
+  parts.decoder.push_back({space, " "});
+  if (read_neighbours(path.parent_path(), parts.added) && processor.bos_id() >= 0) {
+    parts.prefix.push_back(processor.bos_id());
+  }
+  return Tokenizer(std::move(parts));
+}
+
+}  // namespace pllava

@@ -1,0 +1,410 @@
+// Activation-aware weight scaling: the folding changes nothing, the rounding behind it loses less.
+#include "pllava/calibration/calibrate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "pllava/pllava.hpp"
+#include "support/catch.hpp"
+#include "support/temp_directory.hpp"
+#include "support/tensors.hpp"
+
+namespace {
+
+using namespace pllava;
+namespace fs = std::filesystem;
+using Values = std::vector<float>;
+
+constexpr Quantization kInt4 = {WeightFormat::int4};
+
+ModelConfig tiny() {
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.text.layers = 3;
+  return config;
+}
+
+PreprocessConfig pixels_of(const ModelConfig& config) {
+  PreprocessConfig pixels;
+  pixels.image_size = config.vision.image_size;
+  return pixels;
+}
+
+/// A clip of noise, its pixels its own.
+Clip noise(std::uint32_t seed) {
+  Clip clip;
+  for (int t = 0; t < 4; ++t) {
+    std::vector<std::uint8_t> bytes(60 * 50 * 3);
+    for (std::uint8_t& b : bytes)
+      b = static_cast<std::uint8_t>((seed = seed * 1664525u + 1u) >> 24);
+    clip.frames.push_back(Frame::own(std::move(bytes), 60, 50));
+  }
+  return clip;
+}
+
+std::vector<PerProduct<InputSample>> inputs_of(const WeightScope& weights,
+                                               const std::vector<Clip>& clips) {
+  const ModelConfig config = tiny();
+  return record_inputs(weights, config, Tokenizer::bytes(config.image_token), pixels_of(config),
+                       clips);
+}
+
+Calibration calibration_of(const WeightScope& weights, const Quantization& format = kInt4,
+                           const std::vector<Clip>& clips = {noise(1)}, Index threads = 2) {
+  const ModelConfig config = tiny();
+  CalibrationOptions options;
+  options.backend.threads = threads;
+  return calibrate(weights, config, Tokenizer::bytes(config.image_token), pixels_of(config), clips,
+                   format, options);
+}
+
+/// Scales between 1/8 and 8, equal where query heads share a kv head.
+Calibration arbitrary_scales(const TextConfig& t) {
+  std::uint64_t seed = 5;
+  const auto some = [&seed](Index n) {
+    Values s = test::numbers(n, seed++);
+    for (float& v : s) v = std::exp2(3 * v);
+    return s;
+  };
+  Calibration calibration;
+  for (Index l = 0; l < t.layers; ++l) {
+    auto& layer = calibration.layers.emplace_back();
+    layer[Product::qkv].scales = some(t.width);
+    layer[Product::gate_up].scales = some(t.width);
+    layer[Product::down].scales = some(t.ffn);
+    const Values kv = some(t.kv_heads * t.head_dim);
+    Values& o = layer[Product::o].scales;
+    for (Index h = 0; h < t.heads; ++h)
+      for (Index d = 0; d < t.head_dim; ++d)
+        o.push_back(kv[static_cast<std::size_t>(h / (t.heads / t.kv_heads) * t.head_dim + d)]);
+  }
+  return calibration;
+}
+
+/// Logits after a few words, which every matrix of the language model takes part in.
+Values logits(const WeightScope& weights, const TextConfig& config, DType dtype = DType::f32) {
+  cpu::Backend be({.dtype = dtype, .threads = 2});
+  const LanguageModel<cpu::Backend> model(be, config, weights["language_model"]);
+  KvCache<cpu::Backend> kv = model.make_cache(be, 16);
+  const Tensor<cpu::Backend> y(be, {1, config.vocab}, DType::f32);
+  const std::vector<std::int32_t> ids = {1, 5, 9, 3, 3, 20};
+  const auto x = model.embed(be, ids);
+  model.forward(be, x, kv, y);
+  return detail::to_floats(be, y);
+}
+
+/// Weights that are about normally distributed, and rows of numbers in which one channel of 26 is
+/// `factor` times larger than the others.
+struct Salient {
+  static constexpr Index kRows = 64, kIn = 256, kOut = 96;
+  static bool large(Index k) { return k % 26 == 5; }
+  Values x = test::numbers(kRows * kIn, 1), w = Values(kOut * kIn);
+  InputSample input;
+
+  explicit Salient(float factor) {
+    for (std::uint64_t seed = 2; seed < 8; ++seed) {
+      const Values part = test::numbers(kOut * kIn, seed);
+      for (std::size_t i = 0; i < w.size(); ++i) w[i] += part[i];
+    }
+    for (Index i = 0; i < kRows * kIn; ++i)
+      if (large(i % kIn)) x[static_cast<std::size_t>(i)] *= factor;
+    input.add({x.data(), DType::f32, {kRows, kIn}});
+  }
+  HostTensor matrix() const {
+    return {DType::f32, {kOut, kIn}, reinterpret_cast<const std::byte*>(w.data()), nullptr};
+  }
+};
+
+const std::vector<Quantization> kFormats = {kInt4,
+                                            {WeightFormat::int4, 128},
+                                            {WeightFormat::int4, 32, true},
+                                            {WeightFormat::int4, 128, true}};
+
+TEST_CASE("Scales folded into a model leave what it computes", "[calibrate]") {
+  // One kv head for each query head, for three, for all.
+  for (const char* model : {"plain_f32", "peft_sharded", "newer_names"}) {
+    INFO(model);
+    const Checkpoint checkpoint = Checkpoint::open(fs::path(PLLAVA_TEST_DATA "/model") / model);
+    const TextConfig& text = checkpoint.config().text;
+    const WeightScope plain = checkpoint[""];
+    const WeightScope scaled = awq_scaled(plain, text, arbitrary_scales(text));
+    CHECK(test::distance(logits(scaled, text), logits(plain, text)) < 1e-5);
+    const auto layer = scaled["language_model"]["model"]["layers"][1];
+    for (const auto& [name, shape] : std::vector<std::pair<std::string, Shape>>{
+             {"input_layernorm.weight", {text.width}},
+             {"post_attention_layernorm.weight", {text.width}},
+             {"self_attn.v_proj.weight", {text.kv_heads * text.head_dim, text.width}},
+             {"mlp.down_proj.weight", {text.width, text.ffn}}}) {
+      const HostTensor t = layer.tensor(name, shape);
+      CHECK(t.dtype == DType::f32);
+      CHECK(t.shape == shape);
+      const HostTensor before = plain["language_model"]["model"]["layers"][1].tensor(name, shape);
+      CHECK(load_float(t.data, t.dtype, 3) != load_float(before.data, before.dtype, 3));
+    }
+  }
+}
+
+TEST_CASE("What enters a product is divided by the scales that were folded in", "[calibrate]") {
+  const ModelConfig config = tiny();
+  const WeightScope weights = RandomWeights::scope(4);
+  const Calibration scales = arbitrary_scales(config.text);
+  const std::vector<Clip> clips = {noise(1), noise(2)};
+  const auto plain = inputs_of(weights, clips);
+  const auto scaled = inputs_of(awq_scaled(weights, config.text, scales), clips);
+  REQUIRE(plain.size() == static_cast<std::size_t>(config.text.layers));
+  for (std::size_t l = 0; l < plain.size(); ++l)
+    for (const Product p : kProducts) {
+      INFO("layer " << l << ", " << name_of(p));
+      const Values& s = scales.layers[l][p].scales;
+      Values mean = scaled[l][p].mean(), rows = scaled[l][p].rows();
+      REQUIRE(mean.size() == s.size());
+      for (std::size_t k = 0; k < mean.size(); ++k) mean[k] *= s[k];
+      for (std::size_t i = 0; i < rows.size(); ++i) rows[i] *= s[i % s.size()];
+      CHECK(test::distance(mean, plain[l][p].mean()) < 1e-4);
+      CHECK(test::distance(rows, plain[l][p].rows()) < 1e-4);
+      // Behind the attention of the last layer only rows with logits are computed.
+      const bool few = l + 1 == plain.size() && p != Product::qkv;
+      CHECK(plain[l][p].seen() == scaled[l][p].seen());
+      if (few)
+        CHECK(plain[l][p].seen() < 2 * 34);
+      else
+        CHECK(plain[l][p].seen() > 2 * config.pool.output.count());
+      CHECK(plain[l][p].seen() >= 2);
+    }
+}
+
+TEST_CASE("A sample of rows is bounded and evenly spaced", "[calibrate]") {
+  InputSample sample;
+  CHECK(sample.kept() == 0);
+  constexpr Index kRows = 1000;
+  Values x;
+  for (Index n = 0; n < kRows; ++n) x.insert(x.end(), {static_cast<float>(n), -2.0f});
+  for (Index n = 0; n < kRows; n += 250)  // in parts
+    sample.add({x.data() + n * 2, DType::f32, {250, 2}});
+  CHECK(sample.seen() == kRows);
+  CHECK(sample.mean() == Values{499.5f, 2.0f});
+  CHECK(sample.mean_square() == Values{332833.5f, 4.0f});
+  CHECK(sample.stride() == 8);
+  REQUIRE(sample.kept() == 125);
+  for (Index i = 0; i < sample.kept(); ++i)
+    CHECK(sample.rows()[static_cast<std::size_t>(2 * i)] == static_cast<float>(8 * i));
+  std::vector<bf16> narrow = {from_float<bf16>(3.0f), from_float<bf16>(-4.0f)};
+  InputSample other;
+  other.add({narrow.data(), DType::bf16, {1, 2}});
+  CHECK(other.rows() == Values{3, -4});
+  CHECK_THROWS_AS(other.add({x.data(), DType::f32, {2, 1}}), ShapeError);
+}
+
+TEST_CASE("Much of the error is saved where few channels are large", "[calibrate]") {
+  cpu::Backend be({.threads = 2});
+  const Salient data(50);
+  const HostTensor w = data.matrix();
+  for (const Quantization& format : kFormats) {
+    const ProductScales best = best_scales(be, {&w, 1}, data.input, format);
+    INFO("group " << format.group << ", zero points " << format.zero_points << ": alpha "
+                  << best.alpha << ", " << best.plain_error << " to " << best.error);
+    CHECK(best.error < (format.group == 32 ? 0.5 : 0.7) * best.plain_error);
+    if (format.group == 128) continue;  // a channel that is scaled up costs too many others
+    CHECK(best.alpha > 0);
+    for (Index k = 0; k + 1 < Salient::kIn; ++k)
+      if (Salient::large(k))
+        CHECK(best.scales[static_cast<std::size_t>(k)] >
+              best.scales[static_cast<std::size_t>(k) + 1]);
+    const auto [low, high] = std::ranges::minmax(best.scales);
+    CHECK(low * high == Approx(1).epsilon(1e-4));
+    // Both halves of the method take part.
+    const Values ones(static_cast<std::size_t>(Salient::kIn), 1.0f);
+    CHECK(best.error < output_error(be, {&w, 1}, data.input, format, ones, best.importance));
+    CHECK(best.error < output_error(be, {&w, 1}, data.input, format, best.scales));
+  }
+}
+
+TEST_CASE("An output's error is that of the rounded matrix", "[calibrate]") {
+  cpu::Backend be({.threads = 2});
+  const Salient data(8);
+  const HostTensor w = data.matrix();
+  const Values scales =
+      arbitrary_scales({.width = Salient::kIn, .layers = 1}).layers[0][Product::qkv].scales;
+  Values importance = data.input.mean_square(), costs = importance;
+  for (std::size_t k = 0; k < costs.size(); ++k) costs[k] /= scales[k] * scales[k];
+  for (const bool important : {false, true}) {
+    Values rounded, wanted;
+    for (Index n = 0; n < Salient::kOut; ++n) {
+      Values row(data.w.begin() + n * Salient::kIn, data.w.begin() + (n + 1) * Salient::kIn);
+      for (std::size_t k = 0; k < row.size(); ++k) row[k] *= scales[k];
+      const QuantizedRow q = quantize(row, kInt4, important ? costs : Values{});
+      for (Index r = 0; r < Salient::kRows; ++r) {
+        double got = 0, right = 0;
+        for (std::size_t k = 0; k < row.size(); ++k) {
+          const double x = data.x[static_cast<std::size_t>(r * Salient::kIn) + k];
+          got += x / scales[k] * q.scale * q.integer(kInt4, k);
+          right += x * data.w[static_cast<std::size_t>(n * Salient::kIn) + k];
+        }
+        rounded.push_back(static_cast<float>(got));
+        wanted.push_back(static_cast<float>(right));
+      }
+    }
+    CHECK(output_error(be, {&w, 1}, data.input, kInt4, scales, important ? importance : Values{}) ==
+          Approx(test::distance(rounded, wanted)).epsilon(1e-3));
+  }
+}
+
+TEST_CASE("Calibration never loses on the rows that it was made with", "[calibrate]") {
+  cpu::Backend be({.threads = 2});
+  for (const float factor : {1.0f, 0.0f, 3.0f, 1000.0f}) {
+    const Salient data(factor);
+    const HostTensor w = data.matrix();
+    for (const Quantization& format : kFormats) {
+      const ProductScales best = best_scales(be, {&w, 1}, data.input, format);
+      CHECK(best.error <= best.plain_error);
+      const Values ones(static_cast<std::size_t>(Salient::kIn), 1.0f);
+      CHECK(output_error(be, {&w, 1}, data.input, format, ones) == best.plain_error);
+      CHECK(output_error(be, {&w, 1}, data.input, format, best.scales, best.importance) ==
+            best.error);
+    }
+  }
+}
+
+TEST_CASE("What is written errs as calibration says", "[calibrate]") {
+  const ModelConfig config = tiny();
+  const WeightScope weights = RandomWeights::scope(4);
+  const Calibration calibration = calibration_of(weights);
+  const WeightScope rounded = quantized(awq_scaled(weights, config.text, calibration),
+                                        QuantizeOptions::of(WeightFormat::int4));
+  const auto inputs = inputs_of(weights, {noise(1)});
+  for (const auto& [product, name, rows, cols] :
+       std::vector<std::tuple<Product, std::string, Index, Index>>{
+           {Product::o, "self_attn.o_proj.weight", config.text.width,
+            config.text.heads * config.text.head_dim},
+           {Product::down, "mlp.down_proj.weight", config.text.width, config.text.ffn}}) {
+    const std::string full = "language_model.model.layers.0." + name;
+    const HostTensor right = weights.tensor(full, {rows, cols});
+    const HostTensor got = rounded.tensor(full, {rows, cols});
+    const ProductScales& scales = calibration.layers[0][product];
+    const InputSample& input = inputs[0][product];
+    Values wanted, made;
+    for (Index n = 0; n < rows; ++n) {
+      const QuantizedRow row = quantized_row(got, n);
+      for (Index r = 0; r < input.kept(); ++r) {
+        double w = 0, m = 0;
+        for (Index k = 0; k < cols; ++k) {
+          const auto at = static_cast<std::size_t>(k);
+          const double x = input.rows()[static_cast<std::size_t>(r * cols + k)];
+          w += x * load_float(right.data, right.dtype, n * cols + k);
+          m += x / scales.scales[at] * row.scale * row.integer(got.quantization, at);
+        }
+        wanted.push_back(static_cast<float>(w));
+        made.push_back(static_cast<float>(m));
+      }
+    }
+    CHECK(scales.error < scales.plain_error);
+    CHECK(test::distance(made, wanted) == Approx(scales.error).epsilon(1e-3));
+  }
+}
+
+TEST_CASE("A calibrated model answers more nearly as the plain one", "[calibrate]") {
+  const ModelConfig config = tiny();
+  const WeightScope weights = RandomWeights::scope(4);
+  const Calibration calibration = calibration_of(weights);
+  CHECK(calibration.mean_error() < calibration.mean_plain_error());
+  CHECK(calibration.mean_plain_error() > 0.02);
+  for (const auto& layer : calibration.layers)
+    for (const ProductScales& product : layer.each) CHECK(product.error <= product.plain_error);
+  // Marks of another rounding do not take part, nor does the number of threads.
+  const Calibration same = calibration_of(
+      quantized(weights, QuantizeOptions::of(WeightFormat::int8)), kInt4, {noise(1)}, 1);
+  for (std::size_t l = 0; l < same.layers.size(); ++l)
+    for (const Product p : kProducts)
+      CHECK(same.layers[l][p].scales == calibration.layers[l][p].scales);
+  CHECK_NOTHROW(awq_scaled(weights, config.text, calibration));  // o is shared between heads
+}
+
+TEST_CASE("A calibrated checkpoint computes what its scales say", "[calibrate]") {
+  const test::TempDirectory temp;
+  const ModelConfig config = tiny();
+  write_random_checkpoint(temp / "plain", config, 4);
+  LoadOptions options;
+  options.quantize = QuantizeOptions::of(WeightFormat::int4);
+  const Checkpoint plain = Checkpoint::open(temp / "plain", options);
+  const Calibration calibration = calibration_of(plain[""]);
+  write_quantized_checkpoint(temp / "out", temp / "plain", options, calibration);
+  const Checkpoint out = Checkpoint::open(temp / "out");
+  CHECK(out.stored_formats() == options.quantize);
+  CHECK(out.report().dtype() == DType::bf16);
+  const Values expected =
+      logits(awq_scaled(plain[""], config.text, calibration), config.text, DType::bf16);
+  CHECK(logits(out[""], config.text, DType::bf16) == expected);
+  CHECK(logits(plain[""], config.text, DType::bf16) != expected);
+
+  // What is rounded cannot be calibrated, nor scaled, nor written again.
+  CHECK_THROWS_AS(calibration_of(out[""]), ArgumentError);
+  CHECK_THROWS_AS(logits(awq_scaled(out[""], config.text, calibration), config.text),
+                  ArgumentError);
+  CHECK_THROWS_AS(write_quantized_checkpoint(temp / "b", temp / "out", options, calibration),
+                  ArgumentError);
+  CHECK_THROWS_AS(write_quantized_checkpoint(temp / "out", temp / "plain", options, calibration),
+                  FileError);  // it is there
+
+  // Whole or not at all.
+  Index reports = 0;
+  const RunControl cancel{nullptr, [&](std::string_view, Index, Index) {
+                            if (++reports == 5) throw CancelledError("enough");
+                          }};
+  CHECK_THROWS_AS(
+      write_quantized_checkpoint(temp / "c", temp / "plain", options, calibration, cancel),
+      CancelledError);
+  Calibration other = calibration;
+  other.layers.pop_back();
+  CHECK_THROWS_AS(write_quantized_checkpoint(temp / "c", temp / "plain", options, other),
+                  ArgumentError);
+  options.quantize = QuantizeOptions::of(WeightFormat::int8);
+  CHECK_THROWS_AS(write_quantized_checkpoint(temp / "c", temp / "plain", options, calibration),
+                  ArgumentError);
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(temp.path()))
+    left.push_back(entry.path().filename().string());
+  std::ranges::sort(left);
+  CHECK(left == std::vector<std::string>{"out", "plain"});
+}
+
+TEST_CASE("Calibration without sense is refused", "[calibrate]") {
+  const ModelConfig config = tiny();
+  const WeightScope weights = RandomWeights::scope(4);
+  CHECK_THROWS_AS(calibration_of(weights, kInt4, {}), ArgumentError);
+  CHECK_THROWS_AS(calibration_of(weights, kInt4, {Clip{}}), MediaError);
+  CHECK_THROWS_AS(calibration_of(weights, {WeightFormat::int8}), ArgumentError);
+  CHECK_THROWS_AS(calibration_of(weights, {}), ArgumentError);
+  CHECK_THROWS_AS(calibration_of(weights, {WeightFormat::int4, 48}), ArgumentError);
+
+  const auto refuse = [&](const auto& change) {
+    Calibration changed = arbitrary_scales(config.text);
+    change(changed.layers[1]);
+    CHECK_THROWS_AS(awq_scaled(weights, config.text, changed), ArgumentError);
+  };
+  refuse([](auto& layer) { layer[Product::qkv].scales.pop_back(); });
+  refuse([](auto& layer) { layer[Product::down].scales.clear(); });
+  refuse([](auto& layer) { layer[Product::gate_up].scales[3] = 0; });
+  refuse([](auto& layer) { layer[Product::gate_up].scales[3] = -1; });
+  refuse([](auto& layer) { layer[Product::down].scales[3] = HUGE_VALF; });
+  refuse([](auto& layer) { layer[Product::down].importance = {1}; });
+  refuse([](auto& layer) { layer[Product::o].importance.assign(64, -1); });
+  refuse([](auto& layer) { layer[Product::o].scales[1] *= 2; });  // its neighbours' stays
+
+  cpu::Backend be({.threads = 2}), narrow({.dtype = DType::bf16});
+  Salient data(8);
+  const HostTensor w = data.matrix();
+  CHECK_THROWS_AS(best_scales(be, {&w, 1}, InputSample{}, kInt4), ArgumentError);
+  CHECK_THROWS_AS(best_scales(narrow, {&w, 1}, data.input, kInt4), ArgumentError);
+  CHECK_THROWS_AS(output_error(be, {&w, 1}, data.input, kInt4, Values(3, 1.0f)), ShapeError);
+  CHECK_THROWS_AS(best_scales(be, {&w, 1}, data.input, kInt4, {3, 1, 64}), ShapeError);
+  data.x[7] = HUGE_VALF;
+  data.input.add({data.x.data(), DType::f32, {1, Salient::kIn}});
+  CHECK_THROWS_AS(best_scales(be, {&w, 1}, data.input, kInt4), ArgumentError);
+}
+
+}  // namespace

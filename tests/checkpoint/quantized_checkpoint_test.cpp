@@ -1,0 +1,170 @@
+// Checkpoints that were rounded when they were written.
+#include "pllava/checkpoint/quantized_checkpoint.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "pllava/pllava.hpp"
+#include "pllava/reference/backend.hpp"
+#include "support/catch.hpp"
+#include "support/temp_directory.hpp"
+#include "support/tensors.hpp"
+
+namespace {
+
+using namespace pllava;
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+/// A small model with a LoRA, in the published layout.
+const fs::path kModel = PLLAVA_TEST_DATA "/model/peft_sharded";
+
+LoadOptions options(WeightFormat format, Index group = 32, bool zero_points = false) {
+  LoadOptions o;
+  o.quantize = QuantizeOptions::of(format);
+  o.quantize.language.group = group;
+  o.quantize.language.zero_points = zero_points;
+  return o;
+}
+
+/// Logits after a few words, which every matrix of the language model takes part in.
+template <Backend B = cpu::Backend>
+std::vector<float> logits(const fs::path& directory, const LoadOptions& o,
+                          B be = cpu::Backend({.dtype = DType::bf16, .threads = 2})) {
+  const Checkpoint checkpoint = Checkpoint::open(directory, o);
+  const LanguageModel<B> model(be, checkpoint.config().text, checkpoint["language_model"]);
+  KvCache<B> kv = model.make_cache(be, 16);
+  const Tensor<B> y(be, {1, checkpoint.config().text.vocab}, DType::f32);
+  const std::vector<std::int32_t> ids = {1, 5, 9, 3};
+  const auto x = model.embed(be, ids);
+  model.forward(be, x, kv, y);
+  return detail::to_floats(be, y);
+}
+
+std::vector<std::byte> read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<std::byte> bytes(fs::file_size(path));
+  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  return bytes;
+}
+
+void write(const fs::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+TEST_CASE("A rounded checkpoint computes what rounding at load does", "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  int number = 0;
+  for (const LoadOptions& o :
+       {options(WeightFormat::int8), options(WeightFormat::int4), options(WeightFormat::int4, 128),
+        options(WeightFormat::int4, 32, true)}) {
+    const fs::path out = temp.path() / std::to_string(number++);
+    write_quantized_checkpoint(out, kModel, o);
+    const Checkpoint rounded = Checkpoint::open(out);
+    CHECK(rounded.stored_formats() == o.quantize);
+    CHECK(rounded.report().clean());
+    CHECK(rounded.report().parameters == Checkpoint::open(kModel).report().parameters);
+    CHECK(rounded.report().lora_layers == 0);
+    const auto expected = logits(kModel, o);
+    CHECK(logits(out, {}) == expected);
+    CHECK(logits(out, o) == expected);  // the same wish again changes nothing
+    CHECK(test::distance(expected, logits(kModel, {})) > 1e-4);
+  }
+}
+
+TEST_CASE("A checkpoint of fp8 computes what rounding at load does, but not on the CPU",
+          "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  const fs::path out = temp.path() / "fp8";
+  const LoadOptions o = options(WeightFormat::fp8);
+  write_quantized_checkpoint(out, kModel, o);
+  CHECK(Checkpoint::open(out).stored_formats() == o.quantize);
+  const auto expected = logits(kModel, o, reference::Backend());
+  CHECK(logits(out, {}, reference::Backend()) == expected);
+  CHECK(test::distance(expected, logits(kModel, {}, reference::Backend())) > 1e-4);
+  CHECK_THROWS_AS(logits(out, {}), ArgumentError);
+}
+
+TEST_CASE("LoRA is merged before rounding", "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  LoadOptions o = options(WeightFormat::int8);
+  o.lora_alpha = 32;
+  write_quantized_checkpoint(temp.path() / "a", kModel, o);
+  CHECK(logits(temp.path() / "a", {}) == logits(kModel, o));
+  CHECK(logits(temp.path() / "a", {}) != logits(kModel, options(WeightFormat::int8)));
+}
+
+TEST_CASE("What cannot be rounded leaves nothing behind", "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  const fs::path out = temp.path() / "out";
+  CHECK_THROWS_AS(write_quantized_checkpoint(out, kModel, {}), ArgumentError);
+  CHECK_THROWS_AS(
+      write_quantized_checkpoint(out, temp.path() / "none", options(WeightFormat::int8)),
+      LoadError);
+  Index reports = 0;
+  const RunControl cancel{nullptr, [&](std::string_view, Index, Index) {
+                            if (++reports == 5) throw CancelledError("enough");
+                          }};
+  CHECK_THROWS_AS(write_quantized_checkpoint(out, kModel, options(WeightFormat::int8), cancel),
+                  CancelledError);
+  CHECK(fs::is_empty(temp.path()));
+
+  write_quantized_checkpoint(out, kModel, options(WeightFormat::int8));
+  const auto before = read(out / "model.safetensors");
+  CHECK_THROWS_AS(write_quantized_checkpoint(out, kModel, options(WeightFormat::int4)), FileError);
+  CHECK(read(out / "model.safetensors") == before);
+  CHECK_THROWS_AS(write_quantized_checkpoint(temp.path() / "b", out, options(WeightFormat::int8)),
+                  ArgumentError);
+  CHECK_THROWS_AS(Checkpoint::open(out, options(WeightFormat::int4)), ArgumentError);
+}
+
+TEST_CASE("A rounded checkpoint that lies is refused by name", "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  const fs::path good = temp.path() / "good", bad = temp.path() / "bad";
+  write_quantized_checkpoint(good, kModel, options(WeightFormat::int4));
+  const auto config = json::parse(std::ifstream(good / "config.json"));
+  const auto refuse = [&](const json& changed, const std::string& part) {
+    fs::remove_all(bad);
+    fs::copy(good, bad);
+    write(bad / "config.json", changed.dump());
+    try {
+      Checkpoint::open(bad);
+      FAIL("loaded: " << changed.at("pllava_weights").dump());
+    } catch (const LoadError& e) {
+      CHECK(std::string(e.what()).find(part) != std::string::npos);
+    }
+  };
+  json changed = config;
+  changed["pllava_weights"]["language"]["group"] = 128;
+  refuse(changed, "down_proj");  // rows of another size
+  changed["pllava_weights"]["language"]["group"] = 48;
+  refuse(changed, "32 or 128");
+  changed = config;
+  changed["pllava_weights"]["language"] = {{"format", "int2"}};
+  refuse(changed, "int8");
+  changed["pllava_weights"] = {{"vision", {{"format", "plain"}}},
+                               {"language", {{"format", "plain"}}}};
+  refuse(changed, "expected F32, F16 or BF16, got U8");
+
+  // A scale that is no number.
+  fs::remove_all(bad);
+  fs::copy(good, bad);
+  const std::string name = "language_model.model.layers.0.mlp.down_proj.weight";
+  const auto entry = *SafetensorsFile::open(bad / "model.safetensors").find(name);
+  std::fstream file(bad / "model.safetensors", std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(static_cast<std::streamoff>(entry.offset));
+  file.write("\xff\xff\xff\xff", 4);
+  file.close();
+  try {
+    logits(bad, {});
+    FAIL("a scale of NaN was taken");
+  } catch (const LoadError& e) {
+    CHECK(std::string(e.what()).find(name) != std::string::npos);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,58 @@
+#include "pllava/core/thread_pool.hpp"
+
+#include <atomic>
+#include <numeric>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using pllava::Index;
+using pllava::ThreadPool;
+
+TEST_CASE("Every task runs once, whatever the number of threads", "[thread_pool][threads]") {
+  for (const Index threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    CHECK(pool.size() == threads);
+    for (const Index count : {0, 1, 2, 1000}) {
+      std::vector<std::atomic<int>> runs(static_cast<std::size_t>(count));
+      pool.run(count, [&](Index i) { ++runs[static_cast<std::size_t>(i)]; });
+      for (const auto& n : runs) CHECK(n == 1);
+    }
+  }
+}
+
+TEST_CASE("A task's exception reaches the caller, and the pool goes on", "[thread_pool][threads]") {
+  ThreadPool pool(3);
+  for (int round = 0; round < 50; ++round)
+    CHECK_THROWS_AS(pool.run(100,
+                             [](Index i) {
+                               if (i % 7 == 3) throw std::runtime_error("task");
+                             }),
+                    std::runtime_error);
+  std::atomic<Index> sum{0};
+  pool.run(100, [&](Index i) { sum += i; });
+  CHECK(sum == 4950);
+}
+
+TEST_CASE("Several threads share a pool, and tasks may run tasks", "[thread_pool][threads]") {
+  ThreadPool pool(2);
+  std::vector<Index> sums(4);
+  {
+    std::vector<std::jthread> callers;
+    for (Index& sum : sums)
+      callers.emplace_back([&] {
+        for (int round = 0; round < 100; ++round) {
+          std::atomic<Index> total{0};
+          pool.run(20, [&](Index i) { pool.run(3, [&](Index j) { total += i * j; }); });
+          sum += total;
+        }
+      });
+  }
+  for (const Index sum : sums) CHECK(sum == 100 * 190 * 3);
+}
+
+}  // namespace

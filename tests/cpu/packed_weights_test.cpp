@@ -1,0 +1,125 @@
+// Weights that a first load leaves for the next ones.
+#include "pllava/cpu/packed_weights.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "pllava/pllava.hpp"
+#include "support/catch.hpp"
+#include "support/temp_directory.hpp"
+
+namespace {
+
+using namespace pllava;
+namespace fs = std::filesystem;
+
+const fs::path kDemo = fs::path(PLLAVA_DEMO_MODEL) / "weights";
+
+/// What a model says of the same pixels.
+std::vector<float> logits(const Pipeline& model) {
+  std::vector<std::uint8_t> bytes(96 * 96 * 3);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7);
+  Clip clip;
+  clip.frames.push_back(Frame::borrow(bytes.data(), 96, 96));
+  Session session = model.watch(clip);
+  session.ask("What?", {.max_new_tokens = 1});
+  return session.first_logits();
+}
+
+std::string read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+TEST_CASE("Weights come out of the cache as they would be packed", "[packed_weights]") {
+  const test::TempDirectory temp;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const WeightFormat format :
+         {WeightFormat::plain, WeightFormat::int8, WeightFormat::int4}) {
+      INFO(name_of(dtype) << ' ' << name_of(format));
+      LoadOptions options;
+      options.quantize = QuantizeOptions::of(format);
+      const auto load = [&] { return Pipeline::load(kDemo, options, {.dtype = dtype}); };
+      const auto expected = logits(load());
+      options.cache = temp.path() / (std::string(name_of(dtype)) + std::string(name_of(format)));
+      CHECK((logits(load()) == expected));
+      const auto made = fs::last_write_time(options.cache);
+      CHECK((logits(load()) == expected));
+      CHECK(fs::last_write_time(options.cache) == made);
+      // That it is read shows when something else stands there.
+      std::string bytes = read(options.cache);
+      std::fill(bytes.end() - 4096, bytes.end(), '\0');  // of the last matrix
+      write(options.cache, bytes);
+      CHECK((logits(load()) != expected));
+    }
+}
+
+TEST_CASE("A cache that was made of something else is made anew", "[packed_weights]") {
+  const test::TempDirectory temp;
+  const fs::path model = temp.path() / "model";
+  fs::copy(kDemo, model);
+  LoadOptions options;
+  options.cache = temp.path() / "cache";
+  const auto load = [&] { return Pipeline::load(model, options, {.dtype = DType::f32}); };
+  load();
+  const std::string first = read(options.cache);
+  options.lora_alpha = 32;
+  const auto stronger = logits(load());
+  CHECK((read(options.cache) != first));
+  CHECK((stronger != logits(Pipeline::load(model, {}, {.dtype = DType::f32}))));
+  const std::string second = read(options.cache);
+  const fs::path weights = model / "model.safetensors";
+  fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(2));
+  load();
+  CHECK((read(options.cache) != second));
+  CHECK((logits(load()) == stronger));
+}
+
+TEST_CASE("A broken cache is refused with what to do, and no file but a cache is replaced",
+          "[packed_weights]") {
+  const test::TempDirectory temp;
+  LoadOptions options;
+  options.cache = temp.path() / "cache";
+  const auto load = [&] { return Pipeline::load(kDemo, options, {.dtype = DType::f32}); };
+  load();
+  const std::string whole = read(options.cache);
+  for (const std::string& bytes :
+       {whole.substr(0, whole.size() - 1), whole.substr(0, whole.size() / 2), whole + "x"}) {
+    write(options.cache, bytes);
+    try {
+      load();
+      FAIL("a broken cache was taken");
+    } catch (const LoadError& e) {
+      CHECK(std::string(e.what()).find("delete the file") != std::string::npos);
+      CHECK(e.file() == options.cache.string());
+    }
+    CHECK((read(options.cache) == bytes));
+  }
+  write(options.cache, "my diary");
+  CHECK_THROWS_AS(load(), LoadError);
+  CHECK(read(options.cache) == "my diary");
+  options.cache = temp.path() / "none" / "cache";
+  CHECK_THROWS_AS(load(), FileError);
+}
+
+TEST_CASE("A load that is cancelled leaves no cache", "[packed_weights]") {
+  const test::TempDirectory temp;
+  LoadOptions options;
+  options.cache = temp.path() / "cache";
+  RunControl control;
+  std::atomic<bool> cancel{false};
+  control.cancel = &cancel;
+  control.progress = [&](std::string_view, Index done, Index total) { cancel = done > total / 2; };
+  CHECK_THROWS_AS(Pipeline::load(kDemo, options, {.dtype = DType::f32}, control), CancelledError);
+  CHECK(fs::is_empty(temp.path()));
+}
+
+}  // namespace

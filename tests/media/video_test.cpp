@@ -1,0 +1,596 @@
+// Videos: that frame i is frame i whatever the container does, that little is decoded, and that
+// damaged, hostile and empty sources end in an error that says so.
+#include "pllava/media/video.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/stat.h>
+
+#include "support/catch.hpp"
+#include "support/clip_writer.hpp"
+#include "support/temp_directory.hpp"
+
+using namespace pllava;
+using Indices = std::vector<Index>;
+
+namespace {
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+template <class E = MediaError, class Call>
+std::string error_of(Call&& call) {
+  try {
+    call();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+Indices numbers_of(const Clip& clip) {
+  Indices numbers;
+  for (const Frame& f : clip.frames) numbers.push_back(test::number_shown(f));
+  return numbers;
+}
+
+Indices up_to(Index n) {
+  Indices numbers;
+  for (Index i = 0; i < n; ++i) numbers.push_back(i);
+  return numbers;
+}
+
+std::vector<int> rgb_at(const Frame& f, Index x, Index y) {
+  const std::uint8_t* p = f.data + y * f.stride + x * 3;
+  return {p[0], p[1], p[2]};
+}
+
+bool same_pixels(const Frame& a, const Frame& b) {
+  if (a.width != b.width || a.height != b.height) return false;
+  for (Index y = 0; y < a.height; ++y)
+    if (std::memcmp(a.data + y * a.stride, b.data + y * b.stride,
+                    static_cast<std::size_t>(a.width * 3)) != 0)
+      return false;
+  return true;
+}
+
+/// A PPM of one colour.
+std::string ppm(int width, int height, int grey) {
+  return "P6\n" + std::to_string(width) + " " + std::to_string(height) + "\n255\n" +
+         std::string(static_cast<std::size_t>(width * height * 3), static_cast<char>(grey));
+}
+
+struct Made {
+  std::string file;
+  test::ClipSpec spec;
+};
+
+/// One of each way in which containers and codecs order, key and time their frames.
+std::vector<Made> kinds_of_clip() {
+  std::vector<Made> all{
+      {"b_frames.mp4", {}},
+      {"b_frames.mov", {}},
+      {"b_frames.mkv", {}},
+      {"no_presentation_times.avi", {}},
+      {"no_b_frames.avi", {.b_frames = 0}},
+      {"one_keyframe.mp4", {.gop = 250}},
+      {"all_keyframes.mp4", {.gop = 1, .b_frames = 0}},
+      {"open_groups.ts", {.codec = "mpeg2video"}},
+      {"open_groups.mkv", {.codec = "mpeg2video"}},
+      {"pictures.mov", {.codec = "mjpeg"}},
+      {"pictures.mjpeg", {.codec = "mjpeg"}},
+      {"no_times.m4v", {}},
+      {"animation.gif", {.codec = "gif"}},
+  };
+  if (test::has_encoder("libx264"))
+    for (const char* name : {"x264.mp4", "x264.mkv", "x264.ts", "x264.flv"})
+      all.push_back({name, {.codec = "libx264"}});
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Frame i is frame i in every kind of file, in any order", "[video]") {
+  const test::TempDirectory dir;
+  for (const Made& made : kinds_of_clip()) {
+    CAPTURE(made.file);
+    const auto path = dir / made.file;
+    test::write_clip(path, made.spec);
+    Video video = Video::open(path.string());
+    CHECK(video.info().width == 96);
+    CHECK(video.info().height == 64);
+    REQUIRE(video.info().frame_count == 30);
+    CHECK(video.info().fps == Approx(25.0));
+    const Indices order{29, 0, 13, 14, 12, 12, 3, 28, 20, 19, 21, 9, 10, 11, 1};
+    CHECK(numbers_of(video.frames_at(order)) == order);
+    CHECK(numbers_of(video.frames_at(up_to(30))) == up_to(30));
+
+    Indices seen;
+    Indices labelled;
+    for (const Frame& f : video) {
+      seen.push_back(test::number_shown(f));
+      labelled.push_back(f.index);
+    }
+    CHECK(seen == up_to(30));
+    CHECK(labelled == up_to(30));
+    // And again after the end.
+    CHECK(numbers_of(video.frames_at(Indices{5})) == Indices{5});
+  }
+}
+
+TEST_CASE("A clip says where its frames come from", "[video]") {
+  const test::TempDirectory dir;
+  const auto path = dir / "clip.mp4";
+  test::write_clip(path, {});
+  Video video = Video::open(path.string());
+  const Clip clip = video.sample(4);
+  CHECK(clip.source == path.string());
+  CHECK(clip.fps == Approx(25));
+  CHECK(clip.total_frames == 30);
+  CHECK(numbers_of(clip) == sample_indices(SamplingRule::eval, 30, 4));
+  for (const Frame& f : clip.frames) {
+    CHECK(f.index == test::number_shown(f));
+    CHECK(f.time == Approx(static_cast<double>(f.index) / 25));
+    CHECK(f.format == PixelFormat::rgb);
+  }
+  CHECK(numbers_of(video.sample(4, {.rule = SamplingRule::demo})) == demo_indices(30, 4));
+  CHECK(numbers_of(video.sample(3, {.bounds = TimeRange{0.4, 0.8}})) ==
+        sample_indices(SamplingRule::eval, 30, 3, 25, TimeRange{0.4, 0.8}));
+  CHECK(video.info().codec == "mpeg4");
+  CHECK(video.info().duration == Approx(1.2));
+  CHECK(video.source() == path.string());
+}
+
+TEST_CASE("Only the groups of pictures that hold wanted frames are decoded", "[video]") {
+  const test::TempDirectory dir;
+  for (const char* name : {"clip.mp4", "clip.mkv"}) {
+    CAPTURE(name);
+    test::write_clip(dir / name, {.frames = 300, .gop = 12});
+    Video video = Video::open((dir / name).string());
+    CHECK(video.decoded_frames() == 0);
+    CHECK(numbers_of(video.frames_at(Indices{30, 250})) == Indices{30, 250});
+    CHECK(video.decoded_frames() >= 2);
+    CHECK(video.decoded_frames() <= 30);
+    const Index before = video.decoded_frames();
+    CHECK(numbers_of(video.frames_at(Indices{252, 252, 252})) == Indices{252, 252, 252});
+    CHECK(video.decoded_frames() - before <= 13);
+  }
+}
+
+TEST_CASE("Repeated indices share their pixels", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "five.mp4", {.frames = 5});
+  Video video = Video::open((dir / "five.mp4").string());
+  const Clip clip = video.sample(16);
+  CHECK(numbers_of(clip) == Indices{0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 4, 4});
+  CHECK(clip.frames[0].data == clip.frames[2].data);
+  CHECK(clip.frames[2].data != clip.frames[3].data);
+  CHECK(video.decoded_frames() == 5);
+}
+
+TEST_CASE("Variable rates keep their times", "[video]") {
+  const test::TempDirectory dir;
+  const std::vector<std::int64_t> times{0, 40, 500, 510, 520, 900, 2000, 2040, 2080, 5000};
+  test::write_clip(dir / "vfr.mkv", {.frames = 10, .gop = 4, .times_ms = times});
+  Video video = Video::open((dir / "vfr.mkv").string());
+  const Clip clip = video.frames_at(up_to(10));
+  CHECK(numbers_of(clip) == up_to(10));
+  for (std::size_t i = 0; i < 10; ++i)
+    CHECK(clip.frames[i].time == Approx(static_cast<double>(times[i]) / 1000).margin(1e-9));
+}
+
+TEST_CASE("Times count from the first frame, wherever the file's clock starts", "[video]") {
+  const test::TempDirectory dir;
+  const std::vector<std::int64_t> times{7000, 7040, 7080, 7120};
+  test::write_clip(dir / "late.mkv", {.frames = 4, .times_ms = times});
+  Video video = Video::open((dir / "late.mkv").string());
+  CHECK(video.frames_at(Indices{3}).frames[0].time == Approx(0.12));
+  Video again = Video::open((dir / "late.mkv").string(), {.fps = 100});
+  Indices milliseconds;
+  for (const Frame& f : again) milliseconds.push_back(std::lround(f.time * 1000));
+  CHECK(milliseconds == Indices{0, 40, 80, 120});
+}
+
+TEST_CASE("Frames that an edit list hides count as in the reference's reader", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "cut.mp4", {.b_frames = 0, .first_time = -1});
+  Video video = Video::open((dir / "cut.mp4").string());
+  CHECK(video.info().frame_count == 30);
+  // Number 0 is not shown. Its group, 0 to 9, moves up by one; the next begins at its keyframe.
+  Indices expected{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  for (Index i = 10; i < 30; ++i) expected.push_back(i);
+  const Clip clip = video.frames_at(up_to(30));
+  CHECK(numbers_of(clip) == expected);
+  CHECK(clip.frames[9].data == clip.frames[10].data);
+  CHECK(clip.frames[10].index == 10);
+  CHECK(numbers_of(video.frames_at(Indices{29, 10, 9, 0})) == Indices{29, 10, 10, 1});
+  Indices seen;
+  for (const Frame& f : video) seen.push_back(test::number_shown(f));
+  expected.erase(expected.begin() + 9);
+  CHECK(seen == expected);
+}
+
+TEST_CASE("Rotation in the container is applied", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "0.mov", {.frames = 12});
+  Video upright = Video::open((dir / "0.mov").string());
+  CHECK(upright.info().rotation == 0);
+  const Frame stored = upright.frames_at(Indices{11}).frames[0];
+  for (const int degrees : {90, 180, 270}) {
+    CAPTURE(degrees);
+    const auto path = dir / (std::to_string(degrees) + ".mov");
+    test::write_clip(path, {.frames = 12, .rotation = degrees});
+    Video video = Video::open(path.string());
+    CHECK(video.info().rotation == degrees);
+    const Frame f = video.frames_at(Indices{11}).frames[0];
+    const bool turned = degrees != 180;
+    REQUIRE(f.width == (turned ? 64 : 96));
+    REQUIRE(f.height == (turned ? 96 : 64));
+    CHECK(video.info().width == f.width);
+    CHECK(video.info().height == f.height);
+    CHECK(f.index == 11);
+    bool equal = true;
+    for (Index y = 0; y < 64; ++y)
+      for (Index x = 0; x < 96; ++x) {
+        // Turned clockwise, the stored top left corner is at the top right.
+        const Index u = degrees == 90 ? 63 - y : degrees == 180 ? 95 - x : y;
+        const Index v = degrees == 90 ? x : degrees == 180 ? 63 - y : 95 - x;
+        equal = equal && rgb_at(stored, x, y) == rgb_at(f, u, v);
+      }
+    CHECK(equal);
+  }
+}
+
+TEST_CASE("Colours follow the file's matrix and range", "[video]") {
+  const test::TempDirectory dir;
+  const auto colour = [&](const std::string& name, bool bt709, bool full) {
+    test::write_clip(dir / name, {.frames = 3, .bt709 = bt709, .full_range = full, .plain = true});
+    return rgb_at(Video::open((dir / name).string()).sample(1).frames[0], 48, 32);
+  };
+  // Y = 128, U = 64, V = 192 by hand: R = a(Y - o) + r(V - 128), ... rounded.
+  const auto near = [](const std::vector<int>& got, const std::vector<int>& expected) {
+    CAPTURE(got, expected);
+    for (std::size_t c = 0; c < 3; ++c) CHECK(std::abs(got[c] - expected[c]) <= 3);
+  };
+  near(colour("untagged.mkv", false, false), {233, 103, 1});
+  near(colour("bt709.mkv", true, false), {245, 110, 0});
+  near(colour("full.mkv", false, true), {218, 104, 15});
+}
+
+TEST_CASE("Threads of the decoder change no pixel", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mp4", {.frames = 40});
+  const Indices wanted{3, 17, 18, 39};
+  const Clip one = Video::open((dir / "clip.mp4").string(), {.threads = 1}).frames_at(wanted);
+  const Clip four = Video::open((dir / "clip.mp4").string(), {.threads = 4}).frames_at(wanted);
+  for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(same_pixels(one.frames[i], four.frames[i]));
+}
+
+TEST_CASE("Iteration thins to the rate asked for", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mp4", {.frames = 60});
+  Video video = Video::open((dir / "clip.mp4").string(), {.fps = 5});
+  CHECK(video.info().frame_count == 0);  // nothing was read ahead
+  Indices seen;
+  for (const Frame& f : video) seen.push_back(test::number_shown(f));
+  CHECK(seen == Indices{0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55});
+  CHECK_FALSE(video.next());
+  video.rewind();
+  CHECK(test::number_shown(*video.next()) == 0);
+  CHECK(test::number_shown(*video.next()) == 5);
+  CHECK(numbers_of(video.sample(2)) == sample_indices(SamplingRule::eval, 60, 2));
+  CHECK(video.info().frame_count == 60);
+  CHECK(test::number_shown(*video.next()) == 0);  // sampling sets it back
+  Video moved = std::move(video);
+  CHECK(test::number_shown(*moved.next()) == 5);
+
+  // A rate above the video's gives every frame; a gap is not filled.
+  test::write_clip(dir / "gap.mkv", {.frames = 5, .times_ms = {0, 100, 1000, 1040, 1100}});
+  Indices gap;
+  for (const Frame& f : Video::open((dir / "gap.mkv").string(), {.fps = 10}))
+    gap.push_back(test::number_shown(f));
+  CHECK(gap == Indices{0, 1, 2, 4});
+}
+
+TEST_CASE("A truncated file gives the frames it has", "[video]") {
+  const test::TempDirectory dir;
+  for (const char* name : {"whole.mp4", "whole.mkv", "whole.ts", "whole.avi"}) {
+    CAPTURE(name);
+    const bool ts = std::string(name) == "whole.ts";
+    test::write_clip(dir / name, {.codec = ts ? "mpeg2video" : "mpeg4", .frames = 60});
+    const std::string bytes = read_file(dir / name);
+    for (const int percent : {90, 80, 61}) {
+      CAPTURE(percent);
+      const auto path =
+          dir.write("cut_" + std::string(name),
+                    bytes.substr(0, bytes.size() * static_cast<std::size_t>(percent) / 100));
+      Video video = Video::open(path.string());
+      const Clip clip = video.sample(16);
+      REQUIRE(clip.frames.size() == 16);
+      CHECK(clip.total_frames < 60);
+      CHECK(clip.total_frames > 60 * percent / 100 - 25);
+      CHECK(clip.total_frames == video.info().frame_count);
+      Indices numbers = numbers_of(clip);
+      numbers.pop_back();  // the last picture may be half there
+      CHECK(std::is_sorted(numbers.begin(), numbers.end()));
+      for (std::size_t i = 0; i < numbers.size(); ++i) CHECK(numbers[i] == clip.frames[i].index);
+    }
+  }
+}
+
+TEST_CASE("Frames that do not decode are left out of the count", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mov", {.codec = "mjpeg", .frames = 20});
+  std::string bytes = read_file(dir / "clip.mov");
+  // Every picture begins with this marker; overwrite the pictures 4 to 7.
+  std::vector<std::size_t> starts;
+  for (std::size_t at = bytes.find("\xff\xd8\xff"); at != std::string::npos;
+       at = bytes.find("\xff\xd8\xff", at + 1))
+    starts.push_back(at);
+  REQUIRE(starts.size() == 20);
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(starts[4]),
+            bytes.begin() + static_cast<std::ptrdiff_t>(starts[8]), '\0');
+  Video video = Video::open(dir.write("hole.mov", bytes).string());
+  CHECK(video.info().frame_count == 20);  // packets
+  const Clip clip = video.sample(16);
+  CHECK(video.info().frame_count == 16);
+  CHECK(clip.total_frames == 16);
+  CHECK(numbers_of(clip) == [] {
+    Indices numbers;
+    for (const Index i : sample_indices(SamplingRule::eval, 16, 16))
+      numbers.push_back(i < 4 ? i : i + 4);
+    return numbers;
+  }());
+  CHECK(contains(error_of<ArgumentError>([&] { video.frames_at(Indices{16}); }), "0 to 15"));
+
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(starts[0]),
+            bytes.begin() + static_cast<std::ptrdiff_t>(starts[19] + 500), '\0');
+  const auto nothing = dir.write("nothing.mov", bytes).string();
+  const auto sample = [&] { Video::open(nothing).sample(4); };
+  CHECK(contains(error_of(sample), "nothing.mov: no frame of it can be decoded"));
+  CHECK(contains(error_of([&] { Video::open(nothing, {.fps = 1}).next(); }), "no frame of it"));
+}
+
+TEST_CASE("Random damage ends in frames or in a MediaError", "[video]") {
+  const test::TempDirectory dir;
+  for (const char* name : {"clip.mp4", "clip.mkv", "clip.avi", "clip.gif"}) {
+    const bool gif = std::string(name) == "clip.gif";
+    test::write_clip(dir / name, {.codec = gif ? "gif" : "mpeg4", .frames = 12});
+    const std::string bytes = read_file(dir / name);
+    std::uint32_t random = 12345;
+    for (int round = 0; round < 25; ++round) {
+      std::string damaged = bytes;
+      for (int hit = 0; hit < 20; ++hit) {
+        random = random * 1664525u + 1013904223u;
+        damaged[(random >> 8) % damaged.size()] = static_cast<char>(random >> 3);
+      }
+      CAPTURE(name, round);
+      std::size_t frames = 4;
+      try {
+        frames = Video::open(dir.write("damaged_" + std::string(name), damaged).string())
+                     .sample(4)
+                     .frames.size();
+      } catch (const MediaError& e) {
+        CHECK(contains(e.what(), "damaged_"));
+      }
+      CHECK(frames == 4);
+    }
+  }
+}
+
+TEST_CASE("What is no video is refused with its name and what was expected", "[video]") {
+  const test::TempDirectory dir;
+  const auto refused = [&](const std::filesystem::path& path) {
+    const std::string text = error_of([&] { Video::open(path.string()); });
+    CHECK(contains(text, path.filename().string()));
+    return text;
+  };
+  const std::string expected = "expected a video, a picture or a directory of pictures";
+  CHECK(contains(refused(dir / "missing.mp4"), "no such file"));
+  CHECK(contains(refused(dir / "missing.mp4"), expected));
+  CHECK(contains(refused(dir.write("empty.mp4", "")), "is empty; " + expected));
+  CHECK(contains(refused(dir.write("text.txt", "Nothing to see.\nTruly.\n")), expected));
+  CHECK(contains(refused(dir.write("text.mp4", std::string(5000, 'x'))), expected));
+  CHECK(contains(refused(dir.write("noise.mkv", std::string(5000, '\0'))), expected));
+  std::filesystem::create_directory(dir / "nothing");
+  CHECK(contains(refused(dir / "nothing"), "there is no picture in it"));
+  CHECK(contains(refused(dir / "nothing" / "%05d.jpg"), "there is no picture in it"));
+  CHECK(contains(refused(dir / "no_directory" / "%05d.jpg"), expected));
+
+  std::string wav(
+      "RIFF\x24\x10\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0"
+      "\x10\0data\0\x10\0\0",
+      44);
+  wav += std::string(4096, '\x11');
+  CHECK(contains(refused(dir.write("sound.wav", wav)), "there is no video in it"));
+
+  test::write_clip(dir / "late.mp4", {.index_in_front = false});
+  const std::string bytes = read_file(dir / "late.mp4");
+  CHECK(contains(refused(dir.write("cut.mp4", bytes.substr(0, bytes.size() / 2))), expected));
+}
+
+TEST_CASE("A file cannot make the library open another", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "secret.ts", {.codec = "mpeg2video"});
+  const std::string secret = (dir / "secret.ts").string();
+  const std::string hls =
+      "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n" + secret + "\n#EXT-X-ENDLIST\n";
+  for (const char* name : {"list.m3u8", "list.mp4", "list.ts"})
+    CHECK_THROWS_AS(Video::open(dir.write(name, hls).string()), MediaError);
+  const std::string concat = "ffconcat version 1.0\nfile '" + secret + "'\n";
+  CHECK_THROWS_AS(Video::open(dir.write("list.ffconcat", concat).string()), MediaError);
+  CHECK_THROWS_AS(Video::open(dir.write("list.txt", concat).string()), MediaError);
+  // FFmpeg's own prefixes are no way in either: without "://" a source is a file's name.
+  CHECK(contains(error_of([&] { Video::open("concat:" + secret); }), "no such file"));
+  CHECK(contains(error_of([&] { Video::open("-"); }), "no such file"));
+  CHECK_THROWS_AS(Video::open("subfile://" + secret), MediaError);
+  CHECK_THROWS_AS(Video::open("concat://" + secret), MediaError);
+  // While an honest name with a colon works.
+  std::filesystem::copy_file(dir / "secret.ts", dir / "file:a.ts");
+  CHECK(Video::open((dir / "file:a.ts").string()).info().frame_count == 30);
+  CHECK(Video::open("file://" + secret).info().frame_count == 30);
+}
+
+TEST_CASE("An address that does not answer is an error that names it", "[video]") {
+  CHECK(contains(error_of([] { Video::open("http://127.0.0.1:1/a.mp4", {.timeout = 5}); }),
+                 "http://127.0.0.1:1/a.mp4: cannot be opened"));
+  CHECK(contains(error_of([] { Video::open("nonsense://a"); }), "nonsense://a"));
+}
+
+TEST_CASE("Tiny and huge frames are read", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "dot.gif", {.codec = "gif", .width = 1, .height = 1, .frames = 3});
+  Video dot = Video::open((dir / "dot.gif").string());
+  CHECK(dot.sample(3).frames[2].width == 1);
+  test::write_clip(dir / "odd.avi", {.codec = "mjpeg", .width = 5, .height = 3, .frames = 3});
+  CHECK(Video::open((dir / "odd.avi").string()).sample(3).frames[1].height == 3);
+
+  test::write_clip(dir / "8k.mov", {.codec = "mjpeg", .width = 7680, .height = 4320, .frames = 1});
+  Video large = Video::open((dir / "8k.mov").string());
+  CHECK(large.info().width == 7680);
+  const Clip clip = large.sample(16);
+  CHECK(clip.frames.size() == 16);
+  CHECK(clip.frames[15].height == 4320);
+  CHECK(clip.frames[0].data == clip.frames[15].data);
+  CHECK(contains(
+      error_of([&] { Video::open((dir / "8k.mov").string(), {.max_pixels = 7680 * 4320 - 1}); }),
+      "7680x4320"));
+}
+
+TEST_CASE("Directories of pictures are sampled by the reference's rule for them", "[video]") {
+  const test::TempDirectory dir;
+  // Not in the order of their names as text: 1, 2, ... 10, 11.
+  for (int i = 1; i <= 12; ++i) dir.write("frame" + std::to_string(i) + ".ppm", ppm(4, 2, i));
+  dir.write("notes.txt", "not a picture");
+  dir.write(".hidden.ppm", "not a picture");
+  Video video = Video::open(dir.path().string());
+  CHECK(video.info().frame_count == 12);
+  CHECK(video.info().fps == 3.0);
+  CHECK(video.info().codec == "pictures");
+  CHECK(video.info().width == 4);
+  const auto values = [](const Clip& clip) {
+    Indices numbers;
+    for (const Frame& f : clip.frames) numbers.push_back(f.data[0]);
+    return numbers;
+  };
+  const Clip clip = video.sample(8);
+  CHECK(values(clip) == picture_numbers(12, 8));
+  CHECK(clip.frames[0].index == picture_numbers(12, 8)[0] - 1);
+  CHECK(values(video.sample(4, {.bounds = TimeRange{1, 3}})) ==
+        picture_numbers(12, 4, TimeRange{1, 3}));
+  Indices demo = demo_indices(12, 8);
+  for (Index& i : demo) ++i;
+  CHECK(values(video.sample(8, {.rule = SamplingRule::demo})) == demo);
+  CHECK(values(video.frames_at(Indices{11, 0, 9, 1})) == Indices{12, 1, 10, 2});
+
+  const std::string pattern = (dir / "frame%d.ppm").string();
+  CHECK(values(Video::open(pattern).frames_at(Indices{8, 9, 10, 11})) == Indices{9, 10, 11, 12});
+
+  Indices seen;
+  for (const Frame& f : Video::open(dir.path().string(), {.fps = 1})) seen.push_back(f.data[0]);
+  CHECK(seen == Indices{1, 4, 7, 10});
+
+  dir.write("frame5.ppm", "P6\n");
+  CHECK(contains(error_of([&] { video.frames_at(Indices{4}); }), "frame5.ppm"));
+  CHECK(values(video.frames_at(Indices{3})) == Indices{4});  // and stays usable
+}
+
+TEST_CASE("A picture is a video of one frame", "[video]") {
+  const test::TempDirectory dir;
+  Video video = Video::open(dir.write("one.ppm", ppm(1, 1, 9)).string());
+  CHECK(video.info().frame_count == 1);
+  const Clip clip = video.sample(16);
+  REQUIRE(clip.frames.size() == 16);
+  CHECK(rgb_at(clip.frames[15], 0, 0) == std::vector<int>{9, 9, 9});
+  CHECK(clip.frames[0].data == clip.frames[15].data);
+  CHECK(video.next()->width == 1);
+  CHECK_FALSE(video.next());
+  CHECK(contains(error_of([&] { Video::open((dir / "one.ppm").string(), {.max_pixels = 1}); }),
+                 "no error"));
+  CHECK(contains(error_of([&] {
+                   Video::open(dir.write("two.ppm", ppm(2, 1, 9)).string(), {.max_pixels = 1});
+                 }),
+                 "two.ppm"));
+}
+
+TEST_CASE("A stream that cannot go back is iterated, not sampled", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video"});
+  const std::string bytes = read_file(dir / "clip.ts");
+  const auto pipe = dir / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::thread writer([&] { std::ofstream(pipe, std::ios::binary) << bytes; });
+  Indices seen;
+  std::string sampling;
+  {
+    Video video = Video::open(pipe.string());
+    sampling = error_of([&] { video.sample(4); });
+    for (const Frame& f : video) seen.push_back(test::number_shown(f));
+  }
+  writer.join();
+  CHECK(contains(sampling, "iterate over its frames"));
+  CHECK(seen == up_to(30));
+}
+
+TEST_CASE("A stop request ends sampling and leaves the video usable", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mp4", {});
+  Video video = Video::open((dir / "clip.mp4").string());
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK_THROWS_AS(video.sample(4, {.cancel = stop.get_token()}), CancelledError);
+  CHECK_THROWS_AS(video.frames_at(Indices{3}, stop.get_token()), CancelledError);
+  CHECK(numbers_of(video.frames_at(Indices{3})) == Indices{3});
+}
+
+TEST_CASE("A source that vanishes is an error, and usable when it is back", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.gif", {.codec = "gif"});
+  Video video = Video::open((dir / "clip.gif").string());
+  CHECK(numbers_of(video.frames_at(Indices{20})) == Indices{20});
+  std::filesystem::rename(dir / "clip.gif", dir / "away.gif");
+  for (int attempt = 0; attempt < 2; ++attempt) {  // going back means opening the file again
+    CHECK_THROWS_AS(video.frames_at(Indices{3}), MediaError);
+    CHECK_THROWS_AS(video.next(), MediaError);
+  }
+  std::filesystem::rename(dir / "away.gif", dir / "clip.gif");
+  CHECK(numbers_of(video.frames_at(Indices{3, 20})) == Indices{3, 20});
+  CHECK(test::number_shown(*video.next()) == 0);
+}
+
+TEST_CASE("Options and indices without sense are refused", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mp4", {});
+  const std::string file = (dir / "clip.mp4").string();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_AS(Video::open(file, {.fps = -1}), ArgumentError);
+  CHECK_THROWS_AS(Video::open(file, {.fps = nan}), ArgumentError);
+  CHECK_THROWS_AS(Video::open(file, {.threads = 0}), ArgumentError);
+  CHECK_THROWS_AS(Video::open(file, {.max_pixels = 0}), ArgumentError);
+  CHECK_THROWS_AS(Video::open(file, {.timeout = nan}), ArgumentError);
+  Video video = Video::open(file);
+  CHECK(contains(error_of<ArgumentError>([&] { video.sample(0); }), "clip.mp4: cannot sample 0"));
+  CHECK(contains(error_of<ArgumentError>([&] {
+                   video.sample(4, {.bounds = TimeRange{5, 9}});
+                 }),
+                 "bounds 5 to 9 s"));
+  CHECK(contains(error_of<ArgumentError>([&] { video.frames_at(Indices{30}); }),
+                 "no frame 30; it has 0 to 29"));
+  CHECK(contains(error_of<ArgumentError>([&] { video.frames_at(Indices{-1}); }), "no frame -1"));
+  CHECK(video.frames_at(Indices{}).frames.empty());
+  CHECK(numbers_of(video.sample(2)) == sample_indices(SamplingRule::eval, 30, 2));
+}

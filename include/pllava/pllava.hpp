@@ -29,6 +29,7 @@
 #include "pllava/cpu/packed_weights.hpp"
 #include "pllava/error.hpp"
 #include "pllava/io/mapped_file.hpp"
+#include "pllava/media/distinct_frames.hpp"
 #include "pllava/media/frame_sampling.hpp"
 #include "pllava/media/image.hpp"
 #include "pllava/media/ops_preprocess.hpp"

@@ -21,7 +21,7 @@ struct Computation {
   WeightScope weights = quantized(RandomWeights::scope(1, T), formats);
 };
 
-template <DType T, WeightFormat F = WeightFormat::plain>
+template <DType T, WeightFormat F = WeightFormat::unquantized>
 void vision(benchmark::State& state) {
   Computation<T, F> c;
   const Index frames = state.range(0);
@@ -47,7 +47,7 @@ struct SevenB : Computation<T, F, Int8Kv> {
   Index width = config.width;
 };
 
-template <DType T, WeightFormat F = WeightFormat::plain>
+template <DType T, WeightFormat F = WeightFormat::unquantized>
 void prefill(benchmark::State& state) {
   SevenB<T, F> m;
   const Index N = state.range(0);
@@ -66,7 +66,7 @@ void prefill(benchmark::State& state) {
       [&] { m.model.forward(m.be, x, kv, y); });
 }
 
-template <DType T, WeightFormat F = WeightFormat::plain, bool Int8Kv = false>
+template <DType T, WeightFormat F = WeightFormat::unquantized, bool Int8Kv = false>
 void decode(benchmark::State& state) {
   SevenB<T, F, Int8Kv> m;
   const Index N = state.range(0);
@@ -82,7 +82,7 @@ void decode(benchmark::State& state) {
 }
 
 /// From 16 frames in memory to the first token: the ViT-L and kLayers of the 32 layers.
-template <DType T, WeightFormat F = WeightFormat::plain>
+template <DType T, WeightFormat F = WeightFormat::unquantized>
 void clip_to_first_token(benchmark::State& state) {
   Computation<T, F> c;
   ModelConfig config = ModelConfig::preset("7b");

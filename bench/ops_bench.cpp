@@ -13,18 +13,18 @@ Tensor<B> filled(B& be, const Shape& shape, DType dtype) {
   return t;
 }
 
-template <DType T, WeightFormat F = WeightFormat::plain>
+template <DType T, WeightFormat F = WeightFormat::unquantized>
 void gemm(benchmark::State& state) {
   B be({.dtype = T});
   const Index N = state.range(0), O = state.range(1), I = state.range(2);
   const Quantization format{.format = F};
   HostTensor numbers = RandomWeights(1, T).tensor("gemm.weight", {O, I});
   numbers.quantization = format;
-  const Linear<B> w{be.prepare({&numbers, 1}, WeightRole::linear), {}, O, I};
-  const Tensor<B> x = filled(be, {N, I}, T);
-  const Tensor<B> y(be, {N, O}, T);
+  const Linear<typename B::Weight> w{be.prepare({&numbers, 1}, WeightRole::linear), {}, O, I};
+  Tensor<B> x = filled(be, {N, I}, T);
+  Tensor<B> y(be, {N, O}, T);
   const auto weights = static_cast<double>(O * I);
-  const Work work = N == 1 ? Work{.bytes = weights * bits_of(format, T) / 8}
+  const Work work = N == 1 ? Work{.bytes = weights * bits_per_weight(format, T) / 8}
                            : product_work(2 * static_cast<double>(N) * weights, format);
   bench::measure(
       state, be, work, 0, [] {}, [&] { ops::linear(be, y.view(), x.view(), w); });
@@ -38,8 +38,8 @@ void attention(benchmark::State& state) {
   const Index dh = state.range(3);
   const bool causal = state.range(4) != 0;
   const Heads h{heads, heads, dh};
-  const Tensor<B> qkv = filled(be, {N, h.qkv_width()}, T);
-  const Tensor<B> o(be, {N, heads * dh}, T);
+  Tensor<B> qkv = filled(be, {N, h.qkv_width()}, T);
+  Tensor<B> o(be, {N, heads * dh}, T);
   KvCache<B> kv(be, 1, h, past + N);
   const auto pairs = static_cast<double>(causal ? N * past + N * (N + 1) / 2 : N * N);
   const double width = static_cast<double>(heads * dh);
@@ -47,19 +47,19 @@ void attention(benchmark::State& state) {
   const auto element = static_cast<double>(Int8Kv ? 1 : size_of(T));
   if (N == 1) work = {.bytes = 2 * static_cast<double>(past + 1) * element * width};
   if (causal) {  // the earlier rows: what was never written would not be read from memory
-    const Tensor<B> before = filled(be, {past, h.qkv_width()}, T);
-    ops::attend<B>(be, View{nullptr, T, {0, heads * dh}}, before.view(), h, nullptr, &kv.layer(0),
-                   kv.extend_by(past), Mask::causal);
-    kv.truncate(be, past);
+    Tensor<B> before = filled(be, {past, h.qkv_width()}, T);
+    ops::attend(be, View{nullptr, T, {0, heads * dh}}, before.view(),
+                {h, nullptr, &kv.layer(0), kv.next_positions(past), Mask::causal});
+    kv.commit(be, past);
   }
   bench::measure(
       state, be, work, 0, [] {},
       [&] {
         if (causal)
-          ops::attend<B>(be, o.view(), qkv.view(), h, nullptr, &kv.layer(0), kv.extend_by(N),
-                         Mask::causal);
+          ops::attend(be, o.view(), qkv.view(),
+                      {h, nullptr, &kv.layer(0), kv.next_positions(N), Mask::causal});
         else
-          ops::attend<B>(be, o.view(), qkv.view(), h, nullptr, nullptr, {}, Mask::none);
+          ops::attend(be, o.view(), qkv.view(), {.heads = h});
       });
 }
 

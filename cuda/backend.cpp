@@ -3,6 +3,7 @@
 #include <cstring>
 #include <iterator>
 #include <list>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,11 +33,15 @@ kernels::Type type_of(DType dtype) {
 kernels::Operand operand(const View& v) {
   return {v.data, type_of(v.dtype)};
 }
+/// An input: kernels only read it, although Operand has no const form.
+kernels::Operand operand(const ConstView& v) {
+  return {const_cast<void*>(v.data), type_of(v.dtype)};
+}
 kernels::Operand operand(const Weight& w) {
   return {w.data.get(), type_of(w.dtype)};
 }
 bool is_plain(const Weight& w) {
-  return w.quantization.format == WeightFormat::plain;
+  return w.quantization.format == WeightFormat::unquantized;
 }
 /// The layout of a rounded matrix, which lies in w.data and w.factors.
 kernels::RoundedMatrix rounded(const Weight& w) {
@@ -55,6 +60,9 @@ kernels::RoundedMatrix rounded(const Weight& w) {
   return m;
 }
 float* floats(const View& v) {
+  return v.as<float>();
+}
+const float* floats(const ConstView& v) {
   return v.as<float>();
 }
 const float* floats(const Weight& w) {
@@ -129,10 +137,10 @@ std::shared_ptr<void> Backend::allocate(Index bytes) {
 void Backend::upload(View dst, const void* src) {
   if (dst.bytes() > 0) device_->to_device(dst.data, src, dst.bytes());
 }
-void Backend::download(void* dst, View src) {
+void Backend::download(void* dst, ConstView src) {
   if (src.bytes() > 0) device_->to_host(dst, src.data, src.bytes());
 }
-void Backend::copy(View dst, View src) {
+void Backend::copy(View dst, ConstView src) {
   note("copy", dst, src);
   enqueue("copy", [&] {
     if (dst.bytes() > 0) device_->copy(dst.data, src.data, dst.bytes());
@@ -217,9 +225,10 @@ void prepare_rounded(Weight& w, std::span<const HostTensor> parts,
           stored = rounded.data();
         }
         const QuantizedRow row = load_row(stored, w.cols, q, false);
-        scales.push_back(row.scale);
-        multipliers.insert(multipliers.end(), row.multipliers.begin(), row.multipliers.end());
-        if (q.zero_points) zeros.insert(zeros.end(), row.zeros.begin(), row.zeros.end());
+        scales.push_back(row.channel_scale);
+        multipliers.insert(multipliers.end(), row.group_scales.begin(), row.group_scales.end());
+        if (q.zero_points)
+          zeros.insert(zeros.end(), row.zero_points.begin(), row.zero_points.end());
         std::copy_n(stored + stored_bytes - value_bytes, value_bytes,
                     chunk.begin() + r * row_bytes);
       }
@@ -278,8 +287,8 @@ Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
 }
 
 KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
-  const Index rows = heads.kv * capacity;
-  const Index bytes = rows * heads.dim * (options_.int8_kv ? 1 : size_of(options_.dtype));
+  const Index rows = heads.num_kv_heads * capacity;
+  const Index bytes = rows * heads.head_dim * (options_.int8_kv ? 1 : size_of(options_.dtype));
   KvLayer layer = {capacity, device_memory(device_, bytes, "the keys of a layer"),
                    device_memory(device_, bytes, "the values of a layer"), nullptr};
   if (options_.int8_kv)
@@ -296,10 +305,10 @@ std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   hash ^= value + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
   return hash * 0xff51afd7ed558ccdu;
 }
-std::uint64_t bits_of(void* p) {
+std::uint64_t bits_of(const void* p) {
   return reinterpret_cast<std::uintptr_t>(p);
 }
-std::uint64_t bits_of(const View& v) {
+std::uint64_t bits_of(const ConstView& v) {
   return mixed(mixed(bits_of(v.data), static_cast<std::uint64_t>(v.rows())),
                mixed(static_cast<std::uint64_t>(v.cols()), static_cast<std::uint64_t>(v.dtype)));
 }
@@ -311,7 +320,8 @@ std::uint64_t bits_of(const Weight& w) {
   return mixed(mixed(bits_of(w.data.get()), bits_of(w.factors.get())), kind);
 }
 template <class Number>
-std::uint64_t bits_of(Number number) {
+requires(std::is_arithmetic_v<Number> || std::is_enum_v<Number>) std::uint64_t
+    bits_of(Number number) {
   return static_cast<std::uint64_t>(number);
 }
 
@@ -363,7 +373,7 @@ void Backend::run_step(const std::function<void()>& body) {
 
 namespace {
 
-kernels::Norm norm_of(const Norm<Backend>& n) {
+kernels::Norm norm_of(const Backend::Norm& n) {
   return {floats(n.gain), n.bias ? floats(n.bias) : nullptr, n.eps};
 }
 
@@ -376,7 +386,7 @@ bool Backend::is_few(Index rows, Index in) const noexcept {
 }
 
 /// x, converted into scratch where it is of another type.
-View Backend::converted(View x, DType dtype) {
+ConstView Backend::converted(ConstView x, DType dtype) {
   if (x.dtype == dtype) return x;
   const View y = scratch(x.shape, dtype);
   enqueue("convert", [&] {
@@ -393,14 +403,15 @@ Index panel_rows(Index bytes) {
 }
 
 /// A product of many rows with the matrix of w, without its operands.
-Product many_rows(Index rows, const Linear<Backend>& w, bool add, bool invariant) {
+Product many_rows(Index rows, const Backend::Linear& w, bool add, bool invariant) {
   Product product;
   product.rows = rows, product.out = product.stride = w.out, product.in = w.in;
   product.add = add, product.invariant = invariant;
   return product;
 }
 
-kernels::FewRows few_rows(const View& y, const View& x, const Linear<Backend>& w, Activation act) {
+kernels::FewRows few_rows(const View& y, const ConstView& x, const Backend::Linear& w,
+                          Activation act) {
   kernels::FewRows call;
   call.y = operand(y), call.x = operand(x);
   call.bias = w.bias ? floats(w.bias) : nullptr;
@@ -412,7 +423,7 @@ kernels::FewRows few_rows(const View& y, const View& x, const Linear<Backend>& w
 
 }  // namespace
 
-void Backend::multiply(View y, View x, const Linear& w, bool add, Activation act) {
+void Backend::multiply(View y, ConstView x, const Linear& w, bool add, Activation act) {
   if (is_few(x.rows(), w.in)) {
     kernels::FewRows call = few_rows(y, x, w, act);
     call.add = add;
@@ -455,7 +466,7 @@ bool Backend::takes_fp8(const Linear& w) const noexcept {
          device_->multiplies_fp8() && w.in % 16 == 0 && w.out % 16 == 0;
 }
 
-void Backend::multiply_fp8(View y, View x, const Linear& w, bool add, Activation act) {
+void Backend::multiply_fp8(View y, ConstView x, const Linear& w, bool add, Activation act) {
   const View codes = scratch({x.rows(), w.in}, DType::u8);
   const View scales = scratch({x.rows()}, DType::f32);
   enqueue("round_rows", [&] {
@@ -481,13 +492,13 @@ void Backend::activate(View y, Activation act) {
   });
 }
 
-void Backend::linear(View y, View x, const Linear& w, Activation act) {
+void Backend::linear(View y, ConstView x, const Linear& w, Activation act) {
   note("linear", y, x, w.weight, w.bias, w.out, act);
   auto scope = this->scope();
   multiply(y, x, w, false, act);
 }
 
-void Backend::residual(View x, View y, const Linear& w) {
+void Backend::residual(View x, ConstView y, const Linear& w) {
   note("residual", x, y, w.weight, w.bias);
   auto scope = this->scope();
   multiply(x, y, w, true, Activation::none);
@@ -498,7 +509,7 @@ void Backend::residual(View x, View y, const Linear& w) {
 /// that adds and norms would have to be handed the product: in f32 it moves 18, in 16 bits 14 and
 /// rounds the branch. Fewer take a product whose tiles are whole rows, which cuBLASLt does not
 /// offer.
-void Backend::residual_norm(View x, View h, View y, const Linear& w, const Norm<Backend>& next) {
+void Backend::residual_norm(View x, View h, ConstView y, const Linear& w, const Norm& next) {
   const int shared =
       kernels::gemv_norm_shared_bytes(static_cast<int>(w.out), static_cast<int>(w.in));
   if (y.rows() > 1 || shared > kSharedBytes || options_.deterministic) {
@@ -518,7 +529,7 @@ void Backend::residual_norm(View x, View h, View y, const Linear& w, const Norm<
   });
 }
 
-void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
+void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
   note("glu", g, h, gate_up.weight, act);
   auto scope = this->scope();
   if (is_few(h.rows(), gate_up.in)) {
@@ -542,7 +553,7 @@ void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
 
 // ---- row by row ---------------------------------------------------------------------------------
 
-void Backend::norm(View y, View x, const Norm<Backend>& n) {
+void Backend::norm(View y, ConstView x, const Norm& n) {
   note("norm", y, x, n.gain, n.bias);
   enqueue("norm", [&] {
     return kernels::norm(operand(y), floats(x), x.rows(), static_cast<int>(x.cols()), norm_of(n),
@@ -550,12 +561,13 @@ void Backend::norm(View y, View x, const Norm<Backend>& n) {
   });
 }
 
-void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
-                     const Sequence& seq, Mask mask) {
+void Backend::attend(View o, ConstView qkv, const Attention& attention) {
+  const auto& [heads, rope, kv, seq, mask] = attention;
   const Index bound = (seq.bound + kBucket - 1) / kBucket * kBucket;
   note("attend", o, qkv, kv != nullptr ? kv->keys.get() : nullptr,
        kv != nullptr ? kv->values.get() : nullptr, seq.past, bound, seq.batch, mask,
-       rope != nullptr ? rope->table.data.get() : nullptr, heads.query, heads.kv);
+       rope != nullptr ? rope->table.data.get() : nullptr, heads.num_query_heads,
+       heads.num_kv_heads);
   auto scope = this->scope();
   kernels::Attention call;
   call.o = operand(o), call.qkv = operand(qkv);
@@ -563,8 +575,9 @@ void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* 
   call.batch = static_cast<int>(seq.batch);
   call.rows = static_cast<int>(qkv.rows() / seq.batch);
   call.wanted = static_cast<int>(o.rows() / seq.batch);
-  call.query = static_cast<int>(heads.query), call.kv = static_cast<int>(heads.kv);
-  call.dim = static_cast<int>(heads.dim);
+  call.query = static_cast<int>(heads.num_query_heads),
+  call.kv = static_cast<int>(heads.num_kv_heads);
+  call.dim = static_cast<int>(heads.head_dim);
   call.causal = mask == Mask::causal;
   call.bound = call.rows;
   if (kv != nullptr) {
@@ -585,7 +598,7 @@ void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* 
   }
 }
 
-void Backend::embed(View x, View ids, const Weight& table) {
+void Backend::embed(View x, ConstView ids, const Weight& table) {
   note("embed", x, ids, table);
   enqueue("embed", [&] {
     return kernels::embed(floats(x), ids.as<std::int32_t>(), operand(table), x.rows(),
@@ -593,7 +606,7 @@ void Backend::embed(View x, View ids, const Weight& table) {
   });
 }
 
-void Backend::patchify(View y, View pixels, Index patch) {
+void Backend::patchify(View y, ConstView pixels, Index patch) {
   note("patchify", y, pixels, patch);
   enqueue("patchify", [&] {
     return kernels::patchify(operand(y), floats(pixels), static_cast<int>(pixels.shape[0]),
@@ -602,7 +615,7 @@ void Backend::patchify(View y, View pixels, Index patch) {
   });
 }
 
-void Backend::add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+void Backend::add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                             Index per_frame) {
   note("add_positions", x, patches, cls, positions, per_frame);
   enqueue("add_positions", [&] {
@@ -613,7 +626,7 @@ void Backend::add_positions(View x, View patches, const Weight& cls, const Weigh
   });
 }
 
-void Backend::select_patches(View y, View x, Index per_frame) {
+void Backend::select_patches(View y, ConstView x, Index per_frame) {
   note("select_patches", y, x, per_frame);
   enqueue("select_patches", [&] {
     return kernels::select_patches(operand(y), floats(x), static_cast<int>(y.rows() / per_frame),
@@ -622,7 +635,7 @@ void Backend::select_patches(View y, View x, Index per_frame) {
   });
 }
 
-void Backend::pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+void Backend::pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind) {
   note("pool3d", y, x, in.t, in.h, in.w, out.t, out.h, out.w, kind);
   const auto size = [](Index i) { return static_cast<int>(i); };
   const kernels::Pool pool{{size(in.t), size(in.h), size(in.w)},

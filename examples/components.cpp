@@ -21,7 +21,7 @@ int main(int argc, char** argv) try {
   pllava::ops::preprocess(be, pixels, clip.frames,
                           pllava::PreprocessConfig::from_directory(argv[1]));
   const auto features = vision(be, pixels);                                // (T·P, D)
-  const auto video = project(be, features, pool, {c.frames, side, side});  // (t·h·w, D)
+  auto video = project(be, features, pool, {c.frames, side, side});  // (t·h·w, D)
 
   pllava::Dialogue talk(pllava::conversation_template("plain"));
   auto before = tokenizer.encode(talk.prefix());

@@ -7,7 +7,7 @@
 // Any type with this call operator is a pooling: here the mean over time, (T·H·W, D) -> (H·W, D).
 struct MeanOverTime {
   template <pllava::Backend B>
-  pllava::Tensor<B> operator()(B& be, pllava::View x, const pllava::Grid& in) const {
+  pllava::Tensor<B> operator()(B& be, pllava::ConstView x, const pllava::Grid& in) const {
     pllava::Tensor<B> y(be, {in.h * in.w, x.cols()}, x.dtype);
     pllava::ops::pool3d(be, y, x, in, {1, in.h, in.w}, pllava::PoolKind::average);
     return y;
@@ -28,7 +28,7 @@ int main() {
   std::fill_n(pixels.view().as<float>(), pixels.shape().count(), 0.5f);
   const auto features = vision(be, pixels);  // (T·P, D)
   const auto pooled = MeanOverTime{}(be, project.hidden(be, features), {T, side, side});
-  const auto video = project.output(be, pooled);  // (P, D)
+  auto video = project.output(be, pooled);  // (P, D)
   auto cache = llm.make_cache(be, config.text.context);
   pllava::Tensor<B> logits(be, {1, config.text.vocab}, pllava::DType::f32);  // (1, V)
   llm.forward(be, video, cache, logits);

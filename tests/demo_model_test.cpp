@@ -38,7 +38,7 @@ json truth() {
 /// How the model is computed.
 struct Computation {
   DType dtype;
-  WeightFormat weights = WeightFormat::plain;
+  WeightFormat weights = WeightFormat::unquantized;
   bool int8_kv = false;
 };
 

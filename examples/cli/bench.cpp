@@ -100,7 +100,7 @@ class Ceilings {
   }
 
   B& be_;
-  pllava::Linear<B> w_;
+  pllava::Linear<typename B::Weight> w_;
   Tensor<B> x_, y_, from_, to_;
 };
 
@@ -148,8 +148,8 @@ class Bench {
     const Index N = context_.options.text_rows, patches = T * config_.vision.patches();
     const pllava::Grid grid{T, side, side};
     const DType act = be_.activation_dtype();
-    const Tensor<B> pixels(be_, {T, 3, S, S}, DType::f32);
-    const Tensor<B> logits(be_, {1, config_.text.vocab}, DType::f32), id(be_, {1}, DType::i32);
+    Tensor<B> pixels(be_, {T, 3, S, S}, DType::f32);
+    Tensor<B> logits(be_, {1, config_.text.vocab}, DType::f32), id(be_, {1}, DType::i32);
     pllava::KvCache<B> kv =
         language_.make_cache(be_, std::min(V + N + kSteps, config_.text.context));
     const std::vector<std::int32_t> words(static_cast<std::size_t>(N), 1);
@@ -170,7 +170,7 @@ class Bench {
     const auto project = [&] { video = project_(be_, features, pool, grid); };
     const auto read_video = [&] { language_.forward(be_, video, kv, View{}); };
     const auto ask = [&] {
-      const Tensor<B> x = language_.embed(be_, words);
+      Tensor<B> x = language_.embed(be_, words);
       language_.forward(be_, x, kv, logits);
       pllava::ops::sample(be_, id.view(), logits.view(), sampler);
     };

@@ -118,9 +118,9 @@ void add_types(CLI::App& app, Options& o) {
   using Type = std::pair<DType, WeightFormat>;
   add_choice<Type>(
       app, "--dtype", [&o](Type type) { std::tie(o.dtype, o.weights) = type; },
-      {{"f32", {DType::f32, WeightFormat::plain}},
-       {"bf16", {DType::bf16, WeightFormat::plain}},
-       {"f16", {DType::f16, WeightFormat::plain}},
+      {{"f32", {DType::f32, WeightFormat::unquantized}},
+       {"bf16", {DType::bf16, WeightFormat::unquantized}},
+       {"f16", {DType::f16, WeightFormat::unquantized}},
        {"int8", {DType::bf16, WeightFormat::int8}},
        {"int4", {DType::bf16, WeightFormat::int4}},
        {"fp8", {DType::bf16, WeightFormat::fp8}}},
@@ -128,7 +128,7 @@ void add_types(CLI::App& app, Options& o) {
       "only); int8, int4 and fp8 compute in bf16 with weights of so many bits (int4: vision in "
       "int8; fp8 on a "
       "GPU only)");
-  const std::map<std::string, WeightFormat> formats = {{"plain", WeightFormat::plain},
+  const std::map<std::string, WeightFormat> formats = {{"unquantized", WeightFormat::unquantized},
                                                        {"int8", WeightFormat::int8},
                                                        {"int4", WeightFormat::int4},
                                                        {"fp8", WeightFormat::fp8}};

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 struct Type {
   const char* name;
   pllava::DType dtype;
-  pllava::WeightFormat weights = pllava::WeightFormat::plain;
+  pllava::WeightFormat weights = pllava::WeightFormat::unquantized;
 };
 constexpr Type kTypes[] = {{"f32", pllava::DType::f32},
                            {"bf16", pllava::DType::bf16},

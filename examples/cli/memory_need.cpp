@@ -18,7 +18,7 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
   double bits = 0;
   const auto add = [&](const std::string& name, const pllava::Shape& shape) {
     const auto count = static_cast<double>(shape.count());
-    bits += count * bits_of(pllava::stored_quantization(name, shape, quantize),
+    bits += count * bits_per_weight(pllava::stored_quantization(name, shape, quantize),
                             shape.rank() > 1 ? dtype : pllava::DType::f32);
   };
   for (const pllava::TensorSpec& spec : pllava::model_tensors(config))

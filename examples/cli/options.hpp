@@ -38,7 +38,7 @@ struct Options {
   double lora_alpha = 4;
   bool lenient = false;
   std::optional<pllava::DType> dtype;
-  pllava::WeightFormat weights = pllava::WeightFormat::plain;
+  pllava::WeightFormat weights = pllava::WeightFormat::unquantized;
   std::optional<pllava::WeightFormat> vision_weights, lm_weights;  ///< else as `weights` says
   Index group = 32;
   bool zero_points = false;

@@ -131,9 +131,11 @@ class Backend {
  public:
   using Weight = cuda::Weight;
   using KvLayer = cuda::KvLayer;
-  using Linear = pllava::Linear<Backend>;
+  using Linear = pllava::Linear<Weight>;
+  using Norm = pllava::Norm<Weight>;
+  using Attention = pllava::Attention<Weight, KvLayer>;
 
-  static constexpr Index kRowsAtOnce = 16'384;  // many rows fill the device; scratch below 2 GiB
+  static constexpr Index kMaxBatchRows = 16'384;  // many rows fill the device; scratch below 2 GiB
 
   /// Throws cuda::Error where there is no driver, no such device or one below compute
   /// capability 8.0, ArgumentError for another dtype than f32, f16 and bf16. On a newer device that
@@ -151,8 +153,8 @@ class Backend {
 
   std::shared_ptr<void> allocate(Index bytes);
   void upload(View dst, const void* src);
-  void download(void* dst, View src);
-  void copy(View dst, View src);
+  void download(void* dst, ConstView src);
+  void copy(View dst, ConstView src);
 
   /// Gives the scratch back that was asked for since its construction.
   class Scope {
@@ -173,21 +175,20 @@ class Backend {
   Weight prepare(std::span<const HostTensor> parts, WeightRole role);
   KvLayer make_kv(const Heads& heads, Index capacity);
 
-  void linear(View y, View x, const Linear& w, Activation act);
-  void residual(View x, View y, const Linear& w);
-  void residual_norm(View x, View h, View y, const Linear& w, const Norm<Backend>& next);
-  void glu(View g, View h, const Linear& gate_up, Activation act);
-  void norm(View y, View x, const Norm<Backend>& n);
-  void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
-              const Sequence& seq, Mask mask);
-  void embed(View x, View ids, const Weight& table);
+  void linear(View y, ConstView x, const Linear& w, Activation act);
+  void residual(View x, ConstView y, const Linear& w);
+  void residual_norm(View x, View h, ConstView y, const Linear& w, const Norm& next);
+  void glu(View g, ConstView h, const Linear& gate_up, Activation act);
+  void norm(View y, ConstView x, const Norm& n);
+  void attend(View o, ConstView qkv, const Attention& attention);
+  void embed(View x, ConstView ids, const Weight& table);
   /// Frames in host memory and in the device's, in any order.
   void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);
-  void patchify(View y, View pixels, Index patch);
-  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+  void patchify(View y, ConstView pixels, Index patch);
+  void add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                      Index per_frame);
-  void select_patches(View y, View x, Index per_frame);
-  void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind);
+  void select_patches(View y, ConstView x, Index per_frame);
+  void pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind);
   /// Chosen on the device, as the host's sampler would but for the rounding of sums.
   std::int32_t sample(View id, View logits, Sampler& sampler);
 
@@ -209,11 +210,11 @@ class Backend {
   void note(const char* verb, const Values&... values);
   template <class Launch>
   void enqueue(const char* kernel, const Launch& launch);
-  View converted(View x, DType dtype);
+  ConstView converted(ConstView x, DType dtype);
   bool is_few(Index rows, Index in) const noexcept;
   bool takes_fp8(const Linear& w) const noexcept;
-  void multiply(View y, View x, const Linear& w, bool add, Activation act);
-  void multiply_fp8(View y, View x, const Linear& w, bool add, Activation act);
+  void multiply(View y, ConstView x, const Linear& w, bool add, Activation act);
+  void multiply_fp8(View y, ConstView x, const Linear& w, bool add, Activation act);
   void activate(View y, Activation act);
 
   BackendOptions options_;

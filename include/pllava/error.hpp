@@ -90,12 +90,13 @@ class PromptError : public Error {
   using Error::Error;
 };
 
-/// Prompt and requested answer do not fit into the model's context.
+/// Something does not fit into the model's context or a KV cache.
 class ContextError : public Error {
  public:
-  ContextError(Index needed, Index available)
-      : Error("prompt needs " + std::to_string(needed) + " positions, the context has " +
-              std::to_string(available)),
+  /// `what` needs `needed` positions.
+  ContextError(const std::string& what, Index needed, Index available)
+      : Error(what + " needs " + std::to_string(needed) + " positions, but only " +
+              std::to_string(available) + " are available"),
         needed_(needed),
         available_(available) {}
   Index needed() const noexcept { return needed_; }

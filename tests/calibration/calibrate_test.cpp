@@ -91,9 +91,9 @@ Values logits(const WeightScope& weights, const TextConfig& config, DType dtype 
   cpu::Backend be({.dtype = dtype, .threads = 2});
   const LanguageModel<cpu::Backend> model(be, config, weights["language_model"]);
   KvCache<cpu::Backend> kv = model.make_cache(be, 16);
-  const Tensor<cpu::Backend> y(be, {1, config.vocab}, DType::f32);
+  Tensor<cpu::Backend> y(be, {1, config.vocab}, DType::f32);
   const std::vector<std::int32_t> ids = {1, 5, 9, 3, 3, 20};
-  const auto x = model.embed(be, ids);
+  auto x = model.embed(be, ids);
   model.forward(be, x, kv, y);
   return detail::to_floats(be, y);
 }
@@ -242,7 +242,7 @@ TEST_CASE("An output's error is that of the rounded matrix", "[calibrate]") {
         double got = 0, right = 0;
         for (std::size_t k = 0; k < row.size(); ++k) {
           const double x = data.x[static_cast<std::size_t>(r * Salient::kIn) + k];
-          got += x / scales[k] * q.scale * q.integer(kInt4, k);
+          got += x / scales[k] * q.dequantized(kInt4, k);
           right += x * data.w[static_cast<std::size_t>(n * Salient::kIn) + k];
         }
         rounded.push_back(static_cast<float>(got));
@@ -296,7 +296,7 @@ TEST_CASE("What is written errs as calibration says", "[calibrate]") {
           const auto at = static_cast<std::size_t>(k);
           const double x = input.rows()[static_cast<std::size_t>(r * cols + k)];
           w += x * load_float(right.data, right.dtype, n * cols + k);
-          m += x / scales.scales[at] * row.scale * row.integer(got.quantization, at);
+          m += x / scales.scales[at] * row.channel_scale * row.int8_value(got.quantization, at);
         }
         wanted.push_back(static_cast<float>(w));
         made.push_back(static_cast<float>(m));

@@ -38,9 +38,9 @@ std::vector<float> logits(const fs::path& directory, const LoadOptions& o,
   const Checkpoint checkpoint = Checkpoint::open(directory, o);
   const LanguageModel<B> model(be, checkpoint.config().text, checkpoint["language_model"]);
   KvCache<B> kv = model.make_cache(be, 16);
-  const Tensor<B> y(be, {1, checkpoint.config().text.vocab}, DType::f32);
+  Tensor<B> y(be, {1, checkpoint.config().text.vocab}, DType::f32);
   const std::vector<std::int32_t> ids = {1, 5, 9, 3};
-  const auto x = model.embed(be, ids);
+  auto x = model.embed(be, ids);
   model.forward(be, x, kv, y);
   return detail::to_floats(be, y);
 }
@@ -146,8 +146,8 @@ TEST_CASE("A rounded checkpoint that lies is refused by name", "[quantized_check
   changed = config;
   changed["pllava_weights"]["language"] = {{"format", "int2"}};
   refuse(changed, "int8");
-  changed["pllava_weights"] = {{"vision", {{"format", "plain"}}},
-                               {"language", {{"format", "plain"}}}};
+  changed["pllava_weights"] = {{"vision", {{"format", "unquantized"}}},
+                               {"language", {{"format", "unquantized"}}}};
   refuse(changed, "expected F32, F16 or BF16, got U8");
 
   // A scale that is no number.

@@ -100,7 +100,7 @@ TEST_CASE("inspect lists what is wrong with a checkpoint", "[program]") {
 TEST_CASE("Prompts and outputs that cannot be are refused", "[program]") {
   check_fails(on_tiny({"ask", clip(), "An <image>?"}), 1, "<image>");
   check_fails(on_tiny({"ask", clip(), "\xff\xfe"}), 1, "UTF-8");
-  check_fails(on_tiny({"caption", clip(), "--pool", "16x8x8"}), 1, "the context has 1024");
+  check_fails(on_tiny({"caption", clip(), "--pool", "16x8x8"}), 1, "only 1024 are available");
   const std::string out = (workspace() / "nowhere" / "trace.safetensors").string();
   check_fails({"trace", clip(), "--model", tiny_model(), "--out", out}, 1, out);
   const std::string tokenizer = file("broken_tokenizer.json", "{}");

@@ -360,8 +360,8 @@ TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]
   CHECK(caption({"--dtype", "int8"}).size() > 1);
   CHECK(caption({"--dtype", "int4"}) ==
         caption({"--dtype", "bf16", "--vision-weights", "int8", "--lm-weights", "int4"}));
-  CHECK(caption({"--vision-weights", "plain", "--lm-weights", "plain", "--dtype", "int8"}) ==
-        caption({"--dtype", "bf16"}));
+  CHECK(caption({"--vision-weights", "unquantized", "--lm-weights", "unquantized", "--dtype",
+                 "int8"}) == caption({"--dtype", "bf16"}));
   CHECK(caption({"--dtype", "int4", "--group", "128", "--zero-points"}).size() > 1);
   CHECK(caption({"--int8-kv"}).size() > 1);
 }

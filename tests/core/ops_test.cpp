@@ -18,8 +18,8 @@ using namespace pllava;
 using Values = std::vector<float>;
 
 template <Backend B>
-Linear<B> make_linear(B& be, Index out, Index in, bool bias) {
-  Linear<B> w{
+Linear<typename B::Weight> make_linear(B& be, Index out, Index in, bool bias) {
+  Linear<typename B::Weight> w{
       test::weight(be, test::numbers(out * in, 11), {out, in}, WeightRole::linear), {}, out, in};
   if (bias) w.bias = test::weight(be, test::numbers(out, 12), {out}, WeightRole::vector);
   return w;
@@ -28,8 +28,8 @@ Linear<B> make_linear(B& be, Index out, Index in, bool bias) {
 template <Backend B>
 Values linear(B be, Index rows, Index out, Index in, bool bias, Activation act) {
   const auto w = make_linear(be, out, in, bias);
-  const auto x = test::tensor(be, test::numbers(rows * in, 1), {rows, in}, be.activation_dtype());
-  const Tensor<B> y(be, {rows, out}, DType::f32);
+  auto x = test::tensor(be, test::numbers(rows * in, 1), {rows, in}, be.activation_dtype());
+  Tensor<B> y(be, {rows, out}, DType::f32);
   ops::linear(be, y.view(), x.view(), w, act);
   return detail::to_floats(be, y);
 }
@@ -64,17 +64,17 @@ TEST_CASE("linear applies every activation, with and without a bias", "[ops]") {
 template <Backend B>
 Values residual_then_norm(B be, NormKind kind, Index rows, Index out, Index in) {
   const auto w = make_linear(be, out, in, true);
-  Norm<B> next{
+  Norm<typename B::Weight> next{
       kind, test::weight(be, test::numbers(out, 21), {out}, WeightRole::vector), {}, 1e-5f};
   if (kind == NormKind::layer)
     next.bias = test::weight(be, test::numbers(out, 22), {out}, WeightRole::vector);
-  const auto x = test::tensor(be, test::numbers(rows * out, 2), {rows, out}, DType::f32);
-  const auto y = test::tensor(be, test::numbers(rows * in, 3), {rows, in}, be.activation_dtype());
-  const Tensor<B> h(be, {rows, out}, be.activation_dtype());
+  auto x = test::tensor(be, test::numbers(rows * out, 2), {rows, out}, DType::f32);
+  auto y = test::tensor(be, test::numbers(rows * in, 3), {rows, in}, be.activation_dtype());
+  Tensor<B> h(be, {rows, out}, be.activation_dtype());
   Values all;
   for (int again = 0; again < 2; ++again) {
     ops::residual(be, x.view(), h.view(), y.view(), w, &next);
-    for (const Tensor<B>* t : {&x, &h}) {
+    for (Tensor<B>* t : {&x, &h}) {
       const Values got = detail::to_floats(be, *t);
       all.insert(all.end(), got.begin(), got.end());
     }
@@ -103,9 +103,9 @@ Values glu(B be, Index rows, Index ffn, Index in) {
     return HostTensor{DType::f32, {ffn, in}, reinterpret_cast<const std::byte*>(v.data()), nullptr};
   };
   const std::vector<HostTensor> parts = {host(gate), host(up)};
-  const Linear<B> w{be.prepare(parts, WeightRole::gate_up), {}, ffn, in};
-  const auto h = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, be.activation_dtype());
-  const Tensor<B> g(be, {rows, ffn}, be.activation_dtype());
+  const Linear<typename B::Weight> w{be.prepare(parts, WeightRole::gate_up), {}, ffn, in};
+  auto h = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, be.activation_dtype());
+  Tensor<B> g(be, {rows, ffn}, be.activation_dtype());
   ops::glu(be, g.view(), h.view(), w, Activation::silu);
   return detail::to_floats(be, g);
 }
@@ -123,12 +123,12 @@ TEST_CASE("glu is the gated product on every backend", "[ops]") {
 
 template <Backend B>
 Values norm(B be, NormKind kind, Index width) {
-  Norm<B> n{
+  Norm<typename B::Weight> n{
       kind, test::weight(be, test::numbers(width, 41), {width}, WeightRole::vector), {}, 1e-5f};
   if (kind == NormKind::layer)
     n.bias = test::weight(be, test::numbers(width, 42), {width}, WeightRole::vector);
-  const auto x = test::tensor(be, test::numbers(3 * width, 5), {3, width}, DType::f32);
-  const Tensor<B> y(be, {3, width}, be.activation_dtype());
+  auto x = test::tensor(be, test::numbers(3 * width, 5), {3, width}, DType::f32);
+  Tensor<B> y(be, {3, width}, be.activation_dtype());
   ops::norm(be, y.view(), x.view(), n);
   return detail::to_floats(be, y);
 }
@@ -154,33 +154,33 @@ struct AttentionCase {
 /// Appends `past` rows, then attends with `rows` more.
 template <Backend B>
 Values attend(B be, const AttentionCase& c) {
-  const Index width = c.heads.qkv_width(), dh = c.heads.dim, length = c.past + c.rows;
+  const Index width = c.heads.qkv_width(), dh = c.heads.head_dim, length = c.past + c.rows;
   Values angles;
   for (Index p = 0; p < length; ++p)
     for (Index i = 0; i < dh; ++i)
       angles.push_back(i < dh / 2 ? std::cos(0.1f * static_cast<float>(p * (i + 1)))
                                   : std::sin(0.1f * static_cast<float>(p * (i - dh / 2 + 1))));
-  const Rope<B> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
-  const Rope<B>* positions = c.rope ? &rope : nullptr;
+  const Rope<typename B::Weight> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
+  const Rope<typename B::Weight>* positions = c.rope ? &rope : nullptr;
   const DType act = be.activation_dtype();
   KvCache<B> kv(be, 1, c.heads, length);
   const Mask mask = c.causal ? Mask::causal : Mask::none;
-  const Index out = c.heads.query * dh;
+  const Index out = c.heads.num_query_heads * dh;
   if (c.past > 0) {
-    const auto qkv = test::tensor(be, test::numbers(c.past * width, 6), {c.past, width}, act);
-    const Tensor<B> none(be, {0, out}, act);
-    ops::attend(be, none.view(), qkv.view(), c.heads, positions, &kv.layer(0), kv.extend_by(c.past),
-                mask);
-    kv.truncate(be, c.past);
+    auto qkv = test::tensor(be, test::numbers(c.past * width, 6), {c.past, width}, act);
+    Tensor<B> none(be, {0, out}, act);
+    ops::attend(be, none.view(), qkv.view(),
+                {c.heads, positions, &kv.layer(0), kv.next_positions(c.past), mask});
+    kv.commit(be, c.past);
   }
   const Index N = c.rows * c.batch, M = c.wanted < 0 ? N : c.wanted;
-  const auto qkv = test::tensor(be, test::numbers(N * width, 7), {N, width}, act);
-  const Tensor<B> o(be, {M, out}, act);
+  auto qkv = test::tensor(be, test::numbers(N * width, 7), {N, width}, act);
+  Tensor<B> o(be, {M, out}, act);
   Sequence seq;
-  if (c.cached) seq = kv.extend_by(c.rows);
+  if (c.cached) seq = kv.next_positions(c.rows);
   seq.batch = c.batch;
-  ops::attend(be, o.view(), qkv.view(), c.heads, positions, c.cached ? &kv.layer(0) : nullptr, seq,
-              mask);
+  ops::attend(be, o.view(), qkv.view(),
+              {c.heads, positions, c.cached ? &kv.layer(0) : nullptr, seq, mask});
   return detail::to_floats(be, o);
 }
 
@@ -201,8 +201,8 @@ TEST_CASE("attend is softmax attention over the cache and its own rows", "[ops]"
       {{5, 5, 6}, 0, 1, 2, false, false, false}};   // frames of one row
   test::each_subject([&](const auto& s) {
     for (const AttentionCase& c : cases) {
-      INFO(s.name() << " heads " << c.heads.query << ":" << c.heads.kv << " dim " << c.heads.dim
-                    << " past " << c.past << " rows " << c.rows);
+      INFO(s.name() << " heads " << c.heads.num_query_heads << ":" << c.heads.num_kv_heads
+                    << " dim " << c.heads.head_dim << " past " << c.past << " rows " << c.rows);
       // 16-bit types also round rotated keys, queries and the softmax weights
       const double tolerance = s.dtype == DType::f32 ? 5e-6 : 2 * s.tolerance;
       CHECK(test::distance(attend(s.backend(), c), attend(reference::Backend(), c)) < tolerance);
@@ -228,7 +228,7 @@ Values pool(B be, const Grid& in, const Grid& out, PoolKind kind) {
   constexpr Index D = 19;
   const auto x =
       test::tensor(be, test::numbers(in.count() * D, 8), {in.count(), D}, be.activation_dtype());
-  const Tensor<B> y(be, {out.count(), D}, DType::f32);
+  Tensor<B> y(be, {out.count(), D}, DType::f32);
   ops::pool3d(be, y.view(), x.view(), in, out, kind);
   return detail::to_floats(be, y);
 }
@@ -248,15 +248,15 @@ TEST_CASE("pool3d reduces any grid to any other", "[ops]") {
 template <Backend B>
 Values vision_entrance(B be) {
   constexpr Index T = 2, S = 12, patch = 4, P = 9, D = 48;
-  const auto pixels = test::tensor(be, test::numbers(T * 3 * S * S, 9), {T, 3, S, S}, DType::f32);
-  const Tensor<B> patches(be, {T * P, D}, be.activation_dtype());
+  auto pixels = test::tensor(be, test::numbers(T * 3 * S * S, 9), {T, 3, S, S}, DType::f32);
+  Tensor<B> patches(be, {T * P, D}, be.activation_dtype());
   ops::patchify(be, patches.view(), pixels.view(), patch);
   const auto cls = test::weight(be, test::numbers(D, 51), {D}, WeightRole::vector);
   const auto positions =
       test::weight(be, test::numbers((P + 1) * D, 52), {P + 1, D}, WeightRole::vector);
-  const Tensor<B> x(be, {T * (P + 1), D}, DType::f32);
+  Tensor<B> x(be, {T * (P + 1), D}, DType::f32);
   ops::add_positions(be, x.view(), patches.view(), cls, positions, P);
-  const Tensor<B> y(be, {T * P, D}, DType::f32);
+  Tensor<B> y(be, {T * P, D}, DType::f32);
   ops::select_patches(be, y.view(), x.view(), P);
   Values all = detail::to_floats(be, x);
   const Values selected = detail::to_floats(be, y);
@@ -276,7 +276,7 @@ TEST_CASE("embed looks rows up by ids in backend memory", "[ops]") {
     auto be = s.backend();
     const Values values = test::numbers(7 * 10, 61);
     const auto table = test::weight(be, values, {7, 10}, WeightRole::table);
-    const Tensor<decltype(be)> x(be, {3, 10}, DType::f32);
+    Tensor<decltype(be)> x(be, {3, 10}, DType::f32);
     ops::embed(be, x.view(), test::ids(be, {6, 0, 6}).view(), table);
     const Values got = detail::to_floats(be, x);
     for (std::size_t d = 0; d < 10; ++d) {
@@ -297,7 +297,7 @@ TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
   config.image_size = 28;
   const Values expected = pllava::preprocess(clip, config);
   const auto on = [&](auto be) {
-    const Tensor<decltype(be)> pixels(be, {3, 3, 28, 28}, DType::f32);
+    Tensor<decltype(be)> pixels(be, {3, 3, 28, 28}, DType::f32);
     ops::preprocess(be, pixels.view(), clip.frames, config);
     CHECK_THROWS_AS(ops::preprocess(be, pixels.view(), std::span(clip.frames).first(2), config),
                     ShapeError);
@@ -311,14 +311,14 @@ TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
 TEST_CASE("sample leaves the id where the next step reads it", "[ops]") {
   const auto on = [](auto be) {
     const Values scores = {0.5f, 3.0f, 1.0f, 3.0f};
-    const auto logits = test::tensor(be, scores, {1, 4}, DType::f32);
-    const auto id = test::ids(be, {-1});
+    auto logits = test::tensor(be, scores, {1, 4}, DType::f32);
+    auto id = test::ids(be, {-1});
     Sampler greedy;
     CHECK(ops::sample(be, id.view(), logits.view(), greedy) == 1);
     std::int32_t stored = 0;
     be.download(&stored, id);
     CHECK(stored == 1);
-    const auto wrong = test::ids(be, {1, 2});
+    auto wrong = test::ids(be, {1, 2});
     CHECK_THROWS_AS(ops::sample(be, wrong.view(), logits.view(), greedy), ShapeError);
   };
   test::each_subject([&](const auto& s) { on(s.backend()); });
@@ -328,7 +328,7 @@ TEST_CASE("sample leaves the id where the next step reads it", "[ops]") {
 TEST_CASE("Shapes that do not fit are named with the verb and both shapes", "[ops]") {
   cpu::Backend be({.threads = 1});
   const auto w = make_linear(be, 6, 5, false);
-  const Tensor<cpu::Backend> x(be, {2, 4}, DType::f32), y(be, {2, 6}, DType::f32);
+  Tensor<cpu::Backend> x(be, {2, 4}, DType::f32), y(be, {2, 6}, DType::f32);
   try {
     ops::linear(be, y.view(), x.view(), w);
     FAIL("4 columns were taken for 5");
@@ -336,23 +336,21 @@ TEST_CASE("Shapes that do not fit are named with the verb and both shapes", "[op
     CHECK(e.op() == "linear x");
     CHECK(std::string(e.what()).find("expected (2, 5), got (2, 4)") != std::string::npos);
   }
-  CHECK_THROWS_AS(ops::residual<cpu::Backend>(be, x.view(), {}, y.view(), w, nullptr), ShapeError);
-  const Tensor<cpu::Backend> branch(be, {2, 5}, DType::f32);
-  const Norm<cpu::Backend> next;
+  CHECK_THROWS_AS(ops::residual(be, x.view(), {}, y.view(), w, nullptr), ShapeError);
+  Tensor<cpu::Backend> branch(be, {2, 5}, DType::f32);
+  const Norm<cpu::Weight> next;
   CHECK_THROWS_AS(ops::residual(be, y.view(), x.view(), branch.view(), w, &next), ShapeError);
   CHECK_THROWS_AS(
       ops::pool3d(be, y.view(), x.view(), Grid{3, 1, 1}, Grid{2, 1, 1}, PoolKind::average),
       ShapeError);
   const Heads heads{1, 1, 2};
-  CHECK_THROWS_AS(
-      ops::attend<cpu::Backend>(be, y.view(), x.view(), heads, nullptr, nullptr, {}, Mask::none),
-      ShapeError);
+  CHECK_THROWS_AS(ops::attend(be, y.view(), x.view(), {.heads = heads}), ShapeError);
 }
 
 TEST_CASE("Verbs over no rows do nothing", "[ops]") {
   cpu::Backend be({.threads = 1});
   const auto w = make_linear(be, 6, 5, true);
-  const Tensor<cpu::Backend> x(be, {0, 5}, DType::f32), y(be, {0, 6}, DType::f32);
+  Tensor<cpu::Backend> x(be, {0, 5}, DType::f32), y(be, {0, 6}, DType::f32);
   CHECK_NOTHROW(ops::linear(be, y.view(), x.view(), w));
   CHECK_NOTHROW(ops::residual<cpu::Backend>(be, y.view(), {}, x.view(), w, nullptr));
 }
@@ -368,9 +366,10 @@ TEST_CASE("Weights of every stored type prepare to the same numbers", "[ops]") {
       for (std::size_t i = 0; i < values.size(); ++i)
         store_float(raw.data(), stored, static_cast<Index>(i), values[i]);
       const HostTensor host{stored, {33, 9}, raw.data(), nullptr};
-      const Linear<decltype(be)> w{be.prepare({&host, 1}, WeightRole::linear), {}, 33, 9};
-      const auto x = test::tensor(be, test::numbers(2 * 9, 4), {2, 9}, s.dtype);
-      const Tensor<decltype(be)> y(be, {2, 33}, DType::f32);
+      const Linear<typename std::decay_t<decltype(be)>::Weight> w{
+          be.prepare({&host, 1}, WeightRole::linear), {}, 33, 9};
+      auto x = test::tensor(be, test::numbers(2 * 9, 4), {2, 9}, s.dtype);
+      Tensor<decltype(be)> y(be, {2, 33}, DType::f32);
       ops::linear(be, y.view(), x.view(), w);
       products.push_back(detail::to_floats(be, y));
     }

@@ -28,7 +28,7 @@ double error(const std::vector<float>& w, const Quantization& q,
              const std::vector<float>& importance = {}) {
   const QuantizedRow row = quantize(w, q, importance);
   std::vector<float> back(w.size());
-  for (std::size_t k = 0; k < w.size(); ++k) back[k] = row.number(q, k);
+  for (std::size_t k = 0; k < w.size(); ++k) back[k] = row.dequantized(q, k);
   return test::distance(back, w);
 }
 
@@ -52,7 +52,7 @@ TEST_CASE("The integers of a row fit 8 bits, whatever the row", "[quantization]"
         const QuantizedRow row = quantize(w, q);
         int most = 0;
         for (std::size_t k = 0; k < w.size(); ++k)
-          most = std::max(most, std::abs(row.integer(q, k)));
+          most = std::max(most, std::abs(row.int8_value(q, k)));
         CHECK(most <= 127);
         CHECK(most >= 60);
       }
@@ -69,7 +69,8 @@ TEST_CASE("Errors are small where they are important", "[quantization]") {
     const auto cost = [&](const QuantizedRow& row) {
       double sum = 0;
       for (std::size_t k = 0; k < w.size(); ++k) {
-        const double e = double{w[k]} - row.scale * static_cast<float>(row.integer(q, k));
+        const double e =
+            double{w[k]} - row.channel_scale * static_cast<float>(row.int8_value(q, k));
         sum += importance[k] * e * e;
       }
       return sum;
@@ -108,8 +109,8 @@ TEST_CASE("Rows of zeros stay zeros", "[quantization]") {
   const std::vector<float> w(70, 0.0f);
   for (const Quantization& q : kFormats) {
     const QuantizedRow row = quantize(w, q);
-    CHECK(row.scale == 0);
-    for (std::size_t k = 0; k < w.size(); ++k) CHECK(row.integer(q, k) == 0);
+    CHECK(row.channel_scale == 0);
+    for (std::size_t k = 0; k < w.size(); ++k) CHECK(row.int8_value(q, k) == 0);
   }
 }
 

@@ -43,7 +43,7 @@ TEST_CASE("A moved tensor leaves an empty one behind", "[view]") {
   cpu::Backend be({.threads = 1});
   Tensor<cpu::Backend> a(be, {2, 2}, DType::bf16);
   void* const memory = a.view().data;
-  const Tensor<cpu::Backend> b = std::move(a);
+  Tensor<cpu::Backend> b = std::move(a);
   CHECK(b.view().data == memory);
   CHECK(a.view().data == nullptr);  // NOLINT: what is left behind is specified
   CHECK(b.view().bytes() == 8);
@@ -52,12 +52,12 @@ TEST_CASE("A moved tensor leaves an empty one behind", "[view]") {
 TEST_CASE("Memory that cannot be had is an error that says how much", "[view]") {
   cpu::Backend be({.threads = 1});
   try {
-    const Tensor<cpu::Backend> t(be, {Index{1} << 45, Index{1} << 10}, DType::f32);
+    Tensor<cpu::Backend> t(be, {Index{1} << 45, Index{1} << 10}, DType::f32);
     FAIL("2^57 bytes were given");
   } catch (const OutOfMemoryError& e) {
     CHECK(e.bytes() >= std::uint64_t{1} << 57);
   }
-  const Tensor<cpu::Backend> small(be, {2}, DType::f32);
+  Tensor<cpu::Backend> small(be, {2}, DType::f32);
   CHECK(small.view().data != nullptr);
 }
 

@@ -38,9 +38,10 @@ template <class Be>
 Values product(Be be, const Values& w, const Values& x, Index rows, Index out, Index in,
                const Quantization& q) {
   const HostTensor matrix = host(w, {out, in}, q);
-  const Linear<Be> linear{be.prepare({&matrix, 1}, WeightRole::linear), {}, out, in};
-  const auto left = test::tensor(be, x, {rows, in}, be.activation_dtype());
-  const Tensor<Be> y(be, {rows, out}, DType::f32);
+  const Linear<typename Be::Weight> linear{
+      be.prepare({&matrix, 1}, WeightRole::linear), {}, out, in};
+  auto left = test::tensor(be, x, {rows, in}, be.activation_dtype());
+  Tensor<Be> y(be, {rows, out}, DType::f32);
   ops::linear(be, y.view(), left.view(), linear);
   return detail::to_floats(be, y);
 }
@@ -55,8 +56,8 @@ Values by_loops(const Values& w, const Values& x, Index rows, Index out, Index i
           quantize(std::span(w).subspan(static_cast<std::size_t>(o) * K, K), q);
       std::int32_t sum = 0;
       for (std::size_t k = 0; k < K; ++k)
-        sum += row.integer(q, k) * static_cast<int>(x[static_cast<std::size_t>(r) * K + k]);
-      y.push_back(static_cast<float>(sum) * row.scale);
+        sum += row.int8_value(q, k) * static_cast<int>(x[static_cast<std::size_t>(r) * K + k]);
+      y.push_back(static_cast<float>(sum) * row.channel_scale);
     }
   return y;
 }
@@ -110,10 +111,10 @@ Values gated(Be be, const Quantization& q) {
   constexpr Index kRows = 5, kFfn = 50, kIn = 96;
   const Values gate = test::numbers(kFfn * kIn, 9), up = test::numbers(kFfn * kIn, 10);
   const std::vector<HostTensor> parts = {host(gate, {kFfn, kIn}, q), host(up, {kFfn, kIn}, q)};
-  const Linear<Be> w{be.prepare(parts, WeightRole::gate_up), {}, kFfn, kIn};
+  const Linear<typename Be::Weight> w{be.prepare(parts, WeightRole::gate_up), {}, kFfn, kIn};
   const auto h =
       test::tensor(be, test::numbers(kRows * kIn, 11), {kRows, kIn}, be.activation_dtype());
-  const Tensor<Be> g(be, {kRows, kFfn}, DType::f32);
+  Tensor<Be> g(be, {kRows, kFfn}, DType::f32);
   ops::glu(be, g.view(), h.view(), w, Activation::silu);
   return detail::to_floats(be, g);
 }
@@ -147,24 +148,24 @@ TEST_CASE("Rows that are all zero, and what no integer holds", "[integers]") {
 
 /// Attention of the last rows after a prefill in two parts, with a rotation.
 Values attended(B be, const Heads& heads, Index past, Index rows) {
-  const Index width = heads.qkv_width(), length = past + rows, dh = heads.dim;
+  const Index width = heads.qkv_width(), length = past + rows, dh = heads.head_dim;
   Values angles;
   for (Index i = 0; i < length * dh; ++i)
     angles.push_back(i % dh < dh / 2 ? std::cos(0.01f * static_cast<float>(i))
                                      : std::sin(0.01f * static_cast<float>(i - dh / 2)));
-  const Rope<B> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
+  const Rope<typename B::Weight> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
   const DType act = be.activation_dtype();
   KvCache<B> kv(be, 1, heads, length);
-  const auto qkv = test::tensor(be, test::numbers(length * width, 12), {length, width}, act);
-  const Tensor<B> o(be, {rows, heads.query * dh}, act);
+  auto qkv = test::tensor(be, test::numbers(length * width, 12), {length, width}, act);
+  Tensor<B> o(be, {rows, heads.num_query_heads * dh}, act);
   if (past > 0) {
-    const Tensor<B> none(be, {0, heads.query * dh}, act);
-    ops::attend(be, none.view(), qkv.view().slice(0, past), heads, &rope, &kv.layer(0),
-                kv.extend_by(past), Mask::causal);
-    kv.truncate(be, past);
+    Tensor<B> none(be, {0, heads.num_query_heads * dh}, act);
+    ops::attend(be, none.view(), qkv.view().slice(0, past),
+                {heads, &rope, &kv.layer(0), kv.next_positions(past), Mask::causal});
+    kv.commit(be, past);
   }
-  ops::attend(be, o.view(), qkv.view().slice(past, rows), heads, &rope, &kv.layer(0),
-              kv.extend_by(rows), Mask::causal);
+  ops::attend(be, o.view(), qkv.view().slice(past, rows),
+              {heads, &rope, &kv.layer(0), kv.next_positions(rows), Mask::causal});
   return detail::to_floats(be, o);
 }
 
@@ -176,7 +177,7 @@ TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
                                               std::tuple{Heads{16, 2, 20}, Index{260}, Index{1}},
                                               std::tuple{Heads{2, 2, 80}, Index{5}, Index{290}},
                                               std::tuple{Heads{1, 1, 2}, Index{0}, Index{1}}}) {
-        INFO(cpu::kernels(isa).name << ' ' << name_of(dtype) << " dim " << heads.dim);
+        INFO(cpu::kernels(isa).name << ' ' << name_of(dtype) << " dim " << heads.head_dim);
         const auto on = [&](bool int8_kv) {
           return attended(B({.dtype = dtype, .threads = 2, .isa = isa, .int8_kv = int8_kv}), heads,
                           past, rows);

@@ -43,7 +43,7 @@ TEST_CASE("Weights come out of the cache as they would be packed", "[packed_weig
   const test::TempDirectory temp;
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const WeightFormat format :
-         {WeightFormat::plain, WeightFormat::int8, WeightFormat::int4}) {
+         {WeightFormat::unquantized, WeightFormat::int8, WeightFormat::int4}) {
       INFO(name_of(dtype) << ' ' << name_of(format));
       LoadOptions options;
       options.quantize = QuantizeOptions::of(format);

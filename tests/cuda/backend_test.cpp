@@ -121,8 +121,8 @@ TEST_CASE("Sampling with a temperature, and penalties, agree with the CPU's", "[
     Sampler sampler(options, {7});
     std::vector<std::int32_t> chosen;
     for (int i = 0; i < 5; ++i) {
-      const auto scores = test::tensor(be, logits, {1, 500}, DType::f32);
-      const auto id = test::ids(be, {-1});
+      auto scores = test::tensor(be, logits, {1, 500}, DType::f32);
+      auto id = test::ids(be, {-1});
       chosen.push_back(ops::sample(be, id.view(), scores.view(), sampler));
     }
     return chosen;
@@ -138,13 +138,13 @@ TEST_CASE("Sampling with a temperature, and penalties, agree with the CPU's", "[
 
 TEST_CASE("Logits without a token are refused, and the backend stays usable", "[cuda]") {
   B be;
-  const auto id = test::ids(be, {-1});
+  auto id = test::ids(be, {-1});
   for (const SamplingOptions& options :
        {SamplingOptions{}, SamplingOptions{.temperature = 1, .repetition_penalty = 2}}) {
     Sampler sampler(options);
     sampler.observe(std::vector<std::int32_t>{1});
     const auto sample = [&](const std::vector<float>& scores) {
-      const auto logits = test::tensor(be, scores, {1, 3}, DType::f32);
+      auto logits = test::tensor(be, scores, {1, 3}, DType::f32);
       return ops::sample(be, id.view(), logits.view(), sampler);
     };
     const float infinity = std::numeric_limits<float>::infinity();
@@ -162,14 +162,15 @@ TEST_CASE("A residual whose norm a product leaves is that of the two verbs", "[c
     const auto vector = [&](std::uint64_t seed) {
       return test::weight(be, test::numbers(out, seed), {out}, WeightRole::vector);
     };
-    const Linear<B> w{test::weight(be, test::numbers(out * 3, 1), {out, 3}, WeightRole::linear),
-                      vector(2), out, 3};
-    const Norm<B> next{NormKind::layer, vector(3), vector(4), 1e-5f};
-    const auto y = test::tensor(be, test::numbers(3, 5), {1, 3}, DType::f32);
+    const Linear<typename B::Weight> w{
+        test::weight(be, test::numbers(out * 3, 1), {out, 3}, WeightRole::linear), vector(2), out,
+        3};
+    const Norm<typename B::Weight> next{NormKind::layer, vector(3), vector(4), 1e-5f};
+    auto y = test::tensor(be, test::numbers(3, 5), {1, 3}, DType::f32);
     const auto values = test::numbers(out, 6);
-    const auto x = test::tensor(be, values, {1, out}, DType::f32);
-    const auto apart = test::tensor(be, values, {1, out}, DType::f32);
-    const Tensor<B> h(be, {1, out}, DType::f32), expected(be, {1, out}, DType::f32);
+    auto x = test::tensor(be, values, {1, out}, DType::f32);
+    auto apart = test::tensor(be, values, {1, out}, DType::f32);
+    Tensor<B> h(be, {1, out}, DType::f32), expected(be, {1, out}, DType::f32);
     ops::residual(be, x.view(), h.view(), y.view(), w, &next);
     ops::residual<B>(be, apart.view(), {}, y.view(), w, nullptr);
     ops::norm(be, expected.view(), apart.view(), next);
@@ -227,20 +228,20 @@ std::vector<float> products(Any be, const Quantization& q, bool stored, Index ro
   const Matrix first(out, in, q, 1, stored), second(out, in, q, 2, stored);
   const std::vector<HostTensor> parts = {first.tensor(), second.tensor()};
   const Index both = 2 * out;
-  const Linear<Any> stacked{be.prepare(parts, WeightRole::linear),
-                            test::weight(be, test::numbers(both, 3), {both}, WeightRole::vector),
-                            both, in};
-  const Linear<Any> gate_up{be.prepare(parts, WeightRole::gate_up), {}, out, in};
+  const Linear<typename Any::Weight> stacked{
+      be.prepare(parts, WeightRole::linear),
+      test::weight(be, test::numbers(both, 3), {both}, WeightRole::vector), both, in};
+  const Linear<typename Any::Weight> gate_up{be.prepare(parts, WeightRole::gate_up), {}, out, in};
   const DType type = be.activation_dtype();
-  const auto x = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, type);
-  const auto sum = test::tensor(be, test::numbers(rows * both, 5), {rows, both}, DType::f32);
-  const Tensor<Any> y(be, {rows, both}, type), g(be, {rows, out}, type);
+  auto x = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, type);
+  auto sum = test::tensor(be, test::numbers(rows * both, 5), {rows, both}, DType::f32);
+  Tensor<Any> y(be, {rows, both}, type), g(be, {rows, out}, type);
   ops::linear(be, y.view(), x.view(), stacked, Activation::gelu);
-  const Norm<Any>* const no_norm = nullptr;
+  const Norm<typename Any::Weight>* const no_norm = nullptr;
   ops::residual(be, sum.view(), View{}, x.view(), stacked, no_norm);
   ops::glu(be, g.view(), x.view(), gate_up, Activation::silu);
   std::vector<float> all;
-  for (const Tensor<Any>* t : {&y, &sum, &g})
+  for (Tensor<Any>* t : {&y, &sum, &g})
     for (const float v : detail::to_floats(be, *t)) all.push_back(v);
   return all;
 }
@@ -265,7 +266,7 @@ std::vector<float> rounded_rows(std::vector<float> x, Index width) {
   for (auto row = x.begin(); row != x.end(); row += width) {
     const QuantizedRow codes = quantize({&*row, static_cast<std::size_t>(width)}, q);
     for (std::size_t k = 0; k < codes.values.size(); ++k)
-      row[static_cast<Index>(k)] = codes.number(q, k);
+      row[static_cast<Index>(k)] = codes.dequantized(q, k);
   }
   return x;
 }
@@ -281,13 +282,14 @@ TEST_CASE("Many rows and matrices of fp8 meet as numbers of 8 bits where the GPU
   const Matrix matrix(kOut, kIn, q, 3, false);
   const auto multiply = [&](auto be, const std::vector<float>& rows, DType y_type) {
     using Any = decltype(be);
-    const Linear<Any> w{be.prepare({&matrix.tensor(), 1}, WeightRole::linear),
-                        test::weight(be, bias, {kOut}, WeightRole::vector), kOut, kIn};
-    const auto in = test::tensor(be, rows, {kRows, kIn}, be.activation_dtype());
-    const auto sum = test::tensor(be, test::numbers(kRows * kOut, 4), {kRows, kOut}, DType::f32);
-    const Tensor<Any> y(be, {kRows, kOut}, y_type);
+    const Linear<typename Any::Weight> w{be.prepare({&matrix.tensor(), 1}, WeightRole::linear),
+                                         test::weight(be, bias, {kOut}, WeightRole::vector), kOut,
+                                         kIn};
+    auto in = test::tensor(be, rows, {kRows, kIn}, be.activation_dtype());
+    auto sum = test::tensor(be, test::numbers(kRows * kOut, 4), {kRows, kOut}, DType::f32);
+    Tensor<Any> y(be, {kRows, kOut}, y_type);
     ops::linear(be, y.view(), in.view(), w, Activation::gelu);
-    const Norm<Any>* const no_norm = nullptr;
+    const Norm<typename Any::Weight>* const no_norm = nullptr;
     ops::residual(be, sum.view(), View{}, in.view(), w, no_norm);
     auto all = detail::to_floats(be, y);
     for (const float v : detail::to_floats(be, sum)) all.push_back(v);
@@ -318,11 +320,11 @@ TEST_CASE("A rounded matrix that is larger than the scratch for it is multiplied
   const Quantization q{WeightFormat::int8};
   const auto multiply = [&](auto be) {
     const Matrix matrix(kOut, kIn, q, 1, false);
-    const Linear<decltype(be)> w{
+    const Linear<typename std::decay_t<decltype(be)>::Weight> w{
         be.prepare({&matrix.tensor(), 1}, WeightRole::linear),
         test::weight(be, test::numbers(kOut, 2), {kOut}, WeightRole::vector), kOut, kIn};
-    const auto x = test::tensor(be, test::numbers(2 * kIn, 3), {2, kIn}, DType::f32);
-    const Tensor<decltype(be)> y(be, {2, kOut}, DType::f32);
+    auto x = test::tensor(be, test::numbers(2 * kIn, 3), {2, kIn}, DType::f32);
+    Tensor<decltype(be)> y(be, {2, kOut}, DType::f32);
     ops::linear(be, y.view(), x.view(), w);
     return detail::to_floats(be, y);
   };
@@ -347,10 +349,10 @@ std::vector<float> logits_in_parts(Any be, Index at_a_time) {
   config.heads = 4, config.kv_heads = 2;
   const LanguageModel<Any> model(be, config, RandomWeights::scope(1)["language_model"]);
   KvCache<Any> kv = model.make_cache(be, 64);
-  const Tensor<Any> logits(be, {1, config.vocab}, DType::f32);
+  Tensor<Any> logits(be, {1, config.vocab}, DType::f32);
   std::vector<std::int32_t> ids(40);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 7 % 50);
-  const auto x = model.embed(be, ids);
+  auto x = model.embed(be, ids);
   for (Index n = 0; n < 40; n += at_a_time)
     model.forward(be, x.view().slice(n, std::min(at_a_time, 40 - n)), kv, logits);
   model.step(be, test::ids(be, {9}), kv, logits);
@@ -407,8 +409,8 @@ TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[c
   const ModelConfig config = tiny();
   const LanguageModel<B> model(be, config.text, RandomWeights::scope(1)["language_model"]);
   KvCache<B> kv = model.make_cache(be, 64);
-  const Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
-  const auto id = test::ids(be, {5});
+  Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
+  auto id = test::ids(be, {5});
   Sampler sampler({.temperature = 1, .top_p = 0.9f, .repetition_penalty = 1.1f});
   model.step(be, id, kv, logits);  // scratch grows once
   const auto allocations = host.allocations, downloads = host.downloads;
@@ -425,10 +427,10 @@ TEST_CASE("Work goes to the backend's device, whichever is current in the thread
   constexpr int kOther = 3;
   const int before = std::exchange(host.current, kOther);
   B be({.dtype = DType::f32});
-  const Linear<B> w{
+  const Linear<typename B::Weight> w{
       test::weight(be, test::numbers(9 * 3, 1), {9, 3}, WeightRole::linear), {}, 9, 3};
-  const auto x = test::tensor(be, test::numbers(20 * 3, 2), {20, 3}, DType::f32);
-  const Tensor<B> y(be, {20, 9}, DType::f32);
+  auto x = test::tensor(be, test::numbers(20 * 3, 2), {20, 3}, DType::f32);
+  Tensor<B> y(be, {20, 9}, DType::f32);
   ops::linear(be, y.view(), x.view(), w);
   CHECK(host.multiplied_on == be.options().device);
   CHECK(host.current == kOther);
@@ -439,8 +441,8 @@ TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]"
   auto& host = cuda::HostDevice::instance();
   const auto values = test::numbers(64, 5);
   B be({.dtype = DType::f32});
-  const auto x = test::tensor(be, values, {1, 64}, DType::f32);
-  const auto y = test::tensor(be, values, {1, 64}, DType::f32);
+  auto x = test::tensor(be, values, {1, 64}, DType::f32);
+  auto y = test::tensor(be, values, {1, 64}, DType::f32);
   const auto runs = [&](Index wanted) {
     const auto records = host.records, replays = host.replays, work = host.recorded_work;
     Index calls = 0;
@@ -464,8 +466,8 @@ TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]"
 TEST_CASE("A step's body that throws leaves the backend usable", "[cuda]") {
   const auto values = test::numbers(64, 5);
   B be({.dtype = DType::f32});
-  const auto x = test::tensor(be, values, {1, 64}, DType::f32);
-  const auto y = test::tensor(be, std::vector<float>(64), {1, 64}, DType::f32);
+  auto x = test::tensor(be, values, {1, 64}, DType::f32);
+  auto y = test::tensor(be, std::vector<float>(64), {1, 64}, DType::f32);
   const auto step = [&](int fails_in) {
     int run = 0;
     be.step({}, [&] {
@@ -516,9 +518,10 @@ TEST_CASE("Memory that cannot be had is named, with what is needed and free", "[
             be.make_kv({1, 1, 8}, 100);
           }) == message("the keys of a layer", "3200"));
     // Where there is room again, all of it works, in a step as well.
-    const auto x = test::tensor(be, values, {20, 20}, DType::f32);
-    const Tensor<B> y(be, {20, 20}, DType::f32);
-    const Linear<B> w{test::weight(be, values, {20, 20}, WeightRole::linear), {}, 20, 20};
+    auto x = test::tensor(be, values, {20, 20}, DType::f32);
+    Tensor<B> y(be, {20, 20}, DType::f32);
+    const Linear<typename B::Weight> w{
+        test::weight(be, values, {20, 20}, WeightRole::linear), {}, 20, 20};
     const auto step = [&] { be.step({}, [&] { be.linear(y, x, w, Activation::none); }); };
     step();
     CHECK(be.recorded_steps() == 1);
@@ -533,9 +536,10 @@ TEST_CASE("A step whose scratch cannot be had is as if it had not been", "[cuda]
   {
     B be({.dtype = DType::bf16});
     const std::vector<float> values(16 * 16, 0.5f);
-    const auto x = test::tensor(be, values, {16, 16}, DType::f32);  // f32: converted in scratch
-    const auto y = test::tensor(be, std::vector<float>(16 * 16), {16, 16}, DType::f32);
-    const Linear<B> w{test::weight(be, values, {16, 16}, WeightRole::linear), {}, 16, 16};
+    auto x = test::tensor(be, values, {16, 16}, DType::f32);  // f32: converted in scratch
+    auto y = test::tensor(be, std::vector<float>(16 * 16), {16, 16}, DType::f32);
+    const Linear<typename B::Weight> w{
+        test::weight(be, values, {16, 16}, WeightRole::linear), {}, 16, 16};
     const auto step = [&] { be.step({}, [&] { be.linear(y, x, w, Activation::none); }); };
     host.most_bytes = 1000;
     CHECK_THROWS_AS(step(), OutOfMemoryError);
@@ -583,7 +587,7 @@ TEST_CASE("A frame is read behind its producer's work, which then waits for that
   PreprocessConfig config;
   config.image_size = 32;
   B be;
-  const Tensor<B> pixels(be, {1, 3, 32, 32}, DType::f32);
+  Tensor<B> pixels(be, {1, 3, 32, 32}, DType::f32);
   Clip clip;
   clip.frames = {Frame::own(std::vector<std::uint8_t>(64 * 64 * 3, 200), 64, 64)};
   const auto expected = pllava::preprocess(clip, config);
@@ -614,9 +618,9 @@ TEST_CASE("A recorded step is replayed for every length of its bucket", "[cuda]"
       for (const auto& memory : {kv.layer(l).keys, kv.layer(l).values})
         backend.upload({memory.get(), DType::f32, {static_cast<Index>(zeros.size())}},
                        zeros.data());
-    kv.truncate(backend, 253);
-    const Tensor<B> logits(backend, {1, config.text.vocab}, DType::f32);
-    const auto id = test::ids(backend, {5});
+    kv.commit(backend, 253 - kv.length());
+    Tensor<B> logits(backend, {1, config.text.vocab}, DType::f32);
+    auto id = test::ids(backend, {5});
     Sampler sampler;
     std::vector<std::int32_t> tokens;
     for (int i = 0; i < 6; ++i) {  // 3 of up to 256 rows, 3 of more

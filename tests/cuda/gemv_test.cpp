@@ -71,11 +71,11 @@ struct Matrix {
         std::uint32_t& word = values[size(r) * size(view.packs) * 4 + size(k / per_word)];
         word &= ~(((1u << bits) - 1) << shift);
         word |= std::uint32_t{row.values[size(k)]} << shift;
-        numbers[size(r) * size(columns) + size(k)] = row.number(q, size(k));
+        numbers[size(r) * size(columns) + size(k)] = row.dequantized(q, size(k));
       }
-      scales.push_back(row.scale);
-      multipliers.insert(multipliers.end(), row.multipliers.begin(), row.multipliers.end());
-      zeros.insert(zeros.end(), row.zeros.begin(), row.zeros.end());
+      scales.push_back(row.channel_scale);
+      multipliers.insert(multipliers.end(), row.group_scales.begin(), row.group_scales.end());
+      zeros.insert(zeros.end(), row.zero_points.begin(), row.zero_points.end());
     }
     view.values = values.data(), view.scales = scales.data();
     if (bits == 4) view.multipliers = multipliers.data();
@@ -262,7 +262,7 @@ void check_round_rows(int width) {
     std::vector<float> row(size(width));
     for (int k = 0; k < width; ++k) row[size(k)] = to_float(x[size(r * width + k)]);
     const pllava::QuantizedRow expected = pllava::quantize(row, {WeightFormat::fp8});
-    REQUIRE(scales[size(r)] == expected.scale);
+    REQUIRE(scales[size(r)] == expected.channel_scale);
     for (int k = 0; k < width; ++k) REQUIRE(codes[size(r * width + k)] == expected.values[size(k)]);
   }
 }

@@ -34,7 +34,7 @@ Frame noise(Index width, Index height, PixelFormat format, Index padding = 0) {
 std::vector<float> on_device(const std::vector<Frame>& frames, const PreprocessConfig& config,
                              cuda::Backend be = cuda::Backend()) {
   const Index S = config.image_size;
-  const Tensor<cuda::Backend> pixels(be, {static_cast<Index>(frames.size()), 3, S, S}, DType::f32);
+  Tensor<cuda::Backend> pixels(be, {static_cast<Index>(frames.size()), 3, S, S}, DType::f32);
   ops::preprocess(be, pixels.view(), frames, config);
   return detail::to_floats(be, pixels);
 }

@@ -27,7 +27,7 @@ TextConfig config() {
 }
 
 template <Backend B>
-LanguageModel<B> model(B& be, Index chunk = rows_at_once<B>()) {
+LanguageModel<B> model(B& be, Index chunk = max_batch_rows<B>()) {
   return LanguageModel<B>(be, config(), RandomWeights::scope(4)["language_model"], chunk);
 }
 
@@ -36,7 +36,7 @@ template <Backend B>
 Values prefilled(B be, Index chunk) {
   const auto m = model(be, chunk);
   KvCache<B> kv = m.make_cache(be, 64);
-  const Tensor<B> logits(be, {1, config().vocab}, DType::f32);
+  Tensor<B> logits(be, {1, config().vocab}, DType::f32);
   m.forward(be, m.embed(be, kPrompt).view(), kv, logits.view());
   CHECK(kv.length() == static_cast<Index>(kPrompt.size()));
   return detail::to_floats(be, logits);
@@ -47,7 +47,7 @@ template <Backend B>
 Values stepped(B be) {
   const auto m = model(be);
   KvCache<B> kv = m.make_cache(be, 64);
-  const Tensor<B> logits(be, {1, config().vocab}, DType::f32);
+  Tensor<B> logits(be, {1, config().vocab}, DType::f32);
   for (const std::int32_t id : kPrompt) m.step(be, test::ids(be, {id}).view(), kv, logits.view());
   CHECK(kv.length() == static_cast<Index>(kPrompt.size()));
   return detail::to_floats(be, logits);
@@ -80,8 +80,8 @@ TEST_CASE("A step neither allocates nor copies, and repeats itself at the same a
   test::RecordingBackend<true> be;
   const auto m = model(be);
   auto kv = m.make_cache(be, 64);
-  const Tensor<test::RecordingBackend<true>> logits(be, {1, config().vocab}, DType::f32);
-  const auto id = test::ids(be, {7});
+  Tensor<test::RecordingBackend<true>> logits(be, {1, config().vocab}, DType::f32);
+  auto id = test::ids(be, {7});
   m.forward(be, m.embed(be, kPrompt).view(), kv, View{});
   m.step(be, id.view(), kv, logits.view());  // the arena grows once
   be.take_calls(), be.take_step();
@@ -109,7 +109,7 @@ TEST_CASE("A cache that is too small, a bad id and a cancelled prefill change no
   B be({.threads = 2});
   const auto m = model(be, 4);
   KvCache<B> kv = m.make_cache(be, 14);
-  const Tensor<B> logits(be, {1, config().vocab}, DType::f32);
+  Tensor<B> logits(be, {1, config().vocab}, DType::f32);
   m.forward(be, m.embed(be, kPrompt).view(), kv, logits.view());
   const Values expected = detail::to_floats(be, logits);
 
@@ -146,7 +146,7 @@ TEST_CASE("Positions count: the same tokens in another order give other logits",
   const auto m = model(be);
   const auto logits_of = [&](std::vector<std::int32_t> ids) {
     KvCache<B> kv = m.make_cache(be, 64);
-    const Tensor<B> logits(be, {1, config().vocab}, DType::f32);
+    Tensor<B> logits(be, {1, config().vocab}, DType::f32);
     m.forward(be, m.embed(be, ids).view(), kv, logits.view());
     return detail::to_floats(be, logits);
   };
@@ -160,7 +160,7 @@ TEST_CASE("A tied head reads the embedding table", "[language_model]") {
   tied.tied_embeddings = true;
   const LanguageModel<B> m(be, tied, RandomWeights::scope(4)["language_model"]);
   KvCache<B> kv = m.make_cache(be, 8);
-  const Tensor<B> logits(be, {1, tied.vocab}, DType::f32);
+  Tensor<B> logits(be, {1, tied.vocab}, DType::f32);
   m.forward(be, m.embed(be, kPrompt).view().slice(0, 8), kv, logits.view());
   CHECK(test::distance(detail::to_floats(be, logits), prefilled(B(), 1024)) > 0.1);
 }

@@ -83,9 +83,9 @@ Distances run(B be, const Case& c) {
   const Index T = config.frames, S = config.vision.image_size, side = config.vision.grid_side();
   Tensor<B> pixels(be, {T, 3, S, S}, DType::f32);
   be.upload(pixels, values.data());
-  const Tensor<B> features = vision(be, pixels);
-  const Tensor<B> projected = project(be, features);
-  const Tensor<B> video = project(be, features, pool, Grid{T, side, side});
+  Tensor<B> features = vision(be, pixels);
+  Tensor<B> projected = project(be, features);
+  Tensor<B> video = project(be, features, pool, Grid{T, side, side});
   Distances d{};
   d.features = distance(detail::to_floats(be, features), floats(golden, "vision_features"));
   d.projected = distance(detail::to_floats(be, projected), floats(golden, "projected"));
@@ -95,8 +95,8 @@ Distances run(B be, const Case& c) {
   Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
   const std::vector<std::int32_t> prompt = ids(golden, "prompt_ids");
   const auto place = std::ranges::find(prompt, static_cast<std::int32_t>(config.image_token));
-  const Tensor<B> before = language.embed(be, std::span(prompt.begin(), place));
-  const Tensor<B> after = language.embed(be, std::span(place + 1, prompt.end()));
+  Tensor<B> before = language.embed(be, std::span(prompt.begin(), place));
+  Tensor<B> after = language.embed(be, std::span(place + 1, prompt.end()));
   language.forward(be, before, kv, View{});
   language.forward(be, video, kv, View{});
   language.forward(be, after, kv, logits);
@@ -105,7 +105,7 @@ Distances run(B be, const Case& c) {
   for (int step = 0; step < 64; ++step) {
     const auto best = std::ranges::max_element(scores) - scores.begin();
     d.greedy.push_back(static_cast<std::int32_t>(best));
-    const Tensor<B> x = language.embed(be, {&d.greedy.back(), 1});
+    Tensor<B> x = language.embed(be, {&d.greedy.back(), 1});
     language.forward(be, x, kv, logits);
     scores = detail::to_floats(be, logits);
   }

@@ -18,8 +18,8 @@ template <Backend B>
 double distance_of_orders(B be, const PoolConfig& config) {
   const Projector<B> project(be, kConfig, RandomWeights::scope(5)["multi_modal_projector"]);
   const TemporalPool pool(config);
-  const auto x = test::tensor(be, test::numbers(kIn.count() * 24, 1), {kIn.count(), 24},
-                              be.activation_dtype());
+  auto x = test::tensor(be, test::numbers(kIn.count() * 24, 1), {kIn.count(), 24},
+                        be.activation_dtype());
   const auto plain = detail::to_floats(be, pool(be, project(be, x), kIn));
   const auto reordered = detail::to_floats(be, project(be, x, pool, kIn));
   REQUIRE(plain.size() == static_cast<std::size_t>(config.output.count() * 40));
@@ -48,11 +48,11 @@ TEST_CASE("The hidden layer is as wide as the output, and its parts make the who
   using B = reference::Backend;
   B be;
   const Projector<B> project(be, kConfig, RandomWeights::scope(5)["multi_modal_projector"]);
-  const auto x = test::tensor(be, test::numbers(3 * 24, 1), {3, 24}, DType::f32);
-  const Tensor<B> hidden = project.hidden(be, x);
+  auto x = test::tensor(be, test::numbers(3 * 24, 1), {3, 24}, DType::f32);
+  Tensor<B> hidden = project.hidden(be, x);
   CHECK(hidden.shape() == Shape{3, 40});
   CHECK(detail::to_floats(be, project.output(be, hidden)) == detail::to_floats(be, project(be, x)));
-  const Tensor<B> wrong(be, {3, 25}, DType::f32);
+  Tensor<B> wrong(be, {3, 25}, DType::f32);
   CHECK_THROWS_AS(project(be, wrong), ShapeError);
 }
 

@@ -18,7 +18,7 @@ std::vector<float> pooled(const Grid& in, const Grid& out, PoolKind kind = PoolK
   for (Index t = 0; t < in.t; ++t)
     for (Index h = 0; h < in.h; ++h)
       for (Index w = 0; w < in.w; ++w) values.push_back(static_cast<float>(t * 100 + h * 10 + w));
-  const auto x = test::tensor(be, values, {in.count(), 1}, DType::f32);
+  auto x = test::tensor(be, values, {in.count(), 1}, DType::f32);
   return detail::to_floats(be, TemporalPool({.output = out, .kind = kind})(be, x, in));
 }
 
@@ -45,7 +45,7 @@ TEST_CASE("The published shape turns 16x24x24 into 2,304 rows", "[temporal_pool]
 TEST_CASE("A grid that is not that of the rows is refused", "[temporal_pool]") {
   using B = reference::Backend;
   B be;
-  const Tensor<B> x(be, {12, 3}, DType::f32);
+  Tensor<B> x(be, {12, 3}, DType::f32);
   CHECK_THROWS_AS(TemporalPool({.output = {1, 1, 1}})(be, x.view(), Grid{1, 3, 5}), ShapeError);
 }
 

@@ -31,7 +31,7 @@ Tensor<Any> frames(Any& be, Index T) {
 TEST_CASE("A frame's features do not depend on the frames beside it", "[vision_encoder]") {
   B be({.threads = 2});
   const auto encode = encoder(be);
-  const Tensor<B> pixels = frames(be, 5);
+  Tensor<B> pixels = frames(be, 5);
   const std::vector<float> together = detail::to_floats(be, encode(be, pixels));
   const Index P = config().patches(), D = config().width, S = config().image_size;
   REQUIRE(static_cast<Index>(together.size()) == 5 * P * D);
@@ -61,7 +61,7 @@ TEST_CASE("Pixels of another size are refused with both shapes", "[vision_encode
   const auto encode = encoder(be);
   const Index S = config().image_size;
   for (const Shape& wrong : {Shape{1, 3, S, S + 1}, Shape{1, 1, S, S}, Shape{3, S, S}}) {
-    const Tensor<B> pixels(be, wrong, DType::f32);
+    Tensor<B> pixels(be, wrong, DType::f32);
     try {
       encode(be, pixels);
       FAIL("pixels " << wrong.str() << " were taken");
@@ -74,7 +74,7 @@ TEST_CASE("Pixels of another size are refused with both shapes", "[vision_encode
 TEST_CASE("Encoding reports every frame and can be cancelled", "[vision_encoder]") {
   B be({.threads = 1});
   const auto encode = encoder(be);
-  const Tensor<B> pixels = frames(be, 5);
+  Tensor<B> pixels = frames(be, 5);
   Index last = 0;
   std::atomic<bool> cancel{false};
   const RunControl watch{&cancel, [&](std::string_view stage, Index done, Index total) {

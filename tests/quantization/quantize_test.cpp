@@ -21,15 +21,16 @@ TEST_CASE("Matrices of layers, projector and lm_head are rounded, nothing else",
         quantization_of(spec.name, spec.shape, QuantizeOptions::of(WeightFormat::int4));
     INFO(spec.name);
     ++counts[q.format];
-    if (spec.shape.rank() != 2) CHECK(q.format == WeightFormat::plain);
-    if (spec.name.find("embedding") != std::string::npos) CHECK(q.format == WeightFormat::plain);
+    if (spec.shape.rank() != 2) CHECK(q.format == WeightFormat::unquantized);
+    if (spec.name.find("embedding") != std::string::npos)
+      CHECK(q.format == WeightFormat::unquantized);
     if (spec.name.ends_with("lm_head.weight")) CHECK(q.format == WeightFormat::int8);
     if (spec.name.ends_with("down_proj.weight")) CHECK(q.format == WeightFormat::int4);
     if (spec.name.ends_with("fc1.weight")) CHECK(q.format == WeightFormat::int8);
   }
   CHECK(counts[WeightFormat::int4] > 0);
   CHECK(counts[WeightFormat::int8] > 0);
-  CHECK(QuantizeOptions::of(WeightFormat::plain).any() == false);
+  CHECK(QuantizeOptions::of(WeightFormat::unquantized).any() == false);
 }
 
 TEST_CASE("A group that does not exist is refused before anything is read", "[quantize]") {

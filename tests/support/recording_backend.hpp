@@ -13,6 +13,7 @@
 
 namespace test {
 
+using pllava::ConstView;
 using pllava::Index;
 using pllava::View;
 
@@ -29,9 +30,9 @@ class RecordingBackend {
   using Inner = pllava::cpu::Backend;
   using Weight = Inner::Weight;
   using KvLayer = Inner::KvLayer;
-  using Linear = pllava::Linear<RecordingBackend>;
-  using Norm = pllava::Norm<RecordingBackend>;
-  using Rope = pllava::Rope<RecordingBackend>;
+  using Linear = pllava::Linear<Weight>;
+  using Norm = pllava::Norm<Weight>;
+  using Attention = pllava::Attention<Weight, KvLayer>;
 
   explicit RecordingBackend(const pllava::cpu::BackendOptions& options = {.threads = 1})
       : inner_(options) {}
@@ -64,33 +65,33 @@ class RecordingBackend {
     note("upload", dst);
     inner_.upload(dst, src);
   }
-  void download(void* dst, View src) {
+  void download(void* dst, ConstView src) {
     note("download", src);
     inner_.download(dst, src);
   }
-  void copy(View dst, View src) {
+  void copy(View dst, ConstView src) {
     note("copy", dst, src);
     inner_.copy(dst, src);
   }
 
-  void linear(View y, View x, const Linear& w, pllava::Activation act) {
+  void linear(View y, ConstView x, const Linear& w, pllava::Activation act) {
     note("linear", y, x);
-    inner_.linear(y, x, of(w), act);
+    inner_.linear(y, x, w, act);
   }
-  void residual(View x, View y, const Linear& w) requires fused {
+  void residual(View x, ConstView y, const Linear& w) requires fused {
     note("residual", x, y);
-    inner_.residual(x, y, of(w));
+    inner_.residual(x, y, w);
   }
-  void glu(View g, View h, const Linear& gate_up, pllava::Activation act) requires fused {
+  void glu(View g, ConstView h, const Linear& gate_up, pllava::Activation act) requires fused {
     note("glu", g, h);
-    inner_.glu(g, h, of(gate_up), act);
+    inner_.glu(g, h, gate_up, act);
   }
-  void add(View x, View y) {
+  void add(View x, ConstView y) {
     note("add", x, y);
     for (Index i = 0; i < x.shape.count(); ++i) x.as<float>()[i] += y.as<float>()[i];
   }
   /// g = act(left half of both) · right half
-  void act_mul(View g, View both, pllava::Activation act) {
+  void act_mul(View g, ConstView both, pllava::Activation act) {
     note("act_mul", g, both);
     for (Index n = 0; n < g.rows(); ++n)
       for (Index f = 0; f < g.cols(); ++f) {
@@ -100,27 +101,27 @@ class RecordingBackend {
         store_float(g.data, g.dtype, n * g.cols() + f, gate / (1 + std::exp(-gate)) * up);
       }
   }
-  void norm(View y, View x, const Norm& n) {
+  void norm(View y, ConstView x, const Norm& n) {
     note("norm", y, x);
-    inner_.norm(y, x, {n.kind, n.gain, n.bias, n.eps});
+    inner_.norm(y, x, n);
   }
-  void attend(View o, View qkv, const pllava::Heads& heads, const Rope* rope, KvLayer* kv,
-              const pllava::Sequence& seq, pllava::Mask mask) {
-    note("attend", o, qkv, seq.past);
-    const pllava::Rope<Inner> table{rope != nullptr ? rope->table : Weight{}};
-    inner_.attend(o, qkv, heads, rope != nullptr ? &table : nullptr, kv, seq, mask);
+  void attend(View o, ConstView qkv, const Attention& attention) {
+    note("attend", o, qkv, attention.sequence.past);
+    inner_.attend(o, qkv, attention);
   }
-  void embed(View x, View ids, const Weight& table) {
+  void embed(View x, ConstView ids, const Weight& table) {
     note("embed", x, ids);
     inner_.embed(x, ids, table);
   }
-  void patchify(View y, View pixels, Index patch) { inner_.patchify(y, pixels, patch); }
-  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+  void patchify(View y, ConstView pixels, Index patch) { inner_.patchify(y, pixels, patch); }
+  void add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                      Index per_frame) {
     inner_.add_positions(x, patches, cls, positions, per_frame);
   }
-  void select_patches(View y, View x, Index per_frame) { inner_.select_patches(y, x, per_frame); }
-  void pool3d(View y, View x, const pllava::Grid& in, const pllava::Grid& out,
+  void select_patches(View y, ConstView x, Index per_frame) {
+    inner_.select_patches(y, x, per_frame);
+  }
+  void pool3d(View y, ConstView x, const pllava::Grid& in, const pllava::Grid& out,
               pllava::PoolKind kind) {
     inner_.pool3d(y, x, in, out, kind);
   }
@@ -132,7 +133,6 @@ class RecordingBackend {
   }
 
  private:
-  static pllava::Linear<Inner> of(const Linear& w) { return {w.weight, w.bias, w.out, w.in}; }
   template <class... V>
   void note(const char* verb, const V&... views) {
     (in_step_ ? step_ : calls_).push_back({verb, {views.data...}});

@@ -39,7 +39,7 @@ class InputSample {
   static constexpr Index kMostRows = 128;
 
   /// Adds x (N, K), f32 or bf16, in host memory. Throws ShapeError for another K than before.
-  void add(View x);
+  void add(ConstView x);
 
   Index seen() const noexcept { return seen_; }    ///< rows added
   Index width() const noexcept { return width_; }  ///< K

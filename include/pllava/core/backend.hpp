@@ -1,8 +1,9 @@
-// What a backend is: a value that owns memory, threads or streams, and computes the verbs. Models
-// are written once over these verbs (see ops.hpp) and never learn which device runs them.
+// The concept of a backend: a value that owns memory, threads or streams, and computes the verbs.
+// Models are written once over these verbs (see ops.hpp) and do not depend on the device.
 #pragma once
 
 #include <concepts>
+#include <memory>
 #include <span>
 
 #include "pllava/core/activation.hpp"
@@ -16,40 +17,43 @@ namespace pllava {
 enum class WeightRole {
   linear,   ///< (N, K) matrices, stacked along N, for `linear` and `residual`
   gate_up,  ///< exactly two (F, K) matrices, gate and up, for `glu`; for `linear` without that verb
-  table,    ///< (V, D) rows that are looked up, for `embed`
+  table,    ///< (V, D) embedding table, for `embed`
   vector    ///< biases, norm gains, position tables: kept in f32
 };
 
-/// How parts that are prepared for `role` are to be kept: only matrices of products are rounded.
+/// The format to keep `parts` in. Only matrices of linear layers are quantized.
 inline Quantization quantization_for(std::span<const HostTensor> parts, WeightRole role) {
-  const bool product = role == WeightRole::linear || role == WeightRole::gate_up;
-  return product ? parts[0].quantization : Quantization{};
+  const bool is_matrix = role == WeightRole::linear || role == WeightRole::gate_up;
+  return is_matrix ? parts[0].quantization : Quantization{};
 }
 
-/// Attention heads of one layer; a qkv row is [query·dim | kv·dim | kv·dim].
+/// Attention heads of one layer. A qkv row is [query heads | key heads | value heads], each of
+/// head_dim values. Query head j reads kv head j / group_size() (grouped-query attention).
 struct Heads {
-  Index query = 1;
-  Index kv = 1;
-  Index dim = 1;
-  Index qkv_width() const noexcept { return (query + 2 * kv) * dim; }
+  Index num_query_heads = 1;
+  Index num_kv_heads = 1;
+  Index head_dim = 1;
+
+  Index group_size() const noexcept { return num_query_heads / num_kv_heads; }
+  Index qkv_width() const noexcept { return (num_query_heads + 2 * num_kv_heads) * head_dim; }
 };
 
 enum class Mask { none, causal };
 
-/// Which rows a call works on. Without a cache, the rows are `batch` independent sequences of equal
-/// length. With one, they follow `past` rows (1, i32, in backend memory); `bound` is a host-side
-/// upper bound of past + rows, for grids and buffers.
+/// The rows that a call works on. Without a KV cache, the rows are `batch` independent sequences of
+/// equal length. With one, they follow `past` rows (1, i32, in backend memory); `bound` is a
+/// host-side upper bound of past + rows, for grids and buffers.
 struct Sequence {
-  View past;
+  ConstView past;
   Index bound = 0;
   Index batch = 1;
 };
 
-/// y = act(x · Wᵀ + b)
-template <class B>
+/// A linear layer: y = act(x · Wᵀ + b). `Weight` is the backend's type of a prepared weight.
+template <class Weight>
 struct Linear {
-  typename B::Weight weight;  // (O, I)
-  typename B::Weight bias;    // (O) or absent
+  Weight weight;  // (O, I)
+  Weight bias;    // (O) or absent
   Index out = 0;
   Index in = 0;
 };
@@ -57,54 +61,68 @@ struct Linear {
 enum class NormKind { layer, rms };
 
 /// LayerNorm (with bias) or RMSNorm (without), statistics in f32.
-template <class B>
+template <class Weight>
 struct Norm {
   NormKind kind = NormKind::layer;
-  typename B::Weight gain;  // (D)
-  typename B::Weight bias;  // (D) or absent
+  Weight gain;  // (D)
+  Weight bias;  // (D) or absent
   float eps = 1e-5f;
 };
 
-/// Rotary positions: row p holds cos then sin of p · theta^(-2i/dim), i < dim/2.
-template <class B>
+/// Rotary position table: row p holds cos, then sin, of p · theta^(-2i/head_dim), i < head_dim/2.
+template <class Weight>
 struct Rope {
-  typename B::Weight table;  // (context, dim)
+  Weight table;  // (context, head_dim)
 };
 
-/// Rows that models work on at a time, so that scratch is bounded: B::kRowsAtOnce, where a backend
-/// has one.
+/// Parameters of `attend`.
+template <class Weight, class KvLayer>
+struct Attention {
+  Heads heads;
+  const Rope<Weight>* rope = nullptr;  ///< rotates queries and keys; null: no rotation
+  KvLayer* kv = nullptr;               ///< cache to append to and attend over; null: none
+  Sequence sequence = {};
+  Mask mask = Mask::none;
+};
+
 template <class B>
-constexpr Index rows_at_once() noexcept {
-  if constexpr (requires { B::kRowsAtOnce; })
-    return B::kRowsAtOnce;
+using AttentionOf = Attention<typename B::Weight, typename B::KvLayer>;
+
+/// Upper bound of the rows that a model computes at a time, so that scratch memory is bounded.
+/// B::kMaxBatchRows, where the backend defines it.
+template <class B>
+constexpr Index max_batch_rows() noexcept {
+  if constexpr (requires { B::kMaxBatchRows; })
+    return B::kMaxBatchRows;
   else
     return 1024;
 }
 
 /// A backend has the fused verb, or the addition that its composition ends with.
 template <class B>
-concept AddsResiduals = requires(B& be, View v, const Linear<B>& w) {
-  be.residual(v, v, w);
+concept AddsResiduals = requires(B& be, View v, ConstView c, const Linear<typename B::Weight>& w) {
+  be.residual(v, c, w);
 }
-|| requires(B& be, View v) {
-  be.add(v, v);
+|| requires(B& be, View v, ConstView c) {
+  be.add(v, c);
 };
 /// A backend has the fused verb, or the product that its composition ends with.
 template <class B>
-concept Gates = requires(B& be, View v, const Linear<B>& w) {
-  be.glu(v, v, w, Activation::silu);
+concept Gates = requires(B& be, View v, ConstView c, const Linear<typename B::Weight>& w) {
+  be.glu(v, c, w, Activation::silu);
 }
-|| requires(B& be, View v) {
-  be.act_mul(v, v, Activation::silu);
+|| requires(B& be, View v, ConstView c) {
+  be.act_mul(v, c, Activation::silu);
 };
 
 /// The required members. Further verbs (`residual_norm`, `preprocess`, `sample`, `step`) are
-/// optional; ops composes what a backend does not have.
+/// optional; ops composes a verb that a backend lacks.
 template <class B>
 concept Backend = AddsResiduals<B> && Gates<B> &&
-    requires(B& be, View v, Shape s, DType t, Index n, std::span<const HostTensor> parts,
-             const typename B::Weight& w, typename B::KvLayer& kv, const Linear<B>& linear,
-             const Norm<B>& norm, const Rope<B>* rope, Sequence seq, Heads heads, Grid g) {
+    requires(B& be, View v, ConstView c, Shape s, DType t, Index n,
+             std::span<const HostTensor> parts, const typename B::Weight& w, Heads heads,
+             const Linear<typename B::Weight>& linear, const Norm<typename B::Weight>& norm,
+             const AttentionOf<B>& attention, Grid g) {
   { be.fork() } -> std::same_as<B>;  // over the same device and weights, for another thread
   { be.allocate(n) } -> std::convertible_to<std::shared_ptr<void>>;
   { be.scratch(s, t) } -> std::same_as<View>;
@@ -113,16 +131,16 @@ concept Backend = AddsResiduals<B> && Gates<B> &&
   { be.prepare(parts, WeightRole::linear) } -> std::same_as<typename B::Weight>;
   { be.make_kv(heads, n) } -> std::same_as<typename B::KvLayer>;
   be.upload(v, static_cast<const void*>(nullptr));
-  be.download(static_cast<void*>(nullptr), v);
-  be.copy(v, v);
-  be.linear(v, v, linear, Activation::none);
-  be.norm(v, v, norm);
-  be.attend(v, v, heads, rope, &kv, seq, Mask::causal);
-  be.embed(v, v, w);
-  be.patchify(v, v, n);
-  be.add_positions(v, v, w, w, n);
-  be.select_patches(v, v, n);
-  be.pool3d(v, v, g, g, PoolKind::average);
+  be.download(static_cast<void*>(nullptr), c);
+  be.copy(v, c);
+  be.linear(v, c, linear, Activation::none);
+  be.norm(v, c, norm);
+  be.attend(v, c, attention);
+  be.embed(v, c, w);
+  be.patchify(v, c, n);
+  be.add_positions(v, c, w, w, n);
+  be.select_patches(v, c, n);
+  be.pool3d(v, c, g, g, PoolKind::average);
 };
 
 }  // namespace pllava

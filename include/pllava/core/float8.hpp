@@ -1,6 +1,6 @@
-// Floating point of 8 bits: e4m3 of the Open Compute Project (OCP 8-bit Floating Point
-// Specification, revision 1.0), as GPUs multiply it. A sign, 4 bits of exponent with bias 7, 3 of
-// fraction: 2^-9 to 448, no infinity; the codes 0x7f and 0xff are no numbers.
+// The 8-bit floating-point format e4m3 (OCP 8-bit Floating Point Specification, revision 1.0),
+// which GPUs multiply natively: a sign, 4 bits of exponent with bias 7, 3 of mantissa. Values from
+// 2^-9 to 448, no infinity; the codes 0x7f and 0xff are NaN.
 #pragma once
 
 #include <bit>
@@ -15,13 +15,13 @@ inline bool is_number_e4m3(std::uint8_t code) noexcept {
   return (code & 0x7fu) != 0x7fu;
 }
 
-/// What a code stands for; not for those that are no numbers.
+/// The value of a code. Precondition: not NaN.
 inline float e4m3_to_float(std::uint8_t code) noexcept {
   const std::uint32_t bits = (code & 0x80u) << 24 | (code & 0x7fu) << 20;
   return std::bit_cast<float>(bits) * 0x1p120f;  // exponents of 8 bits have bias 127
 }
 
-/// The nearest, ties to even; what is larger than 448 becomes 448, NaN becomes 0x7f.
+/// Rounds to nearest, ties to even; saturates at 448; NaN becomes 0x7f.
 inline std::uint8_t float_to_e4m3(float x) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const auto sign = static_cast<std::uint8_t>(bits >> 24 & 0x80u);

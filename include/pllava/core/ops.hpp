@@ -1,12 +1,10 @@
-// The verbs. Each checks shapes once, says what it computes, and holds the composition that is used
-// where a backend does not fuse. Models call these and nothing else.
+// The verbs. Each checks shapes, documents its computation, and holds the composition for backends
+// that do not fuse it. Models call these and nothing else. A View is written, a ConstView is only
+// read.
 #pragma once
 
-#include <cstdint>
-#include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "pllava/core/backend.hpp"
 
@@ -14,46 +12,47 @@ namespace pllava::ops {
 
 namespace detail {
 
-inline void require(bool ok, const char* op, const std::string& expected, const View& got) {
-  if (!ok) throw ShapeError(op, "expected " + expected + ", got " + got.shape.str());
+[[noreturn]] inline void throw_shape(const char* op, const std::string& expected, ConstView got) {
+  throw ShapeError(op, "expected " + expected + ", got " + got.shape.str());
 }
 
-inline std::string rows_by(Index n, Index d) {
-  return "(" + std::to_string(n) + ", " + std::to_string(d) + ")";
-}
-
-inline void require_rows(const char* op, const View& v, Index n, Index d) {
-  require(v.rows() == n && v.cols() == d, op, rows_by(n, d), v);
+/// Texts are built only for an error: verbs run thousands of times a second.
+inline void require_rows(const char* op, ConstView v, Index n, Index d) {
+  if (v.rows() != n || v.cols() != d) throw_shape(op, Shape{n, d}.str(), v);
 }
 
 }  // namespace detail
 
 /// y = act(x · Wᵀ + b);  x (N, I), y (N, O).
 template <Backend B>
-void linear(B& be, View y, View x, const Linear<B>& w, Activation act = Activation::none) {
+void linear(B& be, View y, ConstView x, const Linear<typename B::Weight>& w,
+            Activation act = Activation::none) {
   detail::require_rows("linear x", x, x.rows(), w.in);
   detail::require_rows("linear y", y, x.rows(), w.out);
   if (x.rows() > 0) be.linear(y, x, w, act);
 }
 
-/// y = x, rows of the same width and type.
+/// y = x;  rows of the same width and type.
 template <Backend B>
-void copy(B& be, View y, View x) {
+void copy(B& be, View y, ConstView x) {
   detail::require_rows("copy", y, x.rows(), x.cols());
-  detail::require(y.dtype == x.dtype, "copy", std::string(name_of(x.dtype)) + " into the same", y);
+  if (y.dtype != x.dtype)
+    throw ShapeError("copy", "cannot copy " + std::string(name_of(x.dtype)) + " into " +
+                                 std::string(name_of(y.dtype)));
   be.copy(y, x);
 }
 
-/// y = norm(x) row by row;  x (N, D) f32, y (N, D).
+/// y = norm(x), row by row;  x (N, D) f32, y (N, D). y may be x.
 template <Backend B>
-void norm(B& be, View y, View x, const Norm<B>& n) {
+void norm(B& be, View y, ConstView x, const Norm<typename B::Weight>& n) {
   detail::require_rows("norm", y, x.rows(), x.cols());
   if (x.rows() > 0) be.norm(y, x, n);
 }
 
 /// x += y · Wᵀ + b, then h = next(x) if `next` is given;  x (N, D) f32, h (N, D), y (N, I).
 template <Backend B>
-void residual(B& be, View x, View h, View y, const Linear<B>& w, const Norm<B>* next) {
+void residual(B& be, View x, View h, ConstView y, const Linear<typename B::Weight>& w,
+              const Norm<typename B::Weight>* next) {
   detail::require_rows("residual y", y, x.rows(), w.in);
   detail::require_rows("residual x", x, x.rows(), w.out);
   if (next != nullptr) detail::require_rows("residual h", h, x.rows(), x.cols());
@@ -74,7 +73,7 @@ void residual(B& be, View x, View h, View y, const Linear<B>& w, const Norm<B>* 
 
 /// g = act(h · Wgᵀ) · (h · Wuᵀ);  h (N, D), g (N, F), weight packed from gate and up.
 template <Backend B>
-void glu(B& be, View g, View h, const Linear<B>& gate_up, Activation act) {
+void glu(B& be, View g, ConstView h, const Linear<typename B::Weight>& gate_up, Activation act) {
   detail::require_rows("glu h", h, g.rows(), gate_up.in);
   detail::require_rows("glu g", g, g.rows(), gate_up.out);
   if (g.rows() == 0) return;
@@ -83,38 +82,41 @@ void glu(B& be, View g, View h, const Linear<B>& gate_up, Activation act) {
   } else {
     auto scope = be.scope();
     View both = be.scratch({g.rows(), 2 * g.cols()}, DType::f32);
-    Linear<B> stacked = gate_up;  // without a fused verb, the two are rows of one matrix
+    Linear<typename B::Weight> stacked = gate_up;  // gate and up are rows of one matrix
     stacked.out = 2 * gate_up.out;
     be.linear(both, h, stacked, Activation::none);
     be.act_mul(g, both, act);
   }
 }
 
-/// o = softmax(q·kᵀ/√dim + mask)·v per head;  qkv (N, (Hq+2·Hkv)·dim).
+/// o = softmax(q·kᵀ/√head_dim + mask)·v per head;  qkv (N, (Hq+2·Hkv)·dh).
 /// With `rope`, queries and keys are rotated by their positions; with `kv`, keys and values are
-/// appended first. o (M, Hq·dim) with M ≤ N holds the outputs of the last M rows only; M = 0
-/// appends.
+/// appended to the cache first. o (M, Hq·dh) with M ≤ N holds the outputs of the last M rows only;
+/// M = 0 only appends.
 template <Backend B>
-void attend(B& be, View o, View qkv, const Heads& heads, const Rope<B>* rope,
-            typename B::KvLayer* kv, const Sequence& seq, Mask mask) {
+void attend(B& be, View o, ConstView qkv, const AttentionOf<B>& attention) {
+  const Heads& heads = attention.heads;
+  const Index batch = attention.sequence.batch;
   detail::require_rows("attend qkv", qkv, qkv.rows(), heads.qkv_width());
-  detail::require(o.rows() <= qkv.rows() && o.cols() == heads.query * heads.dim, "attend o",
-                  detail::rows_by(qkv.rows(), heads.query * heads.dim) + " or fewer rows", o);
-  detail::require(seq.batch > 0 && qkv.rows() % seq.batch == 0, "attend qkv",
-                  "a multiple of " + std::to_string(seq.batch) + " rows", qkv);
-  be.attend(o, qkv, heads, rope, kv, seq, mask);
+  if (o.rows() > qkv.rows() || o.cols() != heads.num_query_heads * heads.head_dim)
+    detail::throw_shape(
+        "attend o", "at most " + Shape{qkv.rows(), heads.num_query_heads * heads.head_dim}.str(),
+        o);
+  if (batch < 1 || qkv.rows() % batch != 0)
+    detail::throw_shape("attend qkv", "a multiple of " + std::to_string(batch) + " rows", qkv);
+  be.attend(o, qkv, attention);
 }
 
 /// x[n] = table[ids[n]];  ids (N) i32 in backend memory, x (N, D) f32.
 template <Backend B>
-void embed(B& be, View x, View ids, const typename B::Weight& table) {
+void embed(B& be, View x, ConstView ids, const typename B::Weight& table) {
   detail::require_rows("embed", x, ids.shape.count(), x.cols());
   be.embed(x, ids, table);
 }
 
 /// Patches as rows of a matrix;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
 template <Backend B>
-void patchify(B& be, View y, View pixels, Index patch) {
+void patchify(B& be, View y, ConstView pixels, Index patch) {
   const Index side = pixels.shape[2] / patch;
   detail::require_rows("patchify", y, pixels.shape[0] * side * side, 3 * patch * patch);
   be.patchify(y, pixels, patch);
@@ -122,36 +124,38 @@ void patchify(B& be, View y, View pixels, Index patch) {
 
 /// x[t, 0] = cls + pos[0], x[t, 1+p] = patches[t, p] + pos[1+p];  patches (T·P, D), x (T·(P+1), D).
 template <Backend B>
-void add_positions(B& be, View x, View patches, const typename B::Weight& cls,
-                   const typename B::Weight& positions, Index per_frame) {
-  detail::require_rows("add_positions", x, patches.rows() / per_frame * (per_frame + 1),
+void add_positions(B& be, View x, ConstView patches, const typename B::Weight& cls,
+                   const typename B::Weight& positions, Index patches_per_frame) {
+  detail::require_rows("add_positions", x,
+                       patches.rows() / patches_per_frame * (patches_per_frame + 1),
                        patches.cols());
-  be.add_positions(x, patches, cls, positions, per_frame);
+  be.add_positions(x, patches, cls, positions, patches_per_frame);
 }
 
 /// y[t, p] = x[t, 1+p]: drops the class token;  x (T·(P+1), D) f32, y (T·P, D).
 template <Backend B>
-void select_patches(B& be, View y, View x, Index per_frame) {
-  detail::require_rows("select_patches", y, x.rows() / (per_frame + 1) * per_frame, x.cols());
-  be.select_patches(y, x, per_frame);
+void select_patches(B& be, View y, ConstView x, Index patches_per_frame) {
+  detail::require_rows("select_patches", y, x.rows() / (patches_per_frame + 1) * patches_per_frame,
+                       x.cols());
+  be.select_patches(y, x, patches_per_frame);
 }
 
 /// Adaptive pooling; window i of an axis covers floor(i·in/out) to ceil((i+1)·in/out).
 /// x (T·H·W, D), y (t·h·w, D).
 template <Backend B>
-void pool3d(B& be, View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+void pool3d(B& be, View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind) {
   detail::require_rows("pool3d x", x, in.count(), x.cols());
   detail::require_rows("pool3d y", y, out.count(), x.cols());
   be.pool3d(y, x, in, out, kind);
 }
 
-/// Runs one decode step. A backend that can, records `body` once and replays it while the bucket of
-/// `seq.bound` stays the same; so the body may not allocate, read backend memory on the host, or
-/// branch on what is there. It may ask for scratch: equal calls get equal addresses.
+/// Runs one decode step. A backend may record `body` once and replay it while the bucket of
+/// `sequence.bound` stays the same. So the body may not allocate, read backend memory on the host,
+/// or branch on its contents. It may use scratch memory: equal calls get equal addresses.
 template <Backend B, class Body>
-void step(B& be, const Sequence& seq, Body&& body) {
-  if constexpr (requires { be.step(seq, body); })
-    be.step(seq, std::forward<Body>(body));
+void step(B& be, const Sequence& sequence, Body&& body) {
+  if constexpr (requires { be.step(sequence, body); })
+    be.step(sequence, std::forward<Body>(body));
   else
     std::forward<Body>(body)();
 }

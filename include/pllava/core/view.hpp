@@ -1,7 +1,10 @@
-// View: a borrowed, dense, row-major tensor in a backend's memory. Tensor: one that owns.
+// Borrowed and owned tensors: dense, row-major, in a backend's memory.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <string>
+#include <type_traits>
 #include <utility>
 
 #include "pllava/core/dtype.hpp"
@@ -9,42 +12,60 @@
 
 namespace pllava {
 
-/// Borrowed tensor. Copying copies the reference; constness is that of the pointer, not of the
-/// data.
-struct View {
-  void* data = nullptr;
+/// A borrowed tensor. `Void` is `void` where the elements may be written (View) and `const void`
+/// where they may only be read (ConstView). Copies refer to the same elements.
+template <class Void>
+struct BasicView {
+  Void* data = nullptr;
   DType dtype = DType::f32;
   Shape shape;
 
+  constexpr BasicView() = default;
+  constexpr BasicView(Void* elements, DType type, const Shape& extent)
+      : data(elements), dtype(type), shape(extent) {}
+  /// A View is readable as a ConstView.
+  template <class Other>
+  requires(std::is_const_v<Void> && !std::is_const_v<Other>)
+      // NOLINTNEXTLINE(google-explicit-constructor): reading is always allowed
+      constexpr BasicView(const BasicView<Other>& other)
+      : data(other.data), dtype(other.dtype), shape(other.shape) {}
+
+  /// No tensor: an optional output that is not requested.
+  constexpr bool empty() const noexcept { return data == nullptr; }
   /// Extent of the last axis.
-  Index cols() const noexcept { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
+  constexpr Index cols() const noexcept { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
   /// Product of all other axes.
-  Index rows() const noexcept { return cols() == 0 ? 0 : shape.count() / cols(); }
-  Index bytes() const noexcept { return shape.count() * size_of(dtype); }
+  constexpr Index rows() const noexcept { return cols() == 0 ? 0 : shape.count() / cols(); }
+  constexpr Index bytes() const noexcept { return shape.count() * size_of(dtype); }
 
   /// Rows [begin, begin + count) as a (count, cols) view. Throws ShapeError outside the view.
-  View slice(Index begin, Index count) const {
+  BasicView slice(Index begin, Index count) const {
     if (begin < 0 || count < 0 || begin + count > rows())
       throw ShapeError("View::slice", "rows " + std::to_string(begin) + " to " +
                                           std::to_string(begin + count) + " of " + shape.str());
-    return {static_cast<std::byte*>(data) + begin * cols() * size_of(dtype), dtype,
+    using Byte = std::conditional_t<std::is_const_v<Void>, const std::byte, std::byte>;
+    return {static_cast<Byte*>(data) + begin * cols() * size_of(dtype), dtype,
             Shape{count, cols()}};
   }
   /// The same elements under another shape. Throws ShapeError if the counts differ.
-  View reshaped(const Shape& other) const {
+  BasicView reshaped(const Shape& other) const {
     if (other.count() != shape.count())
       throw ShapeError("View::reshaped", shape.str() + " to " + other.str());
     return {data, dtype, other};
   }
 
-  /// Typed pointer; the caller has checked `dtype`.
+  /// Typed pointer, const for a ConstView; the caller has checked `dtype`.
   template <class T>
-  T* as() const noexcept {
-    return static_cast<T*>(data);
+  auto* as() const noexcept {
+    using Element = std::conditional_t<std::is_const_v<Void>, const T, T>;
+    return static_cast<Element*>(data);
   }
 };
 
-/// Owned tensor in the memory of backend B. Movable; `clone` of a tensor is spelled by its backend.
+using View = BasicView<void>;
+using ConstView = BasicView<const void>;
+
+/// An owned tensor in the memory of backend B. Move only. A const Tensor gives ConstViews.
 template <class B>
 class Tensor {
  public:
@@ -62,8 +83,12 @@ class Tensor {
     return *this;
   }
 
-  operator View() const noexcept { return view_; }  // NOLINT: a Tensor is used as its View
-  const View& view() const noexcept { return view_; }
+  // NOLINTNEXTLINE(google-explicit-constructor): a Tensor is used as its View
+  operator View() noexcept { return view_; }
+  // NOLINTNEXTLINE(google-explicit-constructor): a const Tensor is used as its ConstView
+  operator ConstView() const noexcept { return view_; }
+  View view() noexcept { return view_; }
+  ConstView view() const noexcept { return view_; }
   const Shape& shape() const noexcept { return view_.shape; }
 
  private:

@@ -63,7 +63,9 @@ class Backend {
  public:
   using Weight = cpu::Weight;
   using KvLayer = cpu::KvLayer;
-  using Linear = pllava::Linear<Backend>;
+  using Linear = pllava::Linear<Weight>;
+  using Norm = pllava::Norm<Weight>;
+  using Attention = pllava::Attention<Weight, KvLayer>;
 
   /// Throws ArgumentError for another dtype than f32 and bf16.
   explicit Backend(const BackendOptions& options = {});
@@ -80,25 +82,24 @@ class Backend {
     return {arena_->allocate(shape.count() * size_of(dtype)), dtype, shape};
   }
   void upload(View dst, const void* src) { copy(dst.data, src, dst.bytes()); }
-  void download(void* dst, View src) { copy(dst, src.data, src.bytes()); }
-  void copy(View dst, View src) { copy(dst.data, src.data, src.bytes()); }
+  void download(void* dst, ConstView src) { copy(dst, src.data, src.bytes()); }
+  void copy(View dst, ConstView src) { copy(dst.data, src.data, src.bytes()); }
 
   Weight prepare(std::span<const HostTensor> parts, WeightRole role);
   KvLayer make_kv(const Heads& heads, Index capacity);
 
-  void linear(View y, View x, const Linear& w, Activation act);
-  void residual(View x, View y, const Linear& w);
-  void glu(View g, View h, const Linear& gate_up, Activation act);
-  void norm(View y, View x, const Norm<Backend>& n);
-  void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
-              const Sequence& seq, Mask mask);
-  void embed(View x, View ids, const Weight& table);
+  void linear(View y, ConstView x, const Linear& w, Activation act);
+  void residual(View x, ConstView y, const Linear& w);
+  void glu(View g, ConstView h, const Linear& gate_up, Activation act);
+  void norm(View y, ConstView x, const Norm& n);
+  void attend(View o, ConstView qkv, const Attention& attention);
+  void embed(View x, ConstView ids, const Weight& table);
   void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);
-  void patchify(View y, View pixels, Index patch);
-  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+  void patchify(View y, ConstView pixels, Index patch);
+  void add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                      Index per_frame);
-  void select_patches(View y, View x, Index per_frame);
-  void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind);
+  void select_patches(View y, ConstView x, Index per_frame);
+  void pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind);
 
  private:
   struct Packed;   // the left operand of a product, in tiles
@@ -111,19 +112,19 @@ class Backend {
 
   Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool);
   static void copy(void* dst, const void* src, Index bytes);
-  void read_row(float* dst, View x, Index row) const;
+  void read_row(float* dst, ConstView x, Index row) const;
   void write_row(View y, Index row, const float* src) const;
-  Packed pack(View x, DType dtype);
-  Rounded round(View x, Index depth, Index most_rows, Index bytes);
+  Packed pack(ConstView x, DType dtype);
+  Rounded round(ConstView x, Index depth, Index most_rows, Index bytes);
   template <class Fill>
   std::shared_ptr<void> weight_memory(Index bytes, const char* what_for, const Fill& fill);
   template <class Locate>
   Weight prepare_integers(Weight w, Index panels, const Locate& locate);
   static IntegerPanel integer_panel(const Weight& w, Index panels, Index panel);
   template <class Epilogue>
-  void multiply(View x, const Weight& w, const Epilogue& epilogue);
+  void multiply(ConstView x, const Weight& w, const Epilogue& epilogue);
   template <class Epilogue>
-  void multiply_integers(View x, const Weight& w, const Epilogue& epilogue);
+  void multiply_integers(ConstView x, const Weight& w, const Epilogue& epilogue);
   template <class P>
   class HeadPanels;
   template <class T>

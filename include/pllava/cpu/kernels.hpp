@@ -26,7 +26,7 @@ struct Int8Rows {
 struct IntegerPanel {
   const std::uint8_t* values;
   const std::uint8_t* multipliers;  ///< [k/group][32], int4
-  const std::uint8_t* zeros;        ///< the same, or null: all are kMiddle
+  const std::uint8_t* zeros;        ///< the same, or null: all are kSymmetricZeroPoint
   const float* scales;              ///< [32]
 };
 

@@ -13,7 +13,7 @@ namespace pllava::ops {
 template <Backend B>
 void preprocess(B& be, View pixels, std::span<const Frame> frames, const PreprocessConfig& config) {
   const Shape expected{static_cast<Index>(frames.size()), 3, config.image_size, config.image_size};
-  detail::require(pixels.shape == expected, "preprocess", expected.str(), pixels);
+  if (pixels.shape != expected) detail::throw_shape("preprocess", expected.str(), pixels);
   if constexpr (requires { be.preprocess(pixels, frames, config); }) {
     be.preprocess(pixels, frames, config);
   } else {

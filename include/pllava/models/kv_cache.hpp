@@ -1,14 +1,17 @@
-// Keys and values of one conversation, layer by layer, sized once. The layout belongs to the
+// Keys and values of one sequence, layer by layer, of fixed capacity. The layout belongs to the
 // backend.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "pllava/core/backend.hpp"
 
 namespace pllava {
 
+/// To append rows: take their positions with `next_positions`, let the layers write them, then
+/// `commit`. Until the commit the cache is unchanged, so a failed call needs no clean-up.
 /// Threads: belongs to one thread at a time.
 template <Backend B>
 class KvCache {
@@ -17,32 +20,47 @@ class KvCache {
   KvCache(B& be, Index layers, const Heads& heads, Index capacity)
       : capacity_(capacity), past_(be, {1}, DType::i32) {
     for (Index l = 0; l < layers; ++l) layers_.push_back(be.make_kv(heads, capacity));
-    truncate(be, 0);
+    set_length(be, 0);
   }
 
   Index capacity() const noexcept { return capacity_; }
-  /// Rows stored so far.
+  /// Rows committed so far.
   Index length() const noexcept { return length_; }
   typename B::KvLayer& layer(Index l) { return layers_[static_cast<std::size_t>(l)]; }
 
-  /// The position of `rows` rows that are about to be appended. Throws ContextError if they do not
-  /// fit.
-  Sequence extend_by(Index rows) const {
-    if (length_ + rows > capacity_) throw ContextError(length_ + rows, capacity_);
+  /// Throws ContextError if `rows` more do not fit.
+  void require_room(Index rows) const {
+    if (length_ + rows > capacity_) throw ContextError("the sequence", length_ + rows, capacity_);
+  }
+  /// The positions of the next `rows` rows. Throws ContextError if they do not fit.
+  Sequence next_positions(Index rows) const {
+    require_room(rows);
     return {past_, length_ + rows, 1};
   }
-
-  /// Forgets everything after the first `length` rows, in O(1).
+  /// Counts `rows` more rows, which every layer has written. Throws ContextError.
+  void commit(B& be, Index rows) {
+    require_room(rows);
+    set_length(be, length_ + rows);
+  }
+  /// Drops everything after the first `length` rows, in O(1). Throws ArgumentError for a length
+  /// below 0 or above length().
   void truncate(B& be, Index length) {
+    if (length < 0 || length > length_)
+      throw ArgumentError("cannot truncate a KV cache of " + std::to_string(length_) + " rows to " +
+                          std::to_string(length));
+    set_length(be, length);
+  }
+
+ private:
+  void set_length(B& be, Index length) {
     length_ = length;
     const auto value = static_cast<std::int32_t>(length);
     be.upload(past_, &value);
   }
 
- private:
   Index capacity_;
   Index length_ = 0;
-  Tensor<B> past_;  // (1) i32, the same number in backend memory
+  Tensor<B> past_;  // (1) i32: length_ in backend memory
   std::vector<typename B::KvLayer> layers_;
 };
 

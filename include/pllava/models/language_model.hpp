@@ -22,7 +22,7 @@ class LanguageModel {
   /// Loads scope "language_model" ("model.layers...", "lm_head"). `prefill_chunk` bounds the
   /// scratch of a long prompt. Throws LoadError, OutOfMemoryError, ArgumentError (a chunk below 1).
   LanguageModel(B& be, const TextConfig& config, const WeightScope& scope,
-                Index prefill_chunk = rows_at_once<B>())
+                Index prefill_chunk = max_batch_rows<B>())
       : config_(config),
         heads_{config.heads, config.kv_heads, config.head_dim},
         prefill_chunk_(prefill_chunk) {
@@ -43,7 +43,8 @@ class LanguageModel {
 
   /// An empty cache for `capacity` positions, at most the model's context. Throws ContextError.
   KvCache<B> make_cache(B& be, Index capacity) const {
-    if (capacity > config_.context) throw ContextError(capacity, config_.context);
+    if (capacity > config_.context)
+      throw ContextError("the requested KV cache", capacity, config_.context);
     return KvCache<B>(be, config_.layers, heads_, capacity);
   }
 
@@ -66,19 +67,18 @@ class LanguageModel {
   /// Throws ContextError before anything happens; after CancelledError the cache is as before.
   /// Chunks do not change the result beyond rounding.
   void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {}) const {
-    ops::detail::require(x.cols() == config_.width, "LanguageModel x",
-                         "(N, " + std::to_string(config_.width) + ")", x);
+    ops::detail::require_rows("LanguageModel x", x, x.rows(), config_.width);
     const Index N = x.rows(), before = kv.length();
-    kv.extend_by(N);
+    kv.require_room(N);
     try {
       for (Index n = 0; n < N; n += prefill_chunk_) {
         const Index rows = std::min(prefill_chunk_, N - n);
         const bool last = n + rows == N;
         auto scope = be.scope();
         const Buffers b(be, *this, rows);
-        const Sequence seq = kv.extend_by(rows);
-        decode(be, b, x.slice(n, rows), kv, seq, last ? logits : View{}, control);
-        kv.truncate(be, before + n + rows);
+        run_layers(be, b, x.slice(n, rows), kv, kv.next_positions(rows), last ? logits : View{},
+                   control);
+        kv.commit(be, rows);
         control.at("prefill", n + rows, N);
       }
     } catch (...) {
@@ -89,25 +89,25 @@ class LanguageModel {
 
   /// One decode step: appends the token `id` (1) i32, which stays in backend memory, and leaves the
   /// logits (1, V) f32 of the next. Throws ContextError before anything happens.
-  void step(B& be, View id, KvCache<B>& kv, View logits) const {
+  void step(B& be, ConstView id, KvCache<B>& kv, View logits) const {
     auto scope = be.scope();
-    const Sequence seq = kv.extend_by(1);
+    const Sequence sequence = kv.next_positions(1);
     View x = be.scratch({1, config_.width}, DType::f32);  // (1, D)
     const Buffers b(be, *this, 1);
-    ops::step(be, seq, [&] {
+    ops::step(be, sequence, [&] {
       ops::embed(be, x, id, embed_tokens_);
-      decode(be, b, x, kv, seq, logits, {});
+      run_layers(be, b, x, kv, sequence, logits, {});
     });
-    kv.truncate(be, kv.length() + 1);
+    kv.commit(be, 1);
   }
 
  private:
   struct Layer {
-    Norm<B> attn_norm, ffn_norm;
-    Linear<B> qkv, o, gate_up, down;
+    Norm<typename B::Weight> attn_norm, ffn_norm;
+    Linear<typename B::Weight> qkv, o, gate_up, down;
   };
 
-  Norm<B> load_rms_norm(B& be, const WeightScope& scope) const {
+  Norm<typename B::Weight> load_rms_norm(B& be, const WeightScope& scope) const {
     return ops::load_norm(be, scope, config_.width, NormKind::rms, config_.norm_eps);
   }
 
@@ -134,7 +134,7 @@ class LanguageModel {
     return layer;
   }
 
-  Rope<B> make_rope(B& be) const {
+  Rope<typename B::Weight> make_rope(B& be) const {
     const Index dh = config_.head_dim, half = dh / 2;
     std::vector<float> table(static_cast<std::size_t>(config_.context * dh));
     for (Index p = 0; p < config_.context; ++p)
@@ -159,7 +159,7 @@ class LanguageModel {
     Buffers(B& be, const LanguageModel& m, Index N)
         : h(be.scratch({N, m.config_.width}, be.activation_dtype())),
           qkv(be.scratch({N, m.heads_.qkv_width()}, be.activation_dtype())),
-          o(be.scratch({N, m.heads_.query * m.heads_.dim}, be.activation_dtype())),
+          o(be.scratch({N, m.heads_.num_query_heads * m.heads_.head_dim}, be.activation_dtype())),
           g(be.scratch({N, m.config_.ffn}, be.activation_dtype())) {}
     View h;    // (N, D)
     View qkv;  // (N, (Hq+2Hkv)·dh)
@@ -167,26 +167,27 @@ class LanguageModel {
     View g;    // (N, F)
   };
 
-  /// All layers over x (N, D), in place; the head where logits are wanted.
-  void decode(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& seq,
-              View logits, const RunControl& control) const {
+  /// All layers over x (N, D), in place; the head where logits are requested.
+  void run_layers(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& sequence,
+                  View logits, const RunControl& control) const {
     auto [h, qkv, o, g] = buffers;
     ops::norm(be, h, x, layers_[0].attn_norm);
     for (Index l = 0; l < config_.layers; ++l) {
       control.check("prefill");
       const bool last = l + 1 == config_.layers;
       const Layer& w = layers_[static_cast<std::size_t>(l)];
-      const Norm<B>& next = last ? final_norm_ : layers_[static_cast<std::size_t>(l) + 1].attn_norm;
+      const Norm<typename B::Weight>& next =
+          last ? final_norm_ : layers_[static_cast<std::size_t>(l) + 1].attn_norm;
       ops::linear(be, qkv, h, w.qkv);
       // Above the last layer only the row of the logits is read: the others stop after their keys.
-      const Index M = !last ? x.rows() : logits.data != nullptr ? 1 : 0;
+      const Index M = !last ? x.rows() : !logits.empty() ? 1 : 0;
       x = x.slice(x.rows() - M, M), h = h.slice(0, M), o = o.slice(0, M), g = g.slice(0, M);
-      ops::attend(be, o, qkv, heads_, &rope_, &kv.layer(l), seq, Mask::causal);
+      ops::attend(be, o, qkv, {heads_, &rope_, &kv.layer(l), sequence, Mask::causal});
       ops::residual(be, x, h, o, w.o, &w.ffn_norm);  // x += o·Woᵀ;  h = ffn_norm(x)
       ops::glu(be, g, h, w.gate_up, config_.activation);
       ops::residual(be, x, h, g, w.down, &next);  // x += g·Wdᵀ;  h = next(x)
     }
-    if (logits.data != nullptr) ops::linear(be, logits, h, lm_head_);
+    if (!logits.empty()) ops::linear(be, logits, h, lm_head_);
   }
 
   TextConfig config_;
@@ -194,9 +195,9 @@ class LanguageModel {
   Index prefill_chunk_;
   typename B::Weight embed_tokens_;
   std::vector<Layer> layers_;
-  Norm<B> final_norm_;
-  Linear<B> lm_head_;
-  Rope<B> rope_;
+  Norm<typename B::Weight> final_norm_;
+  Linear<typename B::Weight> lm_head_;
+  Rope<typename B::Weight> rope_;
 };
 
 }  // namespace pllava

@@ -20,24 +20,24 @@ class Projector {
   const ProjectorConfig& config() const noexcept { return config_; }
 
   /// x (N, I) -> (N, O): linear_1, activation, linear_2, token by token.
-  Tensor<B> operator()(B& be, View x) const { return output(be, hidden(be, x)); }
+  Tensor<B> operator()(B& be, ConstView x) const { return output(be, hidden(be, x)); }
 
   /// Projects and pools: x (T·H·W, I) -> (t·h·w, O) f32. A pooling that commutes with linear maps
   /// is applied before linear_2, which then runs on the pooled rows only; equal up to rounding.
-  Tensor<B> operator()(B& be, View x, const TemporalPool& pool, const Grid& in) const {
+  Tensor<B> operator()(B& be, ConstView x, const TemporalPool& pool, const Grid& in) const {
     if (!pool.commutes_with_linear()) return pool(be, (*this)(be, x), in);
     return output(be, pool(be, hidden(be, x), in));
   }
 
   /// act(linear_1(x)): (N, I) -> (N, O) in the activation type.
-  Tensor<B> hidden(B& be, View x) const {
+  Tensor<B> hidden(B& be, ConstView x) const {
     Tensor<B> y(be, {x.rows(), config_.output}, be.activation_dtype());
     ops::linear(be, y, x, linear_1_, config_.activation);
     return y;
   }
 
   /// linear_2(h): (N, O) -> (N, O) f32.
-  Tensor<B> output(B& be, View h) const {
+  Tensor<B> output(B& be, ConstView h) const {
     Tensor<B> y(be, {h.rows(), config_.output}, DType::f32);
     ops::linear(be, y, h, linear_2_);
     return y;
@@ -45,7 +45,7 @@ class Projector {
 
  private:
   ProjectorConfig config_;
-  Linear<B> linear_1_, linear_2_;
+  Linear<typename B::Weight> linear_1_, linear_2_;
 };
 
 }  // namespace pllava

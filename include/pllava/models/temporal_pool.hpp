@@ -18,7 +18,7 @@ class TemporalPool {
 
   /// x (T·H·W, D) of grid `in` -> (t·h·w, D). Throws ShapeError if the grid does not fit the rows.
   template <Backend B>
-  Tensor<B> operator()(B& be, View x, const Grid& in) const {
+  Tensor<B> operator()(B& be, ConstView x, const Grid& in) const {
     Tensor<B> y(be, {config_.output.count(), x.cols()}, x.dtype);
     ops::pool3d(be, y, x, in, config_.output, config_.kind);
     return y;

@@ -39,7 +39,7 @@ class VisionEncoder {
   const VisionConfig& config() const noexcept { return config_; }
 
   /// pixels (T, 3, S, S) f32 -> features (T·P, D) in the backend's activation type.
-  Tensor<B> operator()(B& be, View pixels, const RunControl& control = {}) const {
+  Tensor<B> operator()(B& be, ConstView pixels, const RunControl& control = {}) const {
     const Index T = pixels.shape[0], P = config_.patches(), D = config_.width;
     if (pixels.shape.rank() != 4 || pixels.shape[1] != 3 || pixels.shape[2] != config_.image_size ||
         pixels.shape[3] != config_.image_size)
@@ -50,7 +50,7 @@ class VisionEncoder {
     const Index at_once = frames_at_once(P + 1);
     for (Index t = 0; t < T; t += at_once) {
       const Index n = std::min(at_once, T - t);
-      View chunk = pixels;  // (n, 3, S, S)
+      ConstView chunk = pixels;  // (n, 3, S, S)
       const Index frame_elements = pixels.shape.count() / T;
       chunk.data = pixels.as<float>() + t * frame_elements;
       chunk.shape = {n, 3, config_.image_size, config_.image_size};
@@ -61,7 +61,7 @@ class VisionEncoder {
   }
 
   /// Hidden state after the pre-norm and `layers` layers, class token included: (T·(P+1), D) f32.
-  Tensor<B> hidden_state(B& be, View pixels, Index layers) const {
+  Tensor<B> hidden_state(B& be, ConstView pixels, Index layers) const {
     const Index rows = pixels.shape[0] * (config_.patches() + 1);
     Tensor<B> x(be, {rows, config_.width}, DType::f32);
     forward(be, x, pixels, layers, {});
@@ -70,19 +70,19 @@ class VisionEncoder {
 
  private:
   struct Layer {
-    Norm<B> norm1, norm2;
-    Linear<B> qkv, out, fc1, fc2;
+    Norm<typename B::Weight> norm1, norm2;
+    Linear<typename B::Weight> qkv, out, fc1, fc2;
   };
 
   /// Two keep the products of a CPU efficient, and progress fine.
   static constexpr Index frames_at_once([[maybe_unused]] Index rows_per_frame) noexcept {
-    if constexpr (requires { B::kRowsAtOnce; })
-      return std::max<Index>(1, B::kRowsAtOnce / rows_per_frame);
+    if constexpr (requires { B::kMaxBatchRows; })
+      return std::max<Index>(1, B::kMaxBatchRows / rows_per_frame);
     else
       return 2;
   }
 
-  Norm<B> load_layer_norm(B& be, const WeightScope& scope) const {
+  Norm<typename B::Weight> load_layer_norm(B& be, const WeightScope& scope) const {
     return ops::load_norm(be, scope, config_.width, NormKind::layer, config_.norm_eps);
   }
 
@@ -103,14 +103,14 @@ class VisionEncoder {
             ops::load_linear(be, scope["mlp"]["fc2"], d, config_.ffn, true)};
   }
 
-  void encode(B& be, View features, View pixels, const RunControl& control) const {
+  void encode(B& be, View features, ConstView pixels, const RunControl& control) const {
     auto scope = be.scope();
     View x = be.scratch({pixels.shape[0] * (config_.patches() + 1), config_.width}, DType::f32);
     forward(be, x, pixels, config_.used_layers(), control);
     ops::select_patches(be, features, x, config_.patches());
   }
 
-  void forward(B& be, View x, View pixels, Index layers, const RunControl& control) const {
+  void forward(B& be, View x, ConstView pixels, Index layers, const RunControl& control) const {
     auto scope = be.scope();
     const Index T = pixels.shape[0], P = config_.patches(), D = config_.width;
     const Index N = T * (P + 1);
@@ -127,15 +127,14 @@ class VisionEncoder {
     ops::add_positions(be, x, patches, class_token_, positions_, P);
     ops::norm(be, x, x, pre_norm_);
     if (layers > 0) ops::norm(be, h, x, layers_[0].norm1);
-    Sequence seq;
-    seq.batch = T;
+    const Sequence frames{.past = {}, .bound = 0, .batch = T};
     for (Index l = 0; l < layers; ++l) {
       control.check("vision");
       const Layer& w = layers_[static_cast<std::size_t>(l)];
-      const Norm<B>* next =
+      const Norm<typename B::Weight>* next =
           l + 1 < layers ? &layers_[static_cast<std::size_t>(l) + 1].norm1 : nullptr;
       ops::linear(be, qkv, h, w.qkv);
-      ops::attend<B>(be, o, qkv, heads_, nullptr, nullptr, seq, Mask::none);
+      ops::attend(be, o, qkv, {.heads = heads_, .sequence = frames});
       ops::residual(be, x, h, o, w.out, &w.norm2);  // x += out(o);  h = norm2(x)
       ops::linear(be, g, h, w.fc1, config_.activation);
       ops::residual(be, x, h, g, w.fc2, next);  // x += fc2(g);  h = next(x)
@@ -144,9 +143,9 @@ class VisionEncoder {
 
   VisionConfig config_;
   Heads heads_;
-  Linear<B> patch_;
+  Linear<typename B::Weight> patch_;
   typename B::Weight class_token_, positions_;
-  Norm<B> pre_norm_;
+  Norm<typename B::Weight> pre_norm_;
   std::vector<Layer> layers_;
 };
 

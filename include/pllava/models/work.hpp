@@ -36,7 +36,7 @@ inline double floor_seconds(const Work& work, const Ceiling& ceiling) noexcept {
 
 /// A matrix product of so many operations with weights of this format.
 inline Work product_work(double operations, const Quantization& q) noexcept {
-  if (q.format == WeightFormat::plain) return {.flops = operations};
+  if (q.format == WeightFormat::unquantized) return {.flops = operations};
   if (q.format == WeightFormat::int4) return {.nibbles = operations};
   return {.integers = operations};
 }
@@ -81,9 +81,9 @@ inline Work decode_work(const TextConfig& c, Index past, DType dtype, const Quan
                         bool int8_kv = false) {
   const auto layers = static_cast<double>(c.layers);
   const double plain = 8 * static_cast<double>(size_of(dtype));  // bits
-  const double head = q.format == WeightFormat::plain ? plain : 8;
-  const double bits =
-      layers * layer_weights(c) * bits_of(q, dtype) + head * static_cast<double>(c.vocab * c.width);
+  const double head = q.format == WeightFormat::unquantized ? plain : 8;
+  const double bits = layers * layer_weights(c) * bits_per_weight(q, dtype) +
+                      head * static_cast<double>(c.vocab * c.width);
   const double element = int8_kv ? 8 + 32 / static_cast<double>(c.head_dim) : plain;
   const double cache = element * layers * static_cast<double>(2 * past * c.kv_heads * c.head_dim);
   return {.bytes = (bits + cache) / 8};

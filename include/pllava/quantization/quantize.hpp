@@ -21,7 +21,8 @@ struct QuantizeOptions {
     return {{format == WeightFormat::int4 ? WeightFormat::int8 : format}, {format}};
   }
   bool any() const noexcept {
-    return vision.format != WeightFormat::plain || language.format != WeightFormat::plain;
+    return vision.format != WeightFormat::unquantized ||
+           language.format != WeightFormat::unquantized;
   }
   bool operator==(const QuantizeOptions&) const = default;
 };

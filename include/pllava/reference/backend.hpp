@@ -19,7 +19,8 @@ namespace pllava::reference {
 class Backend {
  public:
   using Weight = std::shared_ptr<const std::vector<float>>;  // row-major, parts stacked
-  using Linear = pllava::Linear<Backend>;
+  using Linear = pllava::Linear<Weight>;
+  using Norm = pllava::Norm<Weight>;
 
   struct KvLayer {
     std::vector<float> keys, values;  // (capacity, Hkv·dim)
@@ -31,8 +32,8 @@ class Backend {
     return std::shared_ptr<std::byte[]>(new std::byte[static_cast<std::size_t>(bytes)]);
   }
   void upload(View dst, const void* src) { copy(dst.data, src, dst.bytes()); }
-  void download(void* dst, View src) { copy(dst, src.data, src.bytes()); }
-  void copy(View dst, View src) { copy(dst.data, src.data, src.bytes()); }
+  void download(void* dst, ConstView src) { copy(dst, src.data, src.bytes()); }
+  void copy(View dst, ConstView src) { copy(dst.data, src.data, src.bytes()); }
 
   /// Scratch lives until the outermost scope ends.
   class Scope {
@@ -55,19 +56,19 @@ class Backend {
   Weight prepare(std::span<const HostTensor> parts, WeightRole role) {
     auto w = std::make_shared<std::vector<float>>();
     for (const HostTensor& p : parts) {
-      if (quantization_for({&p, 1}, role).format != WeightFormat::plain)
-        append_rounded(*w, p);
+      if (quantization_for({&p, 1}, role).format != WeightFormat::unquantized)
+        append_quantized(*w, p);
       else
         for (Index i = 0; i < p.shape.count(); ++i) w->push_back(load_float(p.data, p.dtype, i));
     }
     return w;
   }
   KvLayer make_kv(const Heads& heads, Index capacity) {
-    const auto size = static_cast<std::size_t>(capacity * heads.kv * heads.dim);
+    const auto size = static_cast<std::size_t>(capacity * heads.num_kv_heads * heads.head_dim);
     return {std::vector<float>(size), std::vector<float>(size)};
   }
 
-  void linear(View y, View x, const Linear& w, Activation act) {
+  void linear(View y, ConstView x, const Linear& w, Activation act) {
     const Index O = y.cols(), I = x.cols();
     for (Index n = 0; n < x.rows(); ++n)
       for (Index o = 0; o < O; ++o) {
@@ -76,16 +77,16 @@ class Backend {
         at(y, n, o) = activate(static_cast<float>(sum), act);
       }
   }
-  void add(View x, View y) {
+  void add(View x, ConstView y) {
     for (Index i = 0; i < x.shape.count(); ++i) x.as<float>()[i] += y.as<float>()[i];
   }
   /// g = act(left half of both) · right half
-  void act_mul(View g, View both, Activation act) {
+  void act_mul(View g, ConstView both, Activation act) {
     for (Index n = 0; n < g.rows(); ++n)
       for (Index f = 0; f < g.cols(); ++f)
         at(g, n, f) = activate(at(both, n, f), act) * at(both, n, g.cols() + f);
   }
-  void norm(View y, View x, const Norm<Backend>& norm) {
+  void norm(View y, ConstView x, const Norm& norm) {
     const Index D = x.cols();
     for (Index n = 0; n < x.rows(); ++n) {
       double mean = 0, square = 0;
@@ -100,9 +101,12 @@ class Backend {
     }
   }
 
-  void attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope, KvLayer* kv,
-              const Sequence& seq, Mask mask) {
-    const Index rows = qkv.rows() / seq.batch, dh = heads.dim, kv_width = heads.kv * dh;
+  using Attention = pllava::Attention<Weight, KvLayer>;
+
+  void attend(View o, ConstView qkv, const Attention& attention) {
+    const auto& [heads, rope, kv, seq, mask] = attention;
+    const Index rows = qkv.rows() / seq.batch, dh = heads.head_dim;
+    const Index kv_width = heads.num_kv_heads * dh;
     const Index past = kv != nullptr ? *seq.past.as<std::int32_t>() : 0;
     for (Index b = 0; b < seq.batch; ++b) {
       KvLayer fresh;
@@ -117,16 +121,17 @@ class Backend {
         return v * at(rope->table, angle) + other * at(rope->table, angle + half);
       };
       for (Index n = 0; n < rows; ++n)
-        for (Index h = 0; h < heads.kv; ++h)
+        for (Index h = 0; h < heads.num_kv_heads; ++h)
           for (Index d = 0; d < dh; ++d) {
             const auto place = static_cast<std::size_t>((past + n) * kv_width + h * dh + d);
-            cache.keys[place] = rotated(n, (heads.query + h) * dh, d);
-            cache.values[place] = at(qkv, b * rows + n, (heads.query + heads.kv + h) * dh + d);
+            cache.keys[place] = rotated(n, (heads.num_query_heads + h) * dh, d);
+            cache.values[place] =
+                at(qkv, b * rows + n, (heads.num_query_heads + heads.num_kv_heads + h) * dh + d);
           }
       const Index wanted = std::min(rows, o.rows());
       for (Index m = 0; m < wanted; ++m)
-        for (Index h = 0; h < heads.query; ++h) {
-          const Index n = rows - wanted + m, shared = h / (heads.query / heads.kv) * dh;
+        for (Index h = 0; h < heads.num_query_heads; ++h) {
+          const Index n = rows - wanted + m, shared = h / heads.group_size() * dh;
           const Index seen = mask == Mask::causal ? past + n + 1 : past + rows;
           std::vector<double> weight(static_cast<std::size_t>(seen));
           double high = -std::numeric_limits<double>::infinity(), total = 0;
@@ -151,12 +156,12 @@ class Backend {
     }
   }
 
-  void embed(View x, View ids, const Weight& table) {
+  void embed(View x, ConstView ids, const Weight& table) {
     for (Index n = 0; n < x.rows(); ++n)
       for (Index d = 0; d < x.cols(); ++d)
         at(x, n, d) = at(table, ids.as<std::int32_t>()[n] * x.cols() + d);
   }
-  void patchify(View y, View pixels, Index patch) {
+  void patchify(View y, ConstView pixels, Index patch) {
     const Index S = pixels.shape[2], side = S / patch;
     for (Index row = 0; row < y.rows(); ++row)
       for (Index column = 0; column < y.cols(); ++column) {
@@ -166,7 +171,7 @@ class Backend {
             pixels.as<float>()[((t * 3 + c) * S + py * patch + i) * S + px * patch + j];
       }
   }
-  void add_positions(View x, View patches, const Weight& cls, const Weight& positions,
+  void add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                      Index per_frame) {
     for (Index row = 0; row < x.rows(); ++row)
       for (Index d = 0; d < x.cols(); ++d) {
@@ -175,11 +180,11 @@ class Backend {
                         at(positions, p * x.cols() + d);
       }
   }
-  void select_patches(View y, View x, Index per_frame) {
+  void select_patches(View y, ConstView x, Index per_frame) {
     for (Index row = 0; row < y.rows(); ++row)
       for (Index d = 0; d < y.cols(); ++d) at(y, row, d) = at(x, row + row / per_frame + 1, d);
   }
-  void pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+  void pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind) {
     const auto begin = [](Index i, Index n, Index m) { return i * n / m; };
     const auto end = [](Index i, Index n, Index m) { return ((i + 1) * n + m - 1) / m; };
     for (Index row = 0; row < y.rows(); ++row)
@@ -200,12 +205,12 @@ class Backend {
   }
 
  private:
-  /// A rounded matrix as the numbers that it stands for.
-  static void append_rounded(std::vector<float>& w, const HostTensor& t) {
+  /// Appends the dequantized rows of a matrix.
+  static void append_quantized(std::vector<float>& w, const HostTensor& t) {
     for (Index r = 0; r < t.shape[0]; ++r) {
       const QuantizedRow row = quantized_row(t, r);
       for (std::size_t k = 0; k < row.values.size(); ++k)
-        w.push_back(row.number(t.quantization, k));
+        w.push_back(row.dequantized(t.quantization, k));
     }
   }
 
@@ -213,6 +218,9 @@ class Backend {
     if (bytes > 0) std::memcpy(dst, src, static_cast<std::size_t>(bytes));
   }
   static float& at(View v, Index row, Index column) {
+    return v.as<float>()[row * v.cols() + column];
+  }
+  static float at(ConstView v, Index row, Index column) {
     return v.as<float>()[row * v.cols() + column];
   }
   static float at(const Weight& w, Index i) { return (*w)[static_cast<std::size_t>(i)]; }

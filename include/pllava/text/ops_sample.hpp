@@ -13,7 +13,8 @@ namespace pllava::ops {
 /// reads it, and returns it.  logits (1, V) f32, which a backend may overwrite. Throws as Sampler.
 template <Backend B>
 std::int32_t sample(B& be, View id, View logits, Sampler& sampler) {
-  detail::require(id.shape.count() == 1 && id.dtype == DType::i32, "sample id", "(1) i32", id);
+  if (id.shape.count() != 1 || id.dtype != DType::i32)
+    detail::throw_shape("sample id", "(1) i32", id);
   if constexpr (requires { be.sample(id, logits, sampler); }) {
     return be.sample(id, logits, sampler);
   } else {

@@ -7,7 +7,7 @@
 
 int main() {
   pllava::cpu::Backend be({.threads = 1});
-  const pllava::Tensor<pllava::cpu::Backend> t(be, {3, 4}, pllava::DType::f32);
+  pllava::Tensor<pllava::cpu::Backend> t(be, {3, 4}, pllava::DType::f32);
   std::fill_n(t.view().as<float>(), 12, 0.5f);
   return pllava::as_eigen(t).sum() == 6.0f ? 0 : 1;
 }

@@ -30,8 +30,6 @@ struct Recording {
 /// plain.
 class RecordingBackend final : public cpu::Backend {
  public:
-  using Linear = pllava::Linear<RecordingBackend>;
-
   RecordingBackend(cpu::Backend backend, std::shared_ptr<Recording> recording)
       : cpu::Backend(std::move(backend)), recording_(std::move(recording)) {}
   RecordingBackend fork() const { return {cpu::Backend::fork(), recording_}; }
@@ -51,32 +49,21 @@ class RecordingBackend final : public cpu::Backend {
           &recording_->layers.at(found->layer)[found->tensor.product];
     return weight;
   }
-  void linear(View y, View x, const Linear& w, Activation act) {
+  void linear(View y, ConstView x, const Linear& w, Activation act) {
     record(x, w);
-    cpu::Backend::linear(y, x, plain(w), act);
+    cpu::Backend::linear(y, x, w, act);
   }
-  void residual(View x, View y, const Linear& w) {
+  void residual(View x, ConstView y, const Linear& w) {
     record(y, w);
-    cpu::Backend::residual(x, y, plain(w));
+    cpu::Backend::residual(x, y, w);
   }
-  void glu(View g, View h, const Linear& gate_up, Activation act) {
+  void glu(View g, ConstView h, const Linear& gate_up, Activation act) {
     record(h, gate_up);
-    cpu::Backend::glu(g, h, plain(gate_up), act);
-  }
-  void norm(View y, View x, const Norm<RecordingBackend>& n) {
-    cpu::Backend::norm(y, x, {n.kind, n.gain, n.bias, n.eps});
-  }
-  void attend(View o, View qkv, const Heads& heads, const Rope<RecordingBackend>* rope, KvLayer* kv,
-              const Sequence& seq, Mask mask) {
-    const Rope<cpu::Backend> table{rope != nullptr ? rope->table : Weight{}};
-    cpu::Backend::attend(o, qkv, heads, rope != nullptr ? &table : nullptr, kv, seq, mask);
+    cpu::Backend::glu(g, h, gate_up, act);
   }
 
  private:
-  static pllava::Linear<cpu::Backend> plain(const Linear& w) {
-    return {w.weight, w.bias, w.out, w.in};
-  }
-  void record(View x, const Linear& w) {
+  void record(ConstView x, const Linear& w) {
     const auto found = recording_->of.find(w.weight.data.get());
     if (found != recording_->of.end()) found->second->add(x);
   }
@@ -130,7 +117,7 @@ class SampledProduct {
         const QuantizedRow row = quantize(scaled, format, costs);
         for (std::size_t k = 0; k < scaled.size(); ++k)
           difference[static_cast<std::size_t>(n * K_) + k] =
-              row.scale * static_cast<float>(row.integer(format, k)) / scales[k] - w[k];
+              row.dequantized(format, k) / scales[k] - w[k];
       });
       const double e = energy(difference, m.count);
       total += e == 0 ? 0 : e / m.energy;
@@ -149,7 +136,7 @@ class SampledProduct {
   double energy(const std::vector<float>& rows, Index count) const {
     const HostTensor host{
         DType::f32, {count, K_}, reinterpret_cast<const std::byte*>(rows.data()), nullptr};
-    const Linear<cpu::Backend> w{be_.prepare({&host, 1}, WeightRole::linear), {}, count, K_};
+    const cpu::Backend::Linear w{be_.prepare({&host, 1}, WeightRole::linear), {}, count, K_};
     auto scope = be_.scope();
     const View y = be_.scratch({x_.view().rows(), count}, DType::f32);
     ops::linear(be_, y, x_.view(), w);
@@ -166,15 +153,15 @@ class SampledProduct {
 
 /// The mean of a channel over the query heads of its group, for each of them.
 PLLAVA_INLINE void share(std::vector<float>& mean, const Heads& heads) {
-  const Index group = heads.query / heads.kv;
+  const Index group = heads.num_query_heads / heads.num_kv_heads;
   if (group == 1) return;
-  if (static_cast<Index>(mean.size()) != heads.query * heads.dim)
+  if (static_cast<Index>(mean.size()) != heads.num_query_heads * heads.head_dim)
     throw ShapeError("calibration", "the channels are not those of so many heads");
-  for (Index r = 0; r < heads.kv * heads.dim; ++r) {
+  for (Index r = 0; r < heads.num_kv_heads * heads.head_dim; ++r) {
     float* first = mean.data() + first_reader(heads, r);
     float sum = 0;
-    for (Index h = 0; h < group; ++h) sum += first[h * heads.dim];
-    for (Index h = 0; h < group; ++h) first[h * heads.dim] = sum / static_cast<float>(group);
+    for (Index h = 0; h < group; ++h) sum += first[h * heads.head_dim];
+    for (Index h = 0; h < group; ++h) first[h * heads.head_dim] = sum / static_cast<float>(group);
   }
 }
 
@@ -193,7 +180,7 @@ PLLAVA_INLINE std::vector<float> scales_of(const std::vector<float>& mean, doubl
 
 }  // namespace detail
 
-PLLAVA_INLINE void InputSample::add(View x) {
+PLLAVA_INLINE void InputSample::add(ConstView x) {
   if (seen_ == 0) {
     width_ = x.cols();
     sum_.assign(static_cast<std::size_t>(width_), 0.0);

@@ -167,7 +167,7 @@ class CheckpointSource final : public WeightSource {
       dims.reserve(Shape::kMaxRank);
       for (int i = 0; i < spec.shape.rank(); ++i) dims.push_back(spec.shape[i]);
       const Quantization q = stored_quantization(spec.name, spec.shape, stored);
-      const bool rounded = q.format != WeightFormat::plain;
+      const bool rounded = q.format != WeightFormat::unquantized;
       if (rounded) dims.back() = stored_row_bytes(q, dims.back());
       if (parts.weight) {
         ++report.tensors;
@@ -221,7 +221,7 @@ class CheckpointSource final : public WeightSource {
                                  .got = std::move(got)});
     };
     const Quantization q = stored_quantization(name, shape, stored_);
-    if (q.format != WeightFormat::plain) {
+    if (q.format != WeightFormat::unquantized) {
       const Shape stored{shape[0], stored_row_bytes(q, shape[1])};
       if (weight.dtype != DType::u8 || weight.shape != stored)
         throw fail("not a rounded matrix", "U8 " + stored.str(),
@@ -269,11 +269,11 @@ class CheckpointSource final : public WeightSource {
 PLLAVA_INLINE Quantization read_quantization(const JsonReader& json) {
   Quantization q;
   const std::string format = json.text("format", "");
-  const auto known = {WeightFormat::plain, WeightFormat::int8, WeightFormat::int4,
+  const auto known = {WeightFormat::unquantized, WeightFormat::int8, WeightFormat::int4,
                       WeightFormat::fp8};
   const auto* const named =
       std::ranges::find_if(known, [&](WeightFormat f) { return name_of(f) == format; });
-  json.require("format", named != known.end(), "\"plain\", \"int8\", \"int4\" or \"fp8\"");
+  json.require("format", named != known.end(), "\"unquantized\", \"int8\", \"int4\" or \"fp8\"");
   q.format = *named;
   if (q.format != WeightFormat::int4) return q;
   q.group = json.integer("group", q.group, 32, 128);

@@ -71,7 +71,7 @@ PLLAVA_INLINE void write_rounded(const std::filesystem::path& to, const std::fil
   for (const TensorSpec& spec : model_tensors(checkpoint.config())) {
     if (spec.presence != Presence::required) continue;
     const Quantization q = stored_quantization(spec.name, spec.shape, formats);
-    if (q.format == WeightFormat::plain) {
+    if (q.format == WeightFormat::unquantized) {
       tensors.push_back(
           {spec.name, weights.tensor(spec.name, spec.shape).dtype, spec.shape, [&, spec] {
              control.at("quantize", ++done, total);

@@ -109,7 +109,7 @@ void tile_product(const Kernels& kernels, Index rows, const Left* a, Index strid
 PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   KvLayer kv;
   kv.capacity = (capacity + kPanel - 1) / kPanel * kPanel;
-  const detail::KvShape shape(heads.dim, dtype_ == DType::bf16 && !options_.int8_kv ? 2 : 1);
+  const detail::KvShape shape(heads.head_dim, dtype_ == DType::bf16 && !options_.int8_kv ? 2 : 1);
   const Index element = options_.int8_kv ? 1 : size_of(dtype_);
   // calloc: zero padding, and pages that are never written are never resident
   const auto zeroed = [](Index size) -> std::shared_ptr<void> {
@@ -118,9 +118,9 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
     if (p == nullptr) throw OutOfMemoryError("the key-value cache", bytes);
     return {p, [](void* q) { std::free(q); }};
   };
-  kv.keys = zeroed(heads.kv * shape.keys_size(kv.capacity) * element);
-  kv.values = zeroed(heads.kv * shape.values_size(kv.capacity) * element);
-  if (options_.int8_kv) kv.scales = zeroed(heads.kv * 2 * kv.capacity * 4);
+  kv.keys = zeroed(heads.num_kv_heads * shape.keys_size(kv.capacity) * element);
+  kv.values = zeroed(heads.num_kv_heads * shape.values_size(kv.capacity) * element);
+  if (options_.int8_kv) kv.scales = zeroed(heads.num_kv_heads * 2 * kv.capacity * 4);
   return kv;
 }
 
@@ -128,25 +128,26 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
 /// are the pairs of a wanted row and a query head that reads this kv head, in this order.
 template <class T>
 struct Backend::Rows {
-  View o, qkv;  // of all sequences
+  View o;         // of all sequences
+  ConstView qkv;  // of all sequences
   const Heads& heads;
-  const Rope<Backend>* rope;
+  const Rope<Weight>* rope;
   Mask mask;
   Index past;      // keys before those of the rows
   Index count;     // of a sequence
   Index sequence;  // which of them
 
   const T* of(Index row, Index head) const {  // heads of queries, keys, values
-    return qkv.as<T>() + (sequence * count + row) * heads.qkv_width() + head * heads.dim;
+    return qkv.as<T>() + (sequence * count + row) * heads.qkv_width() + head * heads.head_dim;
   }
-  const T* key(Index kv_head, Index row) const { return of(row, heads.query + kv_head); }
-  const T* value(Index kv_head, Index row) const { return key(heads.kv + kv_head, row); }
+  const T* key(Index kv_head, Index row) const { return of(row, heads.num_query_heads + kv_head); }
+  const T* value(Index kv_head, Index row) const { return key(heads.num_kv_heads + kv_head, row); }
   void rotate(float* x, Index row) const {
     if (rope != nullptr)
-      detail::rotate(x, rope->table.floats() + (past + row) * heads.dim, heads.dim);
+      detail::rotate(x, rope->table.floats() + (past + row) * heads.head_dim, heads.head_dim);
   }
 
-  Index share() const { return heads.query / heads.kv; }
+  Index share() const { return heads.group_size(); }
   Index wanted() const { return std::min(count, o.rows()); }
   Index queries() const { return wanted() * share(); }
   Index row(Index query) const { return count - wanted() + query / share(); }
@@ -159,18 +160,19 @@ struct Backend::Rows {
   }
   T* result(Index kv_head, Index query) const {
     const Index n = sequence * wanted() + query / share();
-    return o.as<T>() + (n * heads.query + kv_head * share() + query % share()) * heads.dim;
+    return o.as<T>() +
+           (n * heads.num_query_heads + kv_head * share() + query % share()) * heads.head_dim;
   }
   /// A query as a line of a left or right operand: rotated, and scaled by 1/√dim. `floats` is for
   /// its use.
   template <class Operand>
   void read_query(const Kernels& kernels, Operand* line, std::vector<float>& floats, Index kv_head,
                   Index n) const {
-    detail::to_floats(kernels, floats.data(), query(kv_head, n), heads.dim);
+    detail::to_floats(kernels, floats.data(), query(kv_head, n), heads.head_dim);
     rotate(floats.data(), row(n));
-    const float scale = 1.0f / std::sqrt(static_cast<float>(heads.dim));
+    const float scale = 1.0f / std::sqrt(static_cast<float>(heads.head_dim));
     for (float& x : floats) x *= scale;
-    detail::from_floats(kernels, line, floats.data(), heads.dim);
+    detail::from_floats(kernels, line, floats.data(), heads.head_dim);
   }
 };
 
@@ -179,14 +181,14 @@ struct Backend::Rows {
 template <class T, class E>
 void Backend::append(const Rows<T>& rows, const Panels& kv) {
   const Heads& heads = rows.heads;
-  const Index dh = heads.dim, past = rows.past;
+  const Index dh = heads.head_dim, past = rows.past;
   constexpr Index kGroup = detail::kGroupOf<E>;
   const detail::KvShape shape(dh, kGroup);
   constexpr Index kRows = 64;
   const Index blocks = (rows.count + kRows - 1) / kRows;
   // A block of rows begins on an even position, so that no two tasks share a pair of values.
   const Index odd = past % 2;
-  pool_->run(heads.kv * (blocks + 1), [&](Index task) {
+  pool_->run(heads.num_kv_heads * (blocks + 1), [&](Index task) {
     const Index head = task / (blocks + 1), block = task % (blocks + 1);
     const Index begin = std::max<Index>(0, block * kRows - odd);
     const Index end = std::min(rows.count, (block + 1) * kRows - odd);
@@ -225,7 +227,7 @@ template <class P>
 class Backend::HeadPanels {
  public:
   HeadPanels(const Heads& heads, const Panels& kv, Index head)
-      : shape_(heads.dim, detail::kGroupOf<P>),
+      : shape_(heads.head_dim, detail::kGroupOf<P>),
         capacity_(kv.capacity),
         keys_(static_cast<const P*>(kv.keys) + head * shape_.keys_size(kv.capacity)),
         values_(static_cast<const P*>(kv.values) + head * shape_.values_size(kv.capacity)),
@@ -251,17 +253,17 @@ class Backend::HeadPanels {
 template <class T, class P, class Left>
 void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
   const Heads& heads = rows.heads;
-  const detail::KvShape shape(heads.dim, detail::kGroupOf<P>);
+  const detail::KvShape shape(heads.head_dim, detail::kGroupOf<P>);
   constexpr Index kPair = detail::kGroupOf<Left>;
   constexpr Index kBlock = detail::kKeyBlock;
   const Index count = rows.queries() - from;
   const Index tiles = (count + kernels_->max_rows - 1) / kernels_->max_rows;
   const Index tile_rows = kernels_->packed_rows((count + tiles - 1) / tiles);
   // A task reads keys and values once for all its tiles, unless threads would be left without one.
-  const Index per_task = heads.kv < pool_->size() ? 1 : tiles, tasks = tiles / per_task;
+  const Index per_task = heads.num_kv_heads < pool_->size() ? 1 : tiles, tasks = tiles / per_task;
   const Index mr = per_task * tile_rows;
 
-  pool_->run(heads.kv * tasks, [&](Index task) {
+  pool_->run(heads.num_kv_heads * tasks, [&](Index task) {
     const Index head = task / tasks, first = from + task % tasks * mr;
     const Index queries = std::min(mr, rows.queries() - first);
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
@@ -269,7 +271,7 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
     std::vector<Left> weights(size(kBlock * mr));    // [key/pair][row][pair]
     std::vector<float> scores(size(kBlock * mr));    // [key/32][row][32]
     std::vector<float> out(size(shape.width * mr));  // [dim/32][row][32]
-    std::vector<float> floats(size(heads.dim));
+    std::vector<float> floats(size(heads.head_dim));
     std::vector<Left> line(size(shape.dim));
     alignas(64) float tile[16 * kPanel];
     float top[16], total[16], shrink[16];
@@ -317,11 +319,11 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
         }
     }
     for (Index r = 0; r < queries; ++r)
-      for (Index d = 0; d < heads.dim; d += kPanel) {
+      for (Index d = 0; d < heads.head_dim; d += kPanel) {
         float* result = &out[size(d * mr + r * kPanel)];
         for (Index i = 0; i < kPanel; ++i) result[i] /= total[r];
         detail::from_floats(*kernels_, rows.result(head, first + r) + d, result,
-                            std::min(kPanel, heads.dim - d));
+                            std::min(kPanel, heads.head_dim - d));
       }
   });
 }
@@ -335,12 +337,12 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
   constexpr Index kBlock = 64;  // keys: with their values and scores they fit the first-level cache
   constexpr Index kPair = detail::kGroupOf<Operand>;
   const Heads& heads = rows.heads;
-  const Index dh = heads.dim;
+  const Index dh = heads.head_dim;
   const detail::KvShape shape(dh, detail::kGroupOf<P>);
   const Index blocks = (to + kPanel - 1) / kPanel;
   const Index tile_rows = kernels_->max_rows < 8 ? 4 : 8;  // of a panel
 
-  pool_->run(heads.kv * blocks, [&](Index task) {
+  pool_->run(heads.num_kv_heads * blocks, [&](Index task) {
     const Index head = task / blocks;
     const Index first = (blocks - 1 - task % blocks) * kPanel;  // longest rows first
     const Index columns = std::min(kPanel, to - first);
@@ -422,10 +424,10 @@ void Backend::attend_as(const Rows<T>& rows, const Panels& kv) {
   if (many < count) attend_few<T, P, Few>(rows, kv, many);
 }
 
-PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const Rope<Backend>* rope,
-                                   KvLayer* kv, const Sequence& seq, Mask mask) {
-  const Index count = qkv.rows() / seq.batch;
+PLLAVA_INLINE void Backend::attend(View o, ConstView qkv, const Attention& attention) {
+  const Index count = qkv.rows() / attention.sequence.batch;
   const auto run = [&]<class T, class Left>(T, Left) {
+    const auto& [heads, rope, kv, seq, mask] = attention;
     if (kv != nullptr) {
       const Panels panels{kv->capacity, kv->keys.get(), kv->values.get(),
                           static_cast<float*>(kv->scales.get())};
@@ -443,10 +445,10 @@ PLLAVA_INLINE void Backend::attend(View o, View qkv, const Heads& heads, const R
     // rows is read with weight zero, so it must be finite.
     auto scope = this->scope();
     constexpr DType kOperand = std::is_same_v<Left, bf16> ? DType::bf16 : DType::f32;
-    const detail::KvShape shape(heads.dim, detail::kGroupOf<Left>);
+    const detail::KvShape shape(heads.head_dim, detail::kGroupOf<Left>);
     const Index capacity = (count + kPanel - 1) / kPanel * kPanel;
-    const View keys = scratch({heads.kv * shape.keys_size(capacity)}, kOperand);
-    const View values = scratch({heads.kv * shape.values_size(capacity)}, kOperand);
+    const View keys = scratch({heads.num_kv_heads * shape.keys_size(capacity)}, kOperand);
+    const View values = scratch({heads.num_kv_heads * shape.values_size(capacity)}, kOperand);
     std::memset(keys.data, 0, static_cast<std::size_t>(keys.bytes()));
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
     const Panels panels{capacity, keys.data, values.data, nullptr};

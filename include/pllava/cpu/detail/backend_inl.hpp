@@ -34,7 +34,7 @@ PLLAVA_INLINE void Backend::copy(void* dst, const void* src, Index bytes) {
   if (bytes > 0) std::memcpy(dst, src, static_cast<std::size_t>(bytes));
 }
 
-PLLAVA_INLINE void Backend::read_row(float* dst, View x, Index row) const {
+PLLAVA_INLINE void Backend::read_row(float* dst, ConstView x, Index row) const {
   const Index d = x.cols();
   if (x.dtype == DType::bf16)
     kernels_->bf16_to_float(dst, x.as<bf16>() + row * d, d);
@@ -136,7 +136,7 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   w.quantization = quantization_for(parts, role);
   if (w.quantization.format == WeightFormat::fp8)
     throw ArgumentError("fp8 weights are for CUDA; the CPU multiplies int8 and int4");
-  if (w.quantization.format != WeightFormat::plain)
+  if (w.quantization.format != WeightFormat::unquantized)
     return prepare_integers(std::move(w), panels, locate);
   const bool pairs = w.dtype == DType::bf16;
   const Index depth = pairs ? (K + 1) / 2 * 2 : K;
@@ -177,7 +177,8 @@ PLLAVA_INLINE void pack_integers(std::byte* out, const Quantization& q, const Qu
   const auto at = [&](std::size_t k) -> unsigned {  // behind the end: nothing
     if (k < row.values.size()) return row.values[k];
     if (q.format == WeightFormat::int8) return 128;
-    return row.zeros.empty() ? kMiddle : row.zeros[k / static_cast<std::size_t>(q.group)];
+    return row.zero_points.empty() ? kSymmetricZeroPoint
+                                   : row.zero_points[k / static_cast<std::size_t>(q.group)];
   };
   const auto depth =
       static_cast<std::size_t>(integer_depth(q, static_cast<Index>(row.values.size())));
@@ -219,11 +220,11 @@ Weight Backend::prepare_integers(Weight w, Index panels, const Locate& locate) {
             const auto [part, r] = locate(panel, n);
             const QuantizedRow row = part != nullptr ? quantized_row(*part, r) : quantize(zeros, q);
             detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanel)], q, row);
-            scales[panel * kPanel + n] = row.scale;
-            for (std::size_t g = 0; g < row.multipliers.size(); ++g) {
+            scales[panel * kPanel + n] = row.channel_scale;
+            for (std::size_t g = 0; g < row.group_scales.size(); ++g) {
               const Index at = panel * each + static_cast<Index>(g) * kPanel + n;
-              multipliers[at] = row.multipliers[g];
-              if (q.zero_points) multipliers[panels * each + at] = row.zeros[g];
+              multipliers[at] = row.group_scales[g];
+              if (q.zero_points) multipliers[panels * each + at] = row.zero_points[g];
             }
           }
           detail::transpose_panel(memory + panel * bytes, columns.data(), bytes / kPanel / 4);
@@ -264,7 +265,7 @@ struct Backend::Packed {
 
 /// Rows of x as left operands of tiles over a matrix of `dtype`, zero-padded: [k][row] in f32 or
 /// [k/2][row][2] in bf16.
-PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
+PLLAVA_INLINE Backend::Packed Backend::pack(ConstView x, DType dtype) {
   const Index M = x.rows(), K = x.cols(), depth = dtype == DType::bf16 ? (K + 1) / 2 * 2 : K;
   const DType left = dtype == DType::bf16 ? kernels_->bf16_left : dtype;
   const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
@@ -314,8 +315,8 @@ PLLAVA_INLINE Backend::Packed Backend::pack(View x, DType dtype) {
 /// there. A task is two panels over all rows: they stay in the second-level cache while the tiles
 /// of x stream by, and each tile is read once for both.
 template <class Epilogue>
-void Backend::multiply(View x, const Weight& w, const Epilogue& epilogue) {
-  if (w.quantization.format != WeightFormat::plain) return multiply_integers(x, w, epilogue);
+void Backend::multiply(ConstView x, const Weight& w, const Epilogue& epilogue) {
+  if (w.quantization.format != WeightFormat::unquantized) return multiply_integers(x, w, epilogue);
   auto scope = this->scope();
   const Packed a = pack(x, w.dtype);
   const Index M = x.rows(), K = w.cols;
@@ -379,7 +380,8 @@ PLLAVA_INLINE void place_integers(std::byte* tile, Index bytes, std::span<const 
 }  // namespace detail
 
 /// Rows of x rounded to 8 bits, in tiles of at most `most_rows`, of integers of `bytes`.
-PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index most_rows, Index bytes) {
+PLLAVA_INLINE Backend::Rounded Backend::round(ConstView x, Index depth, Index most_rows,
+                                              Index bytes) {
   const Index M = x.rows(), K = x.cols(), blocks = depth / 32;
   const Index tile_rows = std::min(most_rows, kernels_->packed_rows(M));
   const Index tiles = (M + tile_rows - 1) / tile_rows, padded = tiles * tile_rows;
@@ -422,7 +424,7 @@ PLLAVA_INLINE Backend::Rounded Backend::round(View x, Index depth, Index most_ro
 /// `multiply` for integers. Few rows read int4 as it is; for more, each panel is unpacked once,
 /// unless nibbles multiply faster than bytes.
 template <class Epilogue>
-void Backend::multiply_integers(View x, const Weight& w, const Epilogue& epilogue) {
+void Backend::multiply_integers(ConstView x, const Weight& w, const Epilogue& epilogue) {
   auto scope = this->scope();
   const Index depth = detail::integer_depth(w.quantization, w.cols), quads = depth / 4;
   const Index M = x.rows(), panels = w.rows, group = w.quantization.group;
@@ -470,7 +472,7 @@ PLLAVA_INLINE Weight as_panels(const Weight& w, Index columns_per_panel, Index c
 
 }  // namespace detail
 
-PLLAVA_INLINE void Backend::linear(View y, View x, const Linear& w, Activation act) {
+PLLAVA_INLINE void Backend::linear(View y, ConstView x, const Linear& w, Activation act) {
   const Index O = w.out;
   const float* bias = w.bias ? w.bias.floats() : nullptr;
   multiply(x, detail::as_panels(w.weight, kPanel, O),
@@ -488,7 +490,7 @@ PLLAVA_INLINE void Backend::linear(View y, View x, const Linear& w, Activation a
            });
 }
 
-PLLAVA_INLINE void Backend::residual(View x, View y, const Linear& w) {
+PLLAVA_INLINE void Backend::residual(View x, ConstView y, const Linear& w) {
   const Index O = w.out;
   const float* bias = w.bias ? w.bias.floats() : nullptr;
   multiply(y, detail::as_panels(w.weight, kPanel, O),
@@ -502,7 +504,7 @@ PLLAVA_INLINE void Backend::residual(View x, View y, const Linear& w) {
            });
 }
 
-PLLAVA_INLINE void Backend::glu(View g, View h, const Linear& gate_up, Activation act) {
+PLLAVA_INLINE void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
   const Index F = gate_up.out, half = kPanel / 2;
   multiply(h, detail::as_panels(gate_up.weight, half, F),
            [&](Index row, Index rows, Index panel, float* tile) {
@@ -520,7 +522,7 @@ PLLAVA_INLINE void Backend::glu(View g, View h, const Linear& gate_up, Activatio
 
 // ---- rows ---------------------------------------------------------------------------------------
 
-PLLAVA_INLINE void Backend::norm(View y, View x, const Norm<Backend>& n) {
+PLLAVA_INLINE void Backend::norm(View y, ConstView x, const Norm& n) {
   const Index D = x.cols(), block = 16;
   pool_->run((x.rows() + block - 1) / block, [&](Index b) {
     std::vector<float> out(static_cast<std::size_t>(D));
@@ -532,8 +534,8 @@ PLLAVA_INLINE void Backend::norm(View y, View x, const Norm<Backend>& n) {
   });
 }
 
-PLLAVA_INLINE void Backend::embed(View x, View ids, const Weight& table) {
-  const View rows{const_cast<void*>(table.data.get()), table.dtype, {table.rows, table.cols}};
+PLLAVA_INLINE void Backend::embed(View x, ConstView ids, const Weight& table) {
+  const ConstView rows{table.data.get(), table.dtype, {table.rows, table.cols}};
   for (Index n = 0; n < x.rows(); ++n)
     read_row(x.as<float>() + n * x.cols(), rows, ids.as<std::int32_t>()[n]);
 }
@@ -544,7 +546,7 @@ PLLAVA_INLINE void Backend::preprocess(View pixels, std::span<const Frame> frame
                      [this](Index n, const auto& job) { pool_->run(n, job); });
 }
 
-PLLAVA_INLINE void Backend::patchify(View y, View pixels, Index patch) {
+PLLAVA_INLINE void Backend::patchify(View y, ConstView pixels, Index patch) {
   const Index S = pixels.shape[2], side = S / patch, width = 3 * patch * patch;
   pool_->run(y.rows(), [&](Index row) {
     const Index t = row / (side * side), py = row / side % side, px = row % side;
@@ -558,7 +560,7 @@ PLLAVA_INLINE void Backend::patchify(View y, View pixels, Index patch) {
   });
 }
 
-PLLAVA_INLINE void Backend::add_positions(View x, View patches, const Weight& cls,
+PLLAVA_INLINE void Backend::add_positions(View x, ConstView patches, const Weight& cls,
                                           const Weight& positions, Index per_frame) {
   const Index D = x.cols();
   pool_->run(x.rows() / (per_frame + 1), [&](Index t) {
@@ -573,12 +575,13 @@ PLLAVA_INLINE void Backend::add_positions(View x, View patches, const Weight& cl
   });
 }
 
-PLLAVA_INLINE void Backend::select_patches(View y, View x, Index per_frame) {
+PLLAVA_INLINE void Backend::select_patches(View y, ConstView x, Index per_frame) {
   for (Index r = 0; r < y.rows(); ++r)
     write_row(y, r, x.as<float>() + (r + r / per_frame + 1) * x.cols());
 }
 
-PLLAVA_INLINE void Backend::pool3d(View y, View x, const Grid& in, const Grid& out, PoolKind kind) {
+PLLAVA_INLINE void Backend::pool3d(View y, ConstView x, const Grid& in, const Grid& out,
+                                   PoolKind kind) {
   const Index D = x.cols();
   const auto begin = [](Index i, Index n, Index m) { return i * n / m; };
   const auto end = [](Index i, Index n, Index m) { return ((i + 1) * n + m - 1) / m; };

@@ -223,7 +223,7 @@ void columns_int4(const Int8Rows& a, const IntegerPanel& b, Index quads, Index g
     for (Index v = 0; v < V; ++v) {
       const Index at = g * kPanel + column + v * W;
       multipliers[v] = widen(b.multipliers + at);
-      zeros[v] = b.zeros != nullptr ? widen(b.zeros + at) : kMiddle - vi{};
+      zeros[v] = b.zeros != nullptr ? widen(b.zeros + at) : kSymmetricZeroPoint - vi{};
     }
     for (Index k = 0; k < group; k += 32, left += 32 * MR, line += 16 * kPanel, pairs += MR) {
       NibbleSums sums[MR][V];
@@ -264,7 +264,8 @@ void unpack_int4(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index 
     for (Index begin = 0; begin < quads; begin += group / 4) {
       const Index g = begin * 4 / group;
       const vi m = widen(b.multipliers + g * kPanel + n);
-      const vi z = b.zeros != nullptr ? widen(b.zeros + g * kPanel + n) : kMiddle - vi{};
+      const vi z =
+          b.zeros != nullptr ? widen(b.zeros + g * kPanel + n) : kSymmetricZeroPoint - vi{};
       const vs factor = twice(m), offset = twice(128 - z * m);
       const auto bytes = [&](vs nibbles) __attribute__((always_inline)) {
         const vs even = (nibbles & 0x0f) * factor + offset;

@@ -60,7 +60,7 @@ class ScaledWeights final : public WeightSource {
 
  private:
   void check(const PerProduct<ProductScales>& layer, const TextConfig& config) const {
-    const Index q = heads_.query * heads_.dim;
+    const Index q = heads_.num_query_heads * heads_.head_dim;
     const PerProduct<Index> widths = {{config.width, q, config.width, config.ffn}};
     for (const Product p : kProducts) {
       const std::vector<float>& scales = layer[p].scales;
@@ -77,10 +77,10 @@ class ScaledWeights final : public WeightSource {
         if (!std::isfinite(i) || i < 0) throw ArgumentError("an importance must be 0 or more");
     }
     const std::vector<float>& o = layer[Product::o].scales;
-    for (Index r = 0; r < heads_.kv * heads_.dim; ++r)
-      for (Index h = 0; h < heads_.query / heads_.kv; ++h) {
+    for (Index r = 0; r < heads_.num_kv_heads * heads_.head_dim; ++r)
+      for (Index h = 0; h < heads_.num_query_heads / heads_.num_kv_heads; ++h) {
         const auto first = static_cast<std::size_t>(first_reader(heads_, r));
-        if (o[first + static_cast<std::size_t>(h * heads_.dim)] != o[first])
+        if (o[first + static_cast<std::size_t>(h * heads_.head_dim)] != o[first])
           throw ArgumentError("query heads that read one kv head must share the scales of o");
       }
   }

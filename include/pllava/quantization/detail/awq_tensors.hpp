@@ -58,7 +58,8 @@ inline Heads heads_of(const TextConfig& t) {
 
 /// The first channel of o_proj's input that row `r` of v_proj becomes.
 inline Index first_reader(const Heads& heads, Index r) {
-  return r / heads.dim * (heads.query / heads.kv) * heads.dim + r % heads.dim;
+  return r / heads.head_dim * (heads.num_query_heads / heads.num_kv_heads) * heads.head_dim +
+         r % heads.head_dim;
 }
 
 /// What an error costs in channels whose weights were multiplied by `scales`.

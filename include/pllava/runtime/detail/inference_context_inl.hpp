@@ -51,7 +51,7 @@ Tensor<B> repeated(B& be, Tensor<B> rows, const DistinctFrames& distinct) {
 
 /// A tensor's contents as floats.
 template <Backend B>
-std::vector<float> to_floats(B& be, View v) {
+std::vector<float> to_floats(B& be, ConstView v) {
   std::vector<std::byte> raw(static_cast<std::size_t>(v.bytes()));
   be.download(raw.data(), v);
   std::vector<float> values(static_cast<std::size_t>(v.shape.count()));
@@ -78,9 +78,9 @@ class ModelOn<B>::EngineOn final : public Engine {
 
   VideoTimings append_video(std::span<const Frame> frames, const PreprocessConfig& pixels,
                             const RunControl& control, Trace* trace) override {
-    kv_.extend_by(model_->config().pool.output.count());
+    kv_.require_room(model_->config().pool.output.count());
     VideoTimings timings;
-    const Tensor<B> video = encode(frames, pixels, control, timings, trace);
+    Tensor<B> video = encode(frames, pixels, control, timings, trace);
     Stopwatch watch;
     model_->language_.forward(be_, video, kv_, View{}, control);
     timings.prefill_ms = watch.lap();
@@ -88,8 +88,8 @@ class ModelOn<B>::EngineOn final : public Engine {
   }
 
   void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) override {
-    kv_.extend_by(static_cast<Index>(ids.size()));
-    const Tensor<B> x = model_->language_.embed(be_, ids);
+    kv_.require_room(static_cast<Index>(ids.size()));
+    Tensor<B> x = model_->language_.embed(be_, ids);
     model_->language_.forward(be_, x, kv_, logits_, control);
   }
 
@@ -109,7 +109,7 @@ class ModelOn<B>::EngineOn final : public Engine {
     Stopwatch watch;
     const detail::DistinctFrames distinct(frames);
     const auto U = static_cast<Index>(distinct.frames.size());
-    const Tensor<B> input(be_, {U, 3, S, S}, DType::f32);
+    Tensor<B> input(be_, {U, 3, S, S}, DType::f32);
     ops::preprocess(be_, input.view(), distinct.frames, pixels);
     control.at("preprocess", 1, 1);
     timings.preprocess_ms = watch.lap();

@@ -57,7 +57,7 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
                       std::to_string(config.image_token) + " for \"" + std::string(kVideoToken) +
                       "\"");
   const Index rows = static_cast<Index>(ids_.size()) - 1 + config.pool.output.count();
-  if (rows > engine_->capacity()) throw ContextError(rows, engine_->capacity());
+  if (rows > engine_->capacity()) throw ContextError("the video", rows, engine_->capacity());
   if (ids_.size() > 1)  // a few words of the system's: no progress worth reporting
     engine_->append_tokens({ids_.data(), ids_.size() - 1}, {options.control.cancel, {}});
   report_.video = engine_->append_video(frames, pixels, options.control,
@@ -105,7 +105,8 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     pending_.clear();
     ids_.insert(ids_.end(), text.begin(), text.end());
     const Index needed = engine_->length() + static_cast<Index>(text.size()) + 1;
-    if (needed > engine_->capacity()) throw ContextError(needed, engine_->capacity());
+    if (needed > engine_->capacity())
+      throw ContextError("the conversation", needed, engine_->capacity());
 
     answer.prompt = dialogue_.prompt();
     answer.prompt_ids = ids_;

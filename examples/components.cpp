@@ -20,7 +20,7 @@ int main(int argc, char** argv) try {
   pllava::Tensor<B> pixels(be, {c.frames, 3, S, S}, pllava::DType::f32);
   pllava::ops::preprocess(be, pixels, clip.frames,
                           pllava::PreprocessConfig::from_directory(argv[1]));
-  const auto features = vision(be, pixels);                                // (T·P, D)
+  const auto features = vision(be, pixels);                          // (T·P, D)
   auto video = project(be, features, pool, {c.frames, side, side});  // (t·h·w, D)
 
   pllava::Dialogue talk(pllava::conversation_template("plain"));

@@ -1,3 +1,4 @@
 // Compiled bodies of models/.
+#include "pllava/models/detail/architecture_inl.hpp"
+#include "pllava/models/detail/components_inl.hpp"
 #include "pllava/models/detail/model_config_inl.hpp"
-#include "pllava/models/detail/tensor_table_inl.hpp"

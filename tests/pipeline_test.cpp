@@ -62,8 +62,7 @@ TEST_CASE("A checkpoint of 16 bits is computed in bf16 unless told otherwise", "
   const Directory dir;  // bf16
   const auto logits = [&](std::optional<DType> dtype) {
     Session session = Pipeline::load(dir.path(), {}, {.dtype = dtype}).watch(clip(16));
-    session.ask("What?", {.max_new_tokens = 1});
-    return session.first_logits();
+    return session.ask("What?", {.max_new_tokens = 1, .first_logits = true}).first_logits;
   };
   const std::vector<float> unasked = logits({});
   CHECK(unasked == logits(DType::bf16));
@@ -83,7 +82,7 @@ TEST_CASE("Loading reports every tensor and can be cancelled there", "[pipeline]
                            }};
   Pipeline::load(dir.path(), {}, {.threads = 1}, control);
   CHECK(last == total);
-  CHECK(total == required_tensors(ModelConfig::preset("tiny")));
+  CHECK(total == model_tensors(ModelConfig::preset("tiny")).required());
   last = -1;
   const RunControl stopped{&cancel,
                            [&](std::string_view, Index done, Index) { cancel = done == 5; }};
@@ -131,10 +130,10 @@ TEST_CASE("Frames and pool of the load options replace the checkpoint's", "[pipe
   const Directory dir;
   const Pipeline model = Pipeline::load(dir.path(), {.frames = 4, .pool = Grid{2, 1, 1}});
   CHECK(model.frames() == 4);
-  const Index rows = model.watch(clip(4)).report().prefix_rows;
+  const Index rows = model.watch(clip(4)).report().prefix_tokens;
   const Pipeline plain = Pipeline::load(dir.path());
   CHECK(plain.config().pool.output.count() == 64);
-  CHECK(rows == plain.watch(clip(16)).report().prefix_rows - 64 + 2);
+  CHECK(rows == plain.watch(clip(16)).report().prefix_tokens - 64 + 2);
 }
 
 TEST_CASE("A clip shorter than the model's is seen like a file of that length", "[pipeline]") {

@@ -17,7 +17,7 @@
 #include "output.hpp"
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/cpu/ceiling.hpp"
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/models/work.hpp"
 #include "pllava/pllava.hpp"
 
@@ -305,9 +305,9 @@ int bench(const Context& context) {
     config.frames = o.frames.value_or(config.frames);
     if (o.frames) config.pool.output.t = std::min(config.pool.output.t, *o.frames);
     const auto measure = [&](auto backend) {
-      Bench model(
-          context, std::move(backend), config, formats,
-          pllava::with_progress(weights, pllava::required_tensors(config), context.control()));
+      Bench model(context, std::move(backend), config, formats,
+                  pllava::with_progress(weights, pllava::model_tensors(config).required(),
+                                        context.control()));
       if (packed != nullptr) packed->commit();
       parts = model.run();
     };

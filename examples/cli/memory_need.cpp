@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 
 namespace cli {
 
@@ -16,15 +16,16 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
   const pllava::TextConfig& text = config.text;
 
   double bits = 0;
-  const auto add = [&](const std::string& name, const pllava::Shape& shape) {
-    const auto count = static_cast<double>(shape.count());
-    bits += count * bits_per_weight(pllava::stored_quantization(name, shape, quantize),
-                            shape.rank() > 1 ? dtype : pllava::DType::f32);
+  const auto add = [&](const pllava::TensorSpec& spec, const pllava::Quantization& format) {
+    bits += static_cast<double>(spec.shape.count()) *
+            bits_per_weight(format, spec.shape.rank() > 1 ? dtype : pllava::DType::f32);
   };
-  for (const pllava::TensorSpec& spec : pllava::model_tensors(config))
-    if (spec.presence == pllava::Presence::required) add(spec.name, spec.shape);
-  if (text.tied_embeddings)  // as table and as matrix
-    add("language_model.lm_head.weight", {text.vocab, text.width});
+  for (const pllava::TensorSpec& spec : pllava::model_tensors(config)) {
+    if (spec.presence != pllava::Presence::required) continue;
+    add(spec, stored_quantization(spec, quantize));
+    if (spec.is_lookup_table && spec.group != pllava::QuantizationGroup::none)
+      add(spec, quantization_of(spec, quantize));  // tied embeddings: as a matrix, too
+  }
   const auto weights = static_cast<Index>(bits / 8);
 
   const Index kv_per_row = 2 * text.layers * text.kv_heads * text.head_dim * element;

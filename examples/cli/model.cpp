@@ -5,7 +5,6 @@
 
 #include "device.hpp"
 #include "pllava/core/stopwatch.hpp"
-#include "pllava/models/tensor_table.hpp"
 #ifdef PLLAVA_HAS_SENTENCEPIECE
 #include "pllava/text/tokenizer_sentencepiece.hpp"
 #endif
@@ -17,23 +16,16 @@ namespace fs = std::filesystem;
 
 pllava::Pipeline from_checkpoint(const Context& context) {
   const Options& o = context.options;
-  if (!fs::is_directory(o.model))
-    throw pllava::LoadError("no such directory",
-                            {.file = o.model, .tensor = {}, .expected = {}, .got = {}});
-  // Small files first: what is wrong with them should not cost the reading of the weights.
-  pllava::Tokenizer tokenizer = read_tokenizer(o.model);
-  const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
-  const auto checkpoint = pllava::Checkpoint::open(o.model, load_options(o));
-  const pllava::ModelConfig& config = checkpoint.config();
-  const pllava::DType dtype = o.dtype.value_or(checkpoint.report().dtype());
-  const auto packed = pllava::packed_weights(checkpoint, load_options(o), dtype);
-  const auto load = [&](auto backend) {
-    return pllava::Pipeline(
-        std::move(backend), config,
-        pllava::with_progress(checkpoint[""], pllava::required_tensors(config), context.control()),
-        std::move(tokenizer), pixels);
-  };
-  pllava::Pipeline pipeline = on_device(o, dtype, load, packed);
+  const pllava::LoadOptions load = load_options(o);
+  pllava::ModelFiles files = open_model(o);
+  const pllava::DType dtype = o.dtype.value_or(files.checkpoint.report().dtype());
+  const auto packed = pllava::packed_weights(files.checkpoint, load, dtype);
+  pllava::Pipeline pipeline = on_device(
+      o, dtype,
+      [&](auto backend) {
+        return pllava::Pipeline::load(std::move(files), std::move(backend), context.control());
+      },
+      packed);
   if (packed != nullptr) packed->commit();
   return pipeline;
 }
@@ -44,27 +36,25 @@ pllava::Pipeline from_random_weights(const Context& context) {
   config.frames = o.frames.value_or(config.frames);
   config.pool.output = o.pool.value_or(config.pool.output);
   const pllava::DType dtype = o.dtype.value_or(pllava::DType::f32);
-  pllava::PreprocessConfig pixels;
-  pixels.image_size = config.vision.image_size;
   return on_device(o, dtype, [&](auto backend) {
-    const pllava::WeightScope weights = pllava::quantized(
-        pllava::RandomWeights::scope(o.generate.sampling.seed, dtype), quantize_options(o));
-    return pllava::Pipeline(
-        std::move(backend), config,
-        pllava::with_progress(weights, pllava::required_tensors(config), context.control()),
-        pllava::Tokenizer::bytes(config.image_token), pixels);
+    return pllava::Pipeline::random(
+        config, std::move(backend),
+        pllava::quantized(pllava::RandomWeights::scope(o.generate.sampling.seed, dtype),
+                          quantize_options(o)),
+        context.control());
   });
 }
 
 }  // namespace
 
-pllava::Tokenizer read_tokenizer(const fs::path& directory) {
+pllava::ModelFiles open_model(const Options& o) {
+  const pllava::LoadOptions load = load_options(o);
 #ifdef PLLAVA_HAS_SENTENCEPIECE
-  const fs::path model = directory / "tokenizer.model";
+  const fs::path directory = o.model, model = directory / "tokenizer.model";
   if (!fs::exists(directory / "tokenizer.json") && fs::exists(model))
-    return pllava::tokenizer_from_sentencepiece(model);
+    return pllava::ModelFiles::open(directory, load, pllava::tokenizer_from_sentencepiece(model));
 #endif
-  return pllava::Tokenizer::from_directory(directory);
+  return pllava::ModelFiles::open(o.model, load);
 }
 
 pllava::QuantizeOptions quantize_options(const Options& o) {

@@ -13,8 +13,9 @@ namespace cli {
 pllava::QuantizeOptions quantize_options(const Options& options);
 pllava::LoadOptions load_options(const Options& options);
 
-/// Reads tokenizer.json, else tokenizer.model in builds with SentencePiece. Throws LoadError.
-pllava::Tokenizer read_tokenizer(const std::filesystem::path& directory);
+/// The files of --model: tokenizer.json, else tokenizer.model in builds with SentencePiece. Throws
+/// LoadError.
+pllava::ModelFiles open_model(const Options& options);
 
 struct LoadedModel {
   pllava::Pipeline pipeline;

@@ -23,32 +23,30 @@ pllava::Calibration calibration(const Context& context, const pllava::LoadOption
   const Options& o = context.options;
   if (fs::exists(o.out))  // found out before the work, not behind it
     throw pllava::FileError(o.out, "exists already");
-  // Small files first: what is wrong with them should not cost the reading of the weights.
-  const pllava::Tokenizer tokenizer = read_tokenizer(o.model);
-  const auto pixels = pllava::PreprocessConfig::from_directory(o.model);
-  const auto checkpoint = pllava::Checkpoint::open(o.model, load);
+  const pllava::ModelFiles files = open_model(o);
+  const pllava::Checkpoint& checkpoint = files.checkpoint;
   pllava::CalibrationOptions how;
   how.backend.dtype = checkpoint.report().dtype();
   std::vector<pllava::Clip> clips;
   for (const std::string& video : o.calibrate)
     clips.push_back(sample_clip(context, video, checkpoint.config().frames));
-  return pllava::calibrate(checkpoint[""], checkpoint.config(), tokenizer, pixels, clips,
-                           load.quantize.language, how, context.control());
+  return pllava::calibrate(checkpoint[""], checkpoint.config(), files.tokenizer, files.preprocess,
+                           clips, load.quantize.language, how, context.control());
 }
 
 std::string to_json_line(const Options& o, const pllava::Calibration& calibration) {
   nlohmann::ordered_json json = {{"out", o.out},
                                  {"videos", o.calibrate},
-                                 {"plain_error", calibration.mean_plain_error()},
+                                 {"unscaled_error", calibration.mean_unscaled_error()},
                                  {"error", calibration.mean_error()},
                                  {"products", nlohmann::json::array()}};
   for (std::size_t layer = 0; layer < calibration.layers.size(); ++layer)
-    for (const pllava::Product p : pllava::kProducts) {
-      const pllava::ProductScales& scales = calibration.layers[layer][p];
+    for (const pllava::Projection p : pllava::kProjections) {
+      const pllava::ProjectionScales& scales = calibration.layers[layer][p];
       json["products"].push_back({{"layer", layer},
                                   {"product", pllava::name_of(p)},
                                   {"alpha", scales.alpha},
-                                  {"plain_error", scales.plain_error},
+                                  {"unscaled_error", scales.unscaled_error},
                                   {"error", scales.error}});
     }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
@@ -59,7 +57,7 @@ std::string describe(const pllava::Calibration& calibration) {
   std::snprintf(text, sizeof text,
                 "error of the language model's layers on these videos: %.2f %% rounded plainly, "
                 "%.2f %% calibrated\n",
-                100 * calibration.mean_plain_error(), 100 * calibration.mean_error());
+                100 * calibration.mean_unscaled_error(), 100 * calibration.mean_error());
   return text;
 }
 

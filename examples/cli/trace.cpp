@@ -27,7 +27,7 @@ int trace(const Context& context) {
   const LoadedModel model = load_model(context);
   const pllava::Pipeline& pipeline = model.pipeline;
   const pllava::ModelConfig& config = pipeline.config();
-  const pllava::PreprocessConfig& preprocessing = pipeline.pixels();
+  const pllava::PreprocessConfig& preprocessing = pipeline.preprocess_config();
   const pllava::Clip clip = sample_clip(context, o.videos.at(0), pipeline.frames());
   const std::vector<pllava::Frame> crops = pllava::crop_frames(clip.frames, preprocessing);
 
@@ -45,12 +45,13 @@ int trace(const Context& context) {
   pllava::Session session = pipeline.watch(clip, how);
   pllava::GenerateOptions first_token = o.generate;
   first_token.max_new_tokens = 1;
+  first_token.first_logits = true;
   first_token.control = how.control;
   const pllava::Answer answer = session.ask(default_question(o), first_token);
 
   using enum pllava::DType;
   const pllava::Trace& steps = session.report().trace;
-  const std::vector<float>& logits = session.first_logits();
+  const std::vector<float>& logits = answer.first_logits;
   const std::vector<pllava::NamedTensor> tensors = {
       tensor("frame_indices", indices, i32, {T}),
       tensor("frames", frames, u8, {T, S, S, 3}),

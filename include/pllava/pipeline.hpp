@@ -1,14 +1,15 @@
-// A whole model: checkpoint or random weights in, sessions out.
+// A whole model: checkpoint, random weights or components in, sessions out.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/cpu/backend.hpp"
 #include "pllava/media/preprocess.hpp"
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/runtime/inference_context.hpp"
 #include "pllava/runtime/session.hpp"
 #include "pllava/text/tokenizer.hpp"
@@ -16,11 +17,26 @@
 
 namespace pllava {
 
-/// The file `options.cache` of this checkpoint's weights as the CPU computes with them, so that a
-/// model is packed and rounded once and not at every start. It is read where it was made from the
-/// same files with the same options, and else made anew: it appears when all weights are loaded
-/// and commit() is called. Null where options.cache is empty. For cpu::BackendOptions::packed;
-/// Pipeline::load does all this on the CPU. Throws as cpu::PackedWeights.
+/// What a checkpoint directory holds, read but for the weights.
+struct ModelFiles {
+  Tokenizer tokenizer;
+  PreprocessConfig preprocess;
+  Checkpoint checkpoint;
+
+  /// Reads tokenizer.json, preprocessor_config.json, config.json and the headers of the weights.
+  /// Small files come first, so that a fault in them costs no time. Throws LoadError.
+  static ModelFiles open(const std::filesystem::path& directory, const LoadOptions& options = {});
+  /// The same with a tokenizer of another origin.
+  static ModelFiles open(const std::filesystem::path& directory, const LoadOptions& options,
+                         Tokenizer tokenizer);
+};
+
+/// The file `options.cache` of this checkpoint's weights in the CPU backend's layout, so that a
+/// model is packed and quantized once and not at every start. It is used where it was made from
+/// the same files with the same options, and made anew otherwise: it appears when all weights are
+/// loaded and commit() is called. Null where options.cache is empty. For
+/// cpu::BackendOptions::packed; Pipeline::load does all this on the CPU. Throws as
+/// cpu::PackedWeights.
 std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
                                                    const LoadOptions& options, DType dtype);
 
@@ -32,12 +48,23 @@ class Pipeline {
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
                        const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 
-  /// The same on a backend of the caller's making, in its type: `load(dir, cuda::Backend{})`.
-  template <Backend B>
-  static Pipeline load(const std::filesystem::path& directory, B backend,
-                       const LoadOptions& options = {}, const RunControl& control = {}) {
-    Directory d = Directory::open(directory, options);
-    return Pipeline(std::move(backend), d, control);
+  /// The same on a backend of the caller's, in its type: `load(directory, cuda::Backend{})`.
+  /// `Architectures` is an ArchitectureList of the model families to choose from.
+  template <class Architectures = BuiltinArchitectures, Backend B>
+  static Pipeline load(const std::filesystem::path& directory, B backend, LoadOptions options = {},
+                       const RunControl& control = {}) {
+    options.architectures = Architectures::kInfos;
+    return load<Architectures>(ModelFiles::open(directory, options), std::move(backend), control);
+  }
+
+  /// The same from files that are open.
+  template <class Architectures = BuiltinArchitectures, Backend B>
+  static Pipeline load(ModelFiles files, B backend, const RunControl& control = {}) {
+    const Checkpoint& checkpoint = files.checkpoint;
+    return Pipeline(build<Architectures>(
+                        std::move(backend), checkpoint.config(),
+                        with_progress(checkpoint[""], checkpoint.tensors().required(), control)),
+                    std::move(files.tokenizer), files.preprocess);
   }
 
   /// A model of random weights whose tokens are bytes, for the CPU: to try sizes and speeds without
@@ -48,25 +75,40 @@ class Pipeline {
   template <Backend B>
   static Pipeline random(const ModelConfig& config, B backend, std::uint64_t seed = 0,
                          const RunControl& control = {}) {
-    PreprocessConfig pixels;
-    pixels.image_size = config.vision.image_size;
     const DType dtype = backend.activation_dtype();
-    return Pipeline(
-        std::move(backend), config,
-        with_progress(RandomWeights::scope(seed, dtype), required_tensors(config), control),
-        Tokenizer::bytes(config.image_token), pixels);
+    return random(config, std::move(backend), RandomWeights::scope(seed, dtype), control);
+  }
+  /// The same with weights of another source, for example `quantized(RandomWeights::scope(...))`.
+  template <Backend B>
+  static Pipeline random(const ModelConfig& config, B backend, const WeightScope& weights,
+                         const RunControl& control = {}) {
+    PreprocessConfig preprocess;
+    preprocess.image_size = config.vision.image_size;
+    return Pipeline(std::move(backend), config,
+                    with_progress(weights, model_tensors(config).required(), control),
+                    Tokenizer::bytes(config.image_token), preprocess);
   }
 
-  /// From parts, on any backend: `weights` is the root scope of a checkpoint's names.
+  /// From weights: `weights` is the root scope of a checkpoint's names.
   template <Backend B>
   Pipeline(B backend, const ModelConfig& config, const WeightScope& weights, Tokenizer tokenizer,
-           const PreprocessConfig& pixels)
-      : Pipeline(std::make_shared<const ModelOn<B>>(std::move(backend), config, weights),
-                 std::move(tokenizer), pixels) {}
+           const PreprocessConfig& preprocess)
+      : Pipeline(build<BuiltinArchitectures>(std::move(backend), config, weights),
+                 std::move(tokenizer), preprocess) {}
+
+  /// From components of the caller's: each is any type with the calls that Components documents, so
+  /// a pooling, a vision tower, a projector or a language model of one's own takes the place of the
+  /// built-in one. `backend` is the one that the components were loaded on.
+  template <Backend B, class Vision, class Project, class Pool, class Language>
+  Pipeline(B backend, const ModelConfig& config,
+           Components<Vision, Project, Pool, Language> components, Tokenizer tokenizer,
+           const PreprocessConfig& preprocess)
+      : Pipeline(make_model(std::move(backend), config, std::move(components)),
+                 std::move(tokenizer), preprocess) {}
 
   const ModelConfig& config() const noexcept { return model_->config(); }
   const Tokenizer& tokenizer() const noexcept { return tokenizer_; }
-  const PreprocessConfig& pixels() const noexcept { return pixels_; }
+  const PreprocessConfig& preprocess_config() const noexcept { return preprocess_; }
   /// Frames to sample from a clip.
   Index frames() const noexcept { return config().frames; }
 
@@ -74,31 +116,41 @@ class Pipeline {
   /// ContextError, CancelledError.
   Session watch(const Clip& clip, const WatchOptions& options = {}) const;
 
- private:
-  /// What lies in a checkpoint's directory.
-  struct Directory {
-    Tokenizer tokenizer;
-    PreprocessConfig pixels;
-    Checkpoint checkpoint;
-    static Directory open(const std::filesystem::path& directory, const LoadOptions& options);
-  };
+  /// The same with a video that was encoded before: a slide of a window, a cached clip. A session
+  /// over the frames of a clip answers as one over the clip, to the bit. Throws PromptError,
+  /// ContextError, CancelledError; ArgumentError for a video that another model encoded.
+  Session watch(const EncodedVideo& video, const WatchOptions& options = {}) const;
 
-  template <Backend B>
-  Pipeline(B backend, Directory& d, const RunControl& control)
-      : Pipeline(std::move(backend), d.checkpoint.config(),
-                 with_progress(d.checkpoint[""], required_tensors(d.checkpoint.config()), control),
-                 std::move(d.tokenizer), d.pixels) {}
-  Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer, const PreprocessConfig& pixels);
+  /// The visual tokens of a clip, without a session. Throws MediaError, CancelledError.
+  EncodedVideo encode(const Clip& clip, const RunControl& control = {}) const;
+  /// The visual tokens of each frame by itself: parts for EncodedVideo::concatenate. Throws as
+  /// `encode`; ArgumentError for a model that pools over time.
+  EncodedVideo encode_frames(std::span<const Frame> frames, const RunControl& control = {}) const;
+
+ private:
+  template <class B, class C>
+  static std::shared_ptr<const Model> make_model(B backend, const ModelConfig& config,
+                                                 C components) {
+    return std::make_shared<const BackendModel<B, C>>(std::move(backend), config,
+                                                      std::move(components));
+  }
+  template <class Architectures, Backend B>
+  static std::shared_ptr<const Model> build(B backend, const ModelConfig& config,
+                                            const WeightScope& weights) {
+    return Architectures::build(backend, config, weights, [&](auto components) {
+      return make_model(std::move(backend), config, std::move(components));
+    });
+  }
+  Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
+           const PreprocessConfig& preprocess);
 
   std::shared_ptr<const Model> model_;
   Tokenizer tokenizer_;
-  PreprocessConfig pixels_;
+  PreprocessConfig preprocess_;
 };
 
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
 #include "pllava/detail/pipeline_inl.hpp"
-#include "pllava/models/tensor_table.hpp"
-#include "pllava/weights/random_weights.hpp"
 #endif

@@ -47,8 +47,8 @@ Clip noise(std::uint32_t seed) {
   return clip;
 }
 
-std::vector<PerProduct<InputSample>> inputs_of(const WeightScope& weights,
-                                               const std::vector<Clip>& clips) {
+std::vector<PerProjection<InputSample>> inputs_of(const WeightScope& weights,
+                                                  const std::vector<Clip>& clips) {
   const ModelConfig config = tiny();
   return record_inputs(weights, config, Tokenizer::bytes(config.image_token), pixels_of(config),
                        clips);
@@ -74,11 +74,11 @@ Calibration arbitrary_scales(const TextConfig& t) {
   Calibration calibration;
   for (Index l = 0; l < t.layers; ++l) {
     auto& layer = calibration.layers.emplace_back();
-    layer[Product::qkv].scales = some(t.width);
-    layer[Product::gate_up].scales = some(t.width);
-    layer[Product::down].scales = some(t.ffn);
+    layer[Projection::qkv].scales = some(t.width);
+    layer[Projection::gate_up].scales = some(t.width);
+    layer[Projection::down].scales = some(t.ffn);
     const Values kv = some(t.kv_heads * t.head_dim);
-    Values& o = layer[Product::o].scales;
+    Values& o = layer[Projection::o].scales;
     for (Index h = 0; h < t.heads; ++h)
       for (Index d = 0; d < t.head_dim; ++d)
         o.push_back(kv[static_cast<std::size_t>(h / (t.heads / t.kv_heads) * t.head_dim + d)]);
@@ -134,16 +134,14 @@ TEST_CASE("Scales folded into a model leave what it computes", "[calibrate]") {
     const WeightScope plain = checkpoint[""];
     const WeightScope scaled = awq_scaled(plain, text, arbitrary_scales(text));
     CHECK(test::distance(logits(scaled, text), logits(plain, text)) < 1e-5);
-    const auto layer = scaled["language_model"]["model"]["layers"][1];
-    for (const auto& [name, shape] : std::vector<std::pair<std::string, Shape>>{
-             {"input_layernorm.weight", {text.width}},
-             {"post_attention_layernorm.weight", {text.width}},
-             {"self_attn.v_proj.weight", {text.kv_heads * text.head_dim, text.width}},
-             {"mlp.down_proj.weight", {text.width, text.ffn}}}) {
-      const HostTensor t = layer.tensor(name, shape);
+    const TensorTable table = language_tensors(text);
+    for (const char* name : {"input_layernorm.weight", "post_attention_layernorm.weight",
+                             "self_attn.v_proj.weight", "mlp.down_proj.weight"}) {
+      const TensorSpec& spec = *table.find(std::string("model.layers.1.") + name);
+      const HostTensor t = scaled["language_model"].tensor(spec);
       CHECK(t.dtype == DType::f32);
-      CHECK(t.shape == shape);
-      const HostTensor before = plain["language_model"]["model"]["layers"][1].tensor(name, shape);
+      CHECK(t.shape == spec.shape);
+      const HostTensor before = plain["language_model"].tensor(spec);
       CHECK(load_float(t.data, t.dtype, 3) != load_float(before.data, before.dtype, 3));
     }
   }
@@ -158,7 +156,7 @@ TEST_CASE("What enters a product is divided by the scales that were folded in", 
   const auto scaled = inputs_of(awq_scaled(weights, config.text, scales), clips);
   REQUIRE(plain.size() == static_cast<std::size_t>(config.text.layers));
   for (std::size_t l = 0; l < plain.size(); ++l)
-    for (const Product p : kProducts) {
+    for (const Projection p : kProjections) {
       INFO("layer " << l << ", " << name_of(p));
       const Values& s = scales.layers[l][p].scales;
       Values mean = scaled[l][p].mean(), rows = scaled[l][p].rows();
@@ -168,7 +166,7 @@ TEST_CASE("What enters a product is divided by the scales that were folded in", 
       CHECK(test::distance(mean, plain[l][p].mean()) < 1e-4);
       CHECK(test::distance(rows, plain[l][p].rows()) < 1e-4);
       // Behind the attention of the last layer only rows with logits are computed.
-      const bool few = l + 1 == plain.size() && p != Product::qkv;
+      const bool few = l + 1 == plain.size() && p != Projection::qkv;
       CHECK(plain[l][p].seen() == scaled[l][p].seen());
       if (few)
         CHECK(plain[l][p].seen() < 2 * 34);
@@ -205,10 +203,10 @@ TEST_CASE("Much of the error is saved where few channels are large", "[calibrate
   const Salient data(50);
   const HostTensor w = data.matrix();
   for (const Quantization& format : kFormats) {
-    const ProductScales best = best_scales(be, {&w, 1}, data.input, format);
+    const ProjectionScales best = best_scales(be, {&w, 1}, data.input, format);
     INFO("group " << format.group << ", zero points " << format.zero_points << ": alpha "
-                  << best.alpha << ", " << best.plain_error << " to " << best.error);
-    CHECK(best.error < (format.group == 32 ? 0.5 : 0.7) * best.plain_error);
+                  << best.alpha << ", " << best.unscaled_error << " to " << best.error);
+    CHECK(best.error < (format.group == 32 ? 0.5 : 0.7) * best.unscaled_error);
     if (format.group == 128) continue;  // a channel that is scaled up costs too many others
     CHECK(best.alpha > 0);
     for (Index k = 0; k + 1 < Salient::kIn; ++k)
@@ -229,7 +227,7 @@ TEST_CASE("An output's error is that of the rounded matrix", "[calibrate]") {
   const Salient data(8);
   const HostTensor w = data.matrix();
   const Values scales =
-      arbitrary_scales({.width = Salient::kIn, .layers = 1}).layers[0][Product::qkv].scales;
+      arbitrary_scales({.width = Salient::kIn, .layers = 1}).layers[0][Projection::qkv].scales;
   Values importance = data.input.mean_square(), costs = importance;
   for (std::size_t k = 0; k < costs.size(); ++k) costs[k] /= scales[k] * scales[k];
   for (const bool important : {false, true}) {
@@ -260,10 +258,10 @@ TEST_CASE("Calibration never loses on the rows that it was made with", "[calibra
     const Salient data(factor);
     const HostTensor w = data.matrix();
     for (const Quantization& format : kFormats) {
-      const ProductScales best = best_scales(be, {&w, 1}, data.input, format);
-      CHECK(best.error <= best.plain_error);
+      const ProjectionScales best = best_scales(be, {&w, 1}, data.input, format);
+      CHECK(best.error <= best.unscaled_error);
       const Values ones(static_cast<std::size_t>(Salient::kIn), 1.0f);
-      CHECK(output_error(be, {&w, 1}, data.input, format, ones) == best.plain_error);
+      CHECK(output_error(be, {&w, 1}, data.input, format, ones) == best.unscaled_error);
       CHECK(output_error(be, {&w, 1}, data.input, format, best.scales, best.importance) ==
             best.error);
     }
@@ -278,14 +276,17 @@ TEST_CASE("What is written errs as calibration says", "[calibrate]") {
                                         QuantizeOptions::of(WeightFormat::int4));
   const auto inputs = inputs_of(weights, {noise(1)});
   for (const auto& [product, name, rows, cols] :
-       std::vector<std::tuple<Product, std::string, Index, Index>>{
-           {Product::o, "self_attn.o_proj.weight", config.text.width,
+       std::vector<std::tuple<Projection, std::string, Index, Index>>{
+           {Projection::o, "self_attn.o_proj.weight", config.text.width,
             config.text.heads * config.text.head_dim},
-           {Product::down, "mlp.down_proj.weight", config.text.width, config.text.ffn}}) {
+           {Projection::down, "mlp.down_proj.weight", config.text.width, config.text.ffn}}) {
     const std::string full = "language_model.model.layers.0." + name;
-    const HostTensor right = weights.tensor(full, {rows, cols});
-    const HostTensor got = rounded.tensor(full, {rows, cols});
-    const ProductScales& scales = calibration.layers[0][product];
+    const TensorTable table = model_tensors(config);
+    const TensorSpec& spec = *table.find(full);
+    REQUIRE(spec.shape == Shape{rows, cols});
+    const HostTensor right = weights.tensor(spec);
+    const HostTensor got = rounded.tensor(spec);
+    const ProjectionScales& scales = calibration.layers[0][product];
     const InputSample& input = inputs[0][product];
     Values wanted, made;
     for (Index n = 0; n < rows; ++n) {
@@ -302,7 +303,7 @@ TEST_CASE("What is written errs as calibration says", "[calibrate]") {
         made.push_back(static_cast<float>(m));
       }
     }
-    CHECK(scales.error < scales.plain_error);
+    CHECK(scales.error < scales.unscaled_error);
     CHECK(test::distance(made, wanted) == Approx(scales.error).epsilon(1e-3));
   }
 }
@@ -311,15 +312,16 @@ TEST_CASE("A calibrated model answers more nearly as the plain one", "[calibrate
   const ModelConfig config = tiny();
   const WeightScope weights = RandomWeights::scope(4);
   const Calibration calibration = calibration_of(weights);
-  CHECK(calibration.mean_error() < calibration.mean_plain_error());
-  CHECK(calibration.mean_plain_error() > 0.02);
+  CHECK(calibration.mean_error() < calibration.mean_unscaled_error());
+  CHECK(calibration.mean_unscaled_error() > 0.02);
   for (const auto& layer : calibration.layers)
-    for (const ProductScales& product : layer.each) CHECK(product.error <= product.plain_error);
+    for (const ProjectionScales& product : layer.each)
+      CHECK(product.error <= product.unscaled_error);
   // Marks of another rounding do not take part, nor does the number of threads.
   const Calibration same = calibration_of(
       quantized(weights, QuantizeOptions::of(WeightFormat::int8)), kInt4, {noise(1)}, 1);
   for (std::size_t l = 0; l < same.layers.size(); ++l)
-    for (const Product p : kProducts)
+    for (const Projection p : kProjections)
       CHECK(same.layers[l][p].scales == calibration.layers[l][p].scales);
   CHECK_NOTHROW(awq_scaled(weights, config.text, calibration));  // o is shared between heads
 }
@@ -386,14 +388,14 @@ TEST_CASE("Calibration without sense is refused", "[calibrate]") {
     change(changed.layers[1]);
     CHECK_THROWS_AS(awq_scaled(weights, config.text, changed), ArgumentError);
   };
-  refuse([](auto& layer) { layer[Product::qkv].scales.pop_back(); });
-  refuse([](auto& layer) { layer[Product::down].scales.clear(); });
-  refuse([](auto& layer) { layer[Product::gate_up].scales[3] = 0; });
-  refuse([](auto& layer) { layer[Product::gate_up].scales[3] = -1; });
-  refuse([](auto& layer) { layer[Product::down].scales[3] = HUGE_VALF; });
-  refuse([](auto& layer) { layer[Product::down].importance = {1}; });
-  refuse([](auto& layer) { layer[Product::o].importance.assign(64, -1); });
-  refuse([](auto& layer) { layer[Product::o].scales[1] *= 2; });  // its neighbours' stays
+  refuse([](auto& layer) { layer[Projection::qkv].scales.pop_back(); });
+  refuse([](auto& layer) { layer[Projection::down].scales.clear(); });
+  refuse([](auto& layer) { layer[Projection::gate_up].scales[3] = 0; });
+  refuse([](auto& layer) { layer[Projection::gate_up].scales[3] = -1; });
+  refuse([](auto& layer) { layer[Projection::down].scales[3] = HUGE_VALF; });
+  refuse([](auto& layer) { layer[Projection::down].importance = {1}; });
+  refuse([](auto& layer) { layer[Projection::o].importance.assign(64, -1); });
+  refuse([](auto& layer) { layer[Projection::o].scales[1] *= 2; });  // its neighbours' stays
 
   cpu::Backend be({.threads = 2}), narrow({.dtype = DType::bf16});
   Salient data(8);

@@ -2,7 +2,7 @@
 #include "pllava/checkpoint/checkpoint.hpp"
 
 #include "pllava/checkpoint/random_checkpoint.hpp"
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/weights/lora.hpp"
 #include "pllava/weights/random_weights.hpp"
 #include "support/catch.hpp"
@@ -22,8 +22,7 @@ struct TinyDirectory : test::TempDirectory {
     write_random_checkpoint(path(), config, 3, DType::f32);
     const RandomWeights weights(3);
     for (const TensorSpec& s : model_tensors(config))
-      if (s.presence == Presence::required)
-        tensors.push_back({s.name, weights.tensor(s.name, s.shape)});
+      if (s.presence == Presence::required) tensors.push_back({s.name, weights.tensor(s)});
     edit(tensors);
     write_safetensors(path() / "model.safetensors", tensors);
   }

@@ -26,8 +26,7 @@ std::vector<float> logits(const Pipeline& model) {
   Clip clip;
   clip.frames.push_back(Frame::borrow(bytes.data(), 96, 96));
   Session session = model.watch(clip);
-  session.ask("What?", {.max_new_tokens = 1});
-  return session.first_logits();
+  return session.ask("What?", {.max_new_tokens = 1, .first_logits = true}).first_logits;
 }
 
 std::string read(const fs::path& path) {

@@ -17,8 +17,7 @@ using namespace pllava;
 TEST_CASE("Matrices of layers, projector and lm_head are rounded, nothing else", "[quantize]") {
   std::map<WeightFormat, int> counts;
   for (const TensorSpec& spec : model_tensors(ModelConfig::preset("tiny"))) {
-    const Quantization q =
-        quantization_of(spec.name, spec.shape, QuantizeOptions::of(WeightFormat::int4));
+    const Quantization q = quantization_of(spec, QuantizeOptions::of(WeightFormat::int4));
     INFO(spec.name);
     ++counts[q.format];
     if (spec.shape.rank() != 2) CHECK(q.format == WeightFormat::unquantized);

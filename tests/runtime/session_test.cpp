@@ -184,7 +184,7 @@ TEST_CASE("A trace holds what the encoder saw and gave", "[session]") {
   const Session session = model.watch(watched, options);
   const Trace& trace = session.report().trace;
   const ModelConfig& c = model.config();
-  CHECK(trace.pixel_values == preprocess(watched, model.pixels()));
+  CHECK(trace.pixel_values == preprocess(watched, model.preprocess_config()));
   CHECK(static_cast<Index>(trace.vision_features.size()) ==
         16 * c.vision.patches() * c.vision.width);
   CHECK(static_cast<Index>(trace.video_embeddings.size()) == c.pool.output.count() * c.text.width);

@@ -15,19 +15,21 @@ template <pllava::Backend B>
 std::vector<float> logits(B backend, const pllava::QuantizeOptions& options) {
   using namespace pllava;
   const ModelConfig config = ModelConfig::preset("tiny");
-  const auto model = std::make_shared<const ModelOn<B>>(
-      std::move(backend), config, quantized(RandomWeights::scope(3, DType::bf16), options));
-  const auto engine = model->make_engine(0);
+  const WeightScope weights = quantized(RandomWeights::scope(3, DType::bf16), options);
+  auto components = Llava::build(backend, config, weights);
+  const auto model = std::make_shared<const BackendModel<B, decltype(components)>>(
+      std::move(backend), config, std::move(components));
+  const auto context = model->make_context(0);
   std::vector<std::uint8_t> bytes(90 * 80 * 3);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7);
   const std::vector<Frame> frames(static_cast<std::size_t>(config.frames),
                                   Frame::borrow(bytes.data(), 90, 80));
-  PreprocessConfig pixels;
-  pixels.image_size = config.vision.image_size;
-  engine->append_video(frames, pixels, {}, nullptr);
+  PreprocessConfig preprocess;
+  preprocess.image_size = config.vision.image_size;
+  context->append_video(context->encode_clip(frames, preprocess, {}, nullptr), {});
   const std::vector<std::int32_t> ids = {1, 5, 9};
-  engine->append_tokens(ids, {});
-  return engine->logits();
+  context->append_tokens(ids, {});
+  return context->logits();
 }
 
 }  // namespace test

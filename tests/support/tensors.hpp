@@ -16,7 +16,8 @@ using pllava::Index;
 /// type start from the same values.
 inline std::vector<float> numbers(Index n, std::uint64_t seed) {
   const pllava::HostTensor t =
-      pllava::RandomWeights(seed, pllava::DType::bf16).tensor("x.bias", {n});
+      pllava::RandomWeights(seed, pllava::DType::bf16)
+          .tensor({.name = "x.bias", .shape = {n}, .initializer = pllava::Initializer::bias});
   std::vector<float> v(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < v.size(); ++i)
     v[i] = 25 * pllava::load_float(t.data, t.dtype, static_cast<Index>(i));

@@ -6,7 +6,7 @@
 
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/checkpoint/random_checkpoint.hpp"
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
 
@@ -28,18 +28,18 @@ bool equal(const HostTensor& x, const HostTensor& y) {
 
 TEST_CASE("Random weights depend on seed and name and on nothing else", "[random_weights]") {
   const Shape shape{32, 48};
-  const HostTensor x = RandomWeights(1).tensor("a.weight", shape);
-  CHECK(equal(x, RandomWeights(1).tensor("a.weight", shape)));
-  CHECK_FALSE(equal(x, RandomWeights(2).tensor("a.weight", shape)));
-  CHECK_FALSE(equal(x, RandomWeights(1).tensor("b.weight", shape)));
+  const HostTensor x = RandomWeights(1).tensor({.name = "a.weight", .shape = shape});
+  CHECK(equal(x, RandomWeights(1).tensor({.name = "a.weight", .shape = shape})));
+  CHECK_FALSE(equal(x, RandomWeights(2).tensor({.name = "a.weight", .shape = shape})));
+  CHECK_FALSE(equal(x, RandomWeights(1).tensor({.name = "b.weight", .shape = shape})));
   CHECK(equal(x, RandomWeights::scope(1)["a"].tensor("weight", shape)));
   CHECK(RandomWeights::scope(1)["any"].contains("thing"));
 }
 
 TEST_CASE("A random weight of 16 bits is the rounded one of 32 bits", "[random_weights]") {
-  const HostTensor x = RandomWeights(1).tensor("a.weight", {8, 16});
-  const HostTensor b = RandomWeights(1, DType::bf16).tensor("a.weight", {8, 16});
-  const HostTensor h = RandomWeights(1, DType::f16).tensor("a.weight", {8, 16});
+  const HostTensor x = RandomWeights(1).tensor({.name = "a.weight", .shape = {8, 16}});
+  const HostTensor b = RandomWeights(1, DType::bf16).tensor({.name = "a.weight", .shape = {8, 16}});
+  const HostTensor h = RandomWeights(1, DType::f16).tensor({.name = "a.weight", .shape = {8, 16}});
   for (Index i = 0; i < 128; ++i) {
     REQUIRE(at(b, i) == to_float(from_float<bf16>(at(x, i))));
     REQUIRE(at(h, i) == to_float(from_float<f16>(at(x, i))));
@@ -50,18 +50,24 @@ TEST_CASE("Random weights keep activations of order one at any width", "[random_
   struct Case {
     std::string name;
     Shape shape;
+    Initializer initializer;
     double mean, deviation;
   };
-  const Case cases[] = {
-      {"layers.0.mlp.fc1.weight", {512, 256}, 0, 1.0 / 16},
-      {"layers.0.mlp.fc2.weight", {64, 1024}, 0, 1.0 / 32},
-      {"embeddings.patch_embedding.weight", {64, 3, 14, 14}, 0, 1 / std::sqrt(588.0)},
-      {"layers.0.mlp.fc1.bias", {4096}, 0, 0.02},
-      {"layers.0.layer_norm1.weight", {256}, 1, 0},
-      {"model.norm.weight", {256}, 1, 0}};
+  const Case cases[] = {{"layers.0.mlp.fc1.weight", {512, 256}, Initializer::matrix, 0, 1.0 / 16},
+                        {"layers.0.mlp.fc2.weight", {64, 1024}, Initializer::matrix, 0, 1.0 / 32},
+                        {"embeddings.patch_embedding.weight",
+                         {64, 3, 14, 14},
+                         Initializer::matrix,
+                         0,
+                         1 / std::sqrt(588.0)},
+                        {"layers.0.mlp.fc1.bias", {4096}, Initializer::bias, 0, 0.02},
+                        {"embed_tokens.weight", {64, 64}, Initializer::embedding, 0, 0.1},
+                        {"layers.0.layer_norm1.weight", {256}, Initializer::ones, 1, 0},
+                        {"model.norm.weight", {256}, Initializer::ones, 1, 0}};
   for (const Case& c : cases) {
     INFO(c.name);
-    const HostTensor t = RandomWeights(3).tensor(c.name, c.shape);
+    const HostTensor t =
+        RandomWeights(3).tensor({.name = c.name, .shape = c.shape, .initializer = c.initializer});
     const Index n = c.shape.count();
     double sum = 0, squares = 0;
     for (Index i = 0; i < n; ++i) {
@@ -92,7 +98,7 @@ TEST_CASE("A random checkpoint opens strictly and holds the weights of its seed"
     const auto dot = s.name.find('.');
     INFO(s.name);
     CHECK(equal(checkpoint[s.name.substr(0, dot)].tensor(s.name.substr(dot + 1), s.shape),
-                weights.tensor(s.name, s.shape)));
+                weights.tensor(s)));
   }
   const LoadReport& report = checkpoint.report();
   CHECK(report.tensors == tensors);

@@ -32,11 +32,11 @@
 
 namespace pllava {
 
-/// What entered a product: the mean of |x| over all rows, and at most `kMostRows` of the rows,
-/// evenly spaced. Takes 4·K·kMostRows bytes for K channels, however many rows come.
+/// What entered a product: the mean of |x| over all rows, and at most `kMaxRows` of the rows,
+/// evenly spaced. Takes 4·K·kMaxRows bytes for K channels, however many rows come.
 class InputSample {
  public:
-  static constexpr Index kMostRows = 128;
+  static constexpr Index kMaxRows = 128;
 
   /// Adds x (N, K), f32 or bf16, in host memory. Throws ShapeError for another K than before.
   void add(ConstView x);
@@ -74,7 +74,7 @@ struct CalibrationOptions {
 /// marks of `quantized` are disregarded. Memory: the model, and for each layer 512 bytes a channel
 /// of its products (380 MB for 7B).
 /// Throws ArgumentError (no clip, weights rounded already), and what Pipeline and Session throw.
-std::vector<PerProduct<InputSample>> record_inputs(
+std::vector<PerProjection<InputSample>> record_inputs(
     const WeightScope& weights, const ModelConfig& config, const Tokenizer& tokenizer,
     const PreprocessConfig& pixels, std::span<const Clip> clips,
     const CalibrationOptions& options = {}, const RunControl& control = {});
@@ -95,9 +95,9 @@ double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
 /// They are normalised so that the largest times the smallest is 1; means below a ten-thousandth of
 /// the largest count as that. Query heads that read one kv head share scales, where `heads` says
 /// so: for o_proj, whose input follows v_proj. Throws as output_error does.
-ProductScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
-                          const InputSample& input, const Quantization& format,
-                          const Heads& heads = {});
+ProjectionScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
+                             const InputSample& input, const Quantization& format,
+                             const Heads& heads = {});
 
 /// Scales for the whole language model: record_inputs, then best_scales for each product. Only int4
 /// is worth it: int8 rounds to within a percent as it is. Reports the stages of a run, then stage

@@ -7,11 +7,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "pllava/core/dtype.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/models/model_config.hpp"
 #include "pllava/quantization/quantize.hpp"
 #include "pllava/weights/weight_source.hpp"
@@ -24,8 +26,10 @@ struct LoadOptions {
   std::filesystem::path base = {};   ///< llava-hf directory under an adapter-only one; else empty
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
-  QuantizeOptions quantize = {};     ///< round matrices while loading; not twice
+  QuantizeOptions quantize = {};     ///< quantize matrices while loading, unless the files are
   std::filesystem::path cache = {};  ///< see packed_weights(); empty for none
+  /// The model families that may be loaded; config.json chooses by model_type.
+  std::span<const ArchitectureInfo> architectures = builtin_architectures();
 };
 
 /// What was found. Lists hold "name" or "name: expected ..., got ...".
@@ -65,8 +69,10 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path& directory, const LoadOptions& options = {});
 
   const ModelConfig& config() const noexcept { return config_; }
+  /// Every tensor that the model may have.
+  const TensorTable& tensors() const noexcept { return tensors_; }
   const LoadReport& report() const noexcept { return report_; }
-  /// How the matrices were rounded when the files were written.
+  /// The formats of the matrices in the files.
   const QuantizeOptions& stored_formats() const noexcept { return stored_; }
 
   /// Weights under "vision_tower", "multi_modal_projector" or "language_model". Tensors borrow the
@@ -77,6 +83,7 @@ class Checkpoint {
   Checkpoint() = default;
 
   ModelConfig config_;
+  TensorTable tensors_;
   LoadReport report_;
   QuantizeOptions stored_;
   WeightScope root_{nullptr};

@@ -4,20 +4,20 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/checkpoint/detail/quantization_json.hpp"
-#include "pllava/models/tensor_table.hpp"
 #include "pllava/pipeline.hpp"
+#include "pllava/runtime/detail/frames_for_model.hpp"
 #include "pllava/weights/random_weights.hpp"
 
 namespace pllava {
 
 PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
-                                 const PreprocessConfig& pixels)
-    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), pixels_(pixels) {
-  if (pixels_.image_size != config().vision.image_size)
+                                 const PreprocessConfig& preprocess)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), preprocess_(preprocess) {
+  if (preprocess_.image_size != config().vision.image_size)
     throw LoadError(
-        "picture size does not fit the vision tower",
+        "the image size does not fit the vision tower",
         {"preprocessor_config.json", "crop_size", std::to_string(config().vision.image_size),
-         std::to_string(pixels_.image_size)});
+         std::to_string(preprocess_.image_size)});
   const auto image = tokenizer_.id_of(kVideoToken);
   if (!image || *image != static_cast<std::int32_t>(config().image_token))
     throw LoadError(
@@ -26,14 +26,17 @@ PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer t
          image ? std::to_string(*image) : "no such token"});
 }
 
-PLLAVA_INLINE Pipeline::Directory Pipeline::Directory::open(const std::filesystem::path& directory,
-                                                            const LoadOptions& options) {
+PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& directory,
+                                          const LoadOptions& options) {
   if (!std::filesystem::is_directory(directory))
     throw LoadError("no such directory", {directory.string(), {}, {}, {}});
-  // Small files first: what is wrong with them should not cost the reading of the weights.
-  Tokenizer tokenizer = Tokenizer::from_directory(directory);
-  const PreprocessConfig pixels = PreprocessConfig::from_directory(directory);
-  return {std::move(tokenizer), pixels, Checkpoint::open(directory, options)};
+  return open(directory, options, Tokenizer::from_directory(directory));
+}
+
+PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& directory,
+                                          const LoadOptions& options, Tokenizer tokenizer) {
+  const PreprocessConfig preprocess = PreprocessConfig::from_directory(directory);
+  return {std::move(tokenizer), preprocess, Checkpoint::open(directory, options)};
 }
 
 PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
@@ -62,11 +65,11 @@ PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
                                       const LoadOptions& options,
                                       const cpu::BackendOptions& backend,
                                       const RunControl& control) {
-  Directory d = Directory::open(directory, options);
+  ModelFiles files = ModelFiles::open(directory, options);
   cpu::BackendOptions chosen = backend;
-  if (!chosen.dtype) chosen.dtype = d.checkpoint.report().dtype();
-  chosen.packed = packed_weights(d.checkpoint, options, *chosen.dtype);
-  Pipeline pipeline(cpu::Backend(chosen), d, control);
+  if (!chosen.dtype) chosen.dtype = files.checkpoint.report().dtype();
+  chosen.packed = packed_weights(files.checkpoint, options, *chosen.dtype);
+  Pipeline pipeline = load(std::move(files), cpu::Backend(chosen), control);
   if (chosen.packed != nullptr) chosen.packed->commit();
   return pipeline;
 }
@@ -78,7 +81,26 @@ PLLAVA_INLINE Pipeline Pipeline::random(const ModelConfig& config, std::uint64_t
 }
 
 PLLAVA_INLINE Session Pipeline::watch(const Clip& clip, const WatchOptions& options) const {
-  return Session(model_, tokenizer_, pixels_, clip, options);
+  Session session(model_, tokenizer_, options);
+  session.watch(clip, preprocess_, options);
+  return session;
+}
+
+PLLAVA_INLINE Session Pipeline::watch(const EncodedVideo& video,
+                                      const WatchOptions& options) const {
+  Session session(model_, tokenizer_, options);
+  session.watch(video, options);
+  return session;
+}
+
+PLLAVA_INLINE EncodedVideo Pipeline::encode(const Clip& clip, const RunControl& control) const {
+  const std::vector<Frame> frames = detail::frames_for_model(clip, config().frames);
+  return model_->make_encoder()->encode_clip(frames, preprocess_, control, nullptr);
+}
+
+PLLAVA_INLINE EncodedVideo Pipeline::encode_frames(std::span<const Frame> frames,
+                                                   const RunControl& control) const {
+  return model_->make_encoder()->encode_frames(frames, preprocess_, control);
 }
 
 }  // namespace pllava

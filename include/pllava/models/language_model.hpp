@@ -16,6 +16,9 @@
 
 namespace pllava {
 
+/// The tensors of a language model, relative to "language_model" (reference 7.3).
+TensorTable language_tensors(const TextConfig& config);
+
 template <Backend B>
 class LanguageModel {
  public:
@@ -28,12 +31,10 @@ class LanguageModel {
         prefill_chunk_(prefill_chunk) {
     if (prefill_chunk < 1)
       throw ArgumentError("prefill_chunk must be at least 1, got " + std::to_string(prefill_chunk));
-    const WeightScope model = scope["model"];
-    const HostTensor table = model["embed_tokens"].tensor("weight", {config.vocab, config.width});
-    embed_tokens_ = be.prepare({&table, 1}, WeightRole::table);
-    lm_head_ =
-        ops::load_linear(be, config.tied_embeddings ? model["embed_tokens"] : scope["lm_head"],
-                         config.vocab, config.width, false);
+    const ComponentWeights weights(scope, language_tensors(config));
+    const ComponentWeights model = weights["model"];
+    embed_tokens_ = load_weight(be, model["embed_tokens"], WeightRole::table);
+    lm_head_ = load_linear(be, config.tied_embeddings ? model["embed_tokens"] : weights["lm_head"]);
     final_norm_ = load_rms_norm(be, model["norm"]);
     rope_ = make_rope(be);
     for (Index l = 0; l < config.layers; ++l) layers_.push_back(load_layer(be, model["layers"][l]));
@@ -107,30 +108,21 @@ class LanguageModel {
     Linear<typename B::Weight> qkv, o, gate_up, down;
   };
 
-  Norm<typename B::Weight> load_rms_norm(B& be, const WeightScope& scope) const {
-    return ops::load_norm(be, scope, config_.width, NormKind::rms, config_.norm_eps);
+  Norm<typename B::Weight> load_rms_norm(B& be, const ComponentWeights& weights) const {
+    return load_norm(be, weights, NormKind::rms, config_.norm_eps);
   }
 
-  Layer load_layer(B& be, const WeightScope& scope) const {
-    const Index d = config_.width, f = config_.ffn, dh = config_.head_dim;
-    const Index q = config_.heads * dh, k = config_.kv_heads * dh;
-    const WeightScope attention = scope["self_attn"], mlp = scope["mlp"];
+  Layer load_layer(B& be, const ComponentWeights& weights) const {
+    const ComponentWeights attention = weights["self_attn"], mlp = weights["mlp"];
     Layer layer;
-    layer.attn_norm = load_rms_norm(be, scope["input_layernorm"]);
-    layer.ffn_norm = load_rms_norm(be, scope["post_attention_layernorm"]);
-    {
-      const std::array<HostTensor, 3> w = {attention["q_proj"].tensor("weight", {q, d}),
-                                           attention["k_proj"].tensor("weight", {k, d}),
-                                           attention["v_proj"].tensor("weight", {k, d})};
-      layer.qkv = {be.prepare(w, WeightRole::linear), {}, q + 2 * k, d};
-    }
-    layer.o = ops::load_linear(be, attention["o_proj"], d, q, false);
-    {
-      const std::array<HostTensor, 2> w = {mlp["gate_proj"].tensor("weight", {f, d}),
-                                           mlp["up_proj"].tensor("weight", {f, d})};
-      layer.gate_up = {be.prepare(w, WeightRole::gate_up), {}, f, d};
-    }
-    layer.down = ops::load_linear(be, mlp["down_proj"], d, f, false);
+    layer.attn_norm = load_rms_norm(be, weights["input_layernorm"]);
+    layer.ffn_norm = load_rms_norm(be, weights["post_attention_layernorm"]);
+    layer.qkv = load_qkv(be, attention);
+    layer.o = load_linear(be, attention["o_proj"]);
+    const std::array gate_up = {mlp["gate_proj"].tensor("weight"), mlp["up_proj"].tensor("weight")};
+    layer.gate_up = {
+        be.prepare(gate_up, WeightRole::gate_up), {}, gate_up[0].shape[0], gate_up[0].shape[1]};
+    layer.down = load_linear(be, mlp["down_proj"]);
     return layer;
   }
 
@@ -201,3 +193,7 @@ class LanguageModel {
 };
 
 }  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/models/detail/components_inl.hpp"
+#endif

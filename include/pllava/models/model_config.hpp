@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -61,21 +63,25 @@ struct TextConfig {
   bool tied_embeddings = false;  ///< lm_head shares embed_tokens
 };
 
-/// The whole model.
+/// The whole model: the description that every architecture fills in. Values that only one
+/// architecture knows go into `parameters`.
 struct ModelConfig {
+  std::string model_type = "llava";  ///< chooses the architecture
   VisionConfig vision;
   ProjectorConfig projector;
   PoolConfig pool;
   TextConfig text;
+  std::map<std::string, double> parameters = {};
   Index frames = 16;          ///< frames sampled from a clip
   Index image_token = 32000;  ///< id that marks the place of the video
   Index pad_token = 0;
   Index bos_token = 1;
   std::vector<Index> eos_tokens = {2};
 
-  /// Reads `config.json` of a checkpoint directory (and `generation_config.json` where it is
-  /// there). Throws LoadError: missing or malformed file, another architecture, unsupported or
-  /// contradictory values. Unknown keys are ignored, as the published files carry leftovers.
+  /// Reads `config.json` of a checkpoint directory (and `generation_config.json` where it exists)
+  /// of a built-in architecture. Throws LoadError: missing or malformed file, another architecture,
+  /// unsupported or contradictory values. Unknown keys are ignored, as the published files carry
+  /// leftovers.
   static ModelConfig from_directory(const std::filesystem::path& directory);
 
   /// "7b", "13b", "34b" (published sizes) or "tiny" (a few thousand weights, for tests and demos).
@@ -86,5 +92,5 @@ struct ModelConfig {
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/models/detail/model_config_inl.hpp"
+#include "pllava/models/architecture.hpp"  // from_directory reads with the built-in ones
 #endif

@@ -4,29 +4,33 @@
 #include "pllava/core/ops.hpp"
 #include "pllava/models/load_layers.hpp"
 #include "pllava/models/model_config.hpp"
-#include "pllava/models/temporal_pool.hpp"
 
 namespace pllava {
+
+/// The tensors of a projector, relative to "multi_modal_projector" (reference 7.3).
+TensorTable projector_tensors(const ProjectorConfig& config);
 
 template <Backend B>
 class Projector {
  public:
   /// Loads scope "multi_modal_projector". Throws LoadError, OutOfMemoryError.
   Projector(B& be, const ProjectorConfig& config, const WeightScope& scope)
-      : config_(config),
-        linear_1_(ops::load_linear(be, scope["linear_1"], config.output, config.input, true)),
-        linear_2_(ops::load_linear(be, scope["linear_2"], config.output, config.output, true)) {}
+      : Projector(be, config, ComponentWeights(scope, projector_tensors(config))) {}
 
   const ProjectorConfig& config() const noexcept { return config_; }
 
   /// x (N, I) -> (N, O): linear_1, activation, linear_2, token by token.
   Tensor<B> operator()(B& be, ConstView x) const { return output(be, hidden(be, x)); }
 
-  /// Projects and pools: x (T·H·W, I) -> (t·h·w, O) f32. A pooling that commutes with linear maps
-  /// is applied before linear_2, which then runs on the pooled rows only; equal up to rounding.
-  Tensor<B> operator()(B& be, ConstView x, const TemporalPool& pool, const Grid& in) const {
-    if (!pool.commutes_with_linear()) return pool(be, (*this)(be, x), in);
-    return output(be, pool(be, hidden(be, x), in));
+  /// Projects and pools: x (T·H·W, I) -> rows of the pooled grid (·, O) f32. `pool` is any type
+  /// with the call operator of TemporalPool. A pooling that commutes with linear maps is applied
+  /// before linear_2, which then runs on the pooled rows only; equal up to rounding.
+  template <class Pool>
+  Tensor<B> operator()(B& be, ConstView x, const Pool& pool, const Grid& in) const {
+    if constexpr (requires { pool.commutes_with_linear(); }) {
+      if (pool.commutes_with_linear()) return output(be, pool(be, hidden(be, x), in));
+    }
+    return pool(be, (*this)(be, x), in);
   }
 
   /// act(linear_1(x)): (N, I) -> (N, O) in the activation type.
@@ -44,8 +48,17 @@ class Projector {
   }
 
  private:
+  Projector(B& be, const ProjectorConfig& config, const ComponentWeights& weights)
+      : config_(config),
+        linear_1_(load_linear(be, weights["linear_1"])),
+        linear_2_(load_linear(be, weights["linear_2"])) {}
+
   ProjectorConfig config_;
   Linear<typename B::Weight> linear_1_, linear_2_;
 };
 
 }  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/models/detail/components_inl.hpp"
+#endif

@@ -13,24 +13,23 @@
 
 namespace pllava {
 
+/// The tensors of a vision tower, relative to "vision_tower" (reference 7.3).
+TensorTable vision_tensors(const VisionConfig& config);
+
 template <Backend B>
 class VisionEncoder {
  public:
   /// Loads and packs the weights of scope "vision_tower". Throws LoadError, OutOfMemoryError.
   VisionEncoder(B& be, const VisionConfig& config, const WeightScope& tower)
       : config_(config), heads_{config.heads, config.heads, config.width / config.heads} {
-    const Index d = config.width;
-    const WeightScope model = tower["vision_model"];
-    const WeightScope embeddings = model["embeddings"];
-    HostTensor patch = embeddings["patch_embedding"].tensor(
-        "weight", {d, 3, config.patch_size, config.patch_size});
-    patch.shape = Shape{d, 3 * config.patch_size * config.patch_size};
-    patch_ = {be.prepare({&patch, 1}, WeightRole::linear), {}, d, patch.shape[1]};
-    const HostTensor cls = embeddings.tensor("class_embedding", {d});
+    const ComponentWeights model = ComponentWeights(tower, vision_tensors(config))["vision_model"];
+    const ComponentWeights embeddings = model["embeddings"];
+    HostTensor patch = embeddings["patch_embedding"].tensor("weight");
+    patch.shape = Shape{patch.shape[0], patch.shape.count() / patch.shape[0]};
+    patch_ = {be.prepare({&patch, 1}, WeightRole::linear), {}, patch.shape[0], patch.shape[1]};
+    const HostTensor cls = embeddings.tensor("class_embedding");
     class_token_ = be.prepare({&cls, 1}, WeightRole::vector);
-    const HostTensor positions =
-        embeddings["position_embedding"].tensor("weight", {config.patches() + 1, d});
-    positions_ = be.prepare({&positions, 1}, WeightRole::vector);
+    positions_ = load_weight(be, embeddings["position_embedding"], WeightRole::vector);
     pre_norm_ = load_layer_norm(be, model["pre_layrnorm"]);
     for (Index l = 0; l < config.used_layers(); ++l)
       layers_.push_back(load_layer(be, model["encoder"]["layers"][l]));
@@ -82,25 +81,17 @@ class VisionEncoder {
       return 2;
   }
 
-  Norm<typename B::Weight> load_layer_norm(B& be, const WeightScope& scope) const {
-    return ops::load_norm(be, scope, config_.width, NormKind::layer, config_.norm_eps);
+  Norm<typename B::Weight> load_layer_norm(B& be, const ComponentWeights& weights) const {
+    return load_norm(be, weights, NormKind::layer, config_.norm_eps);
   }
 
-  Layer load_layer(B& be, const WeightScope& scope) const {
-    const Index d = config_.width;
-    const WeightScope attention = scope["self_attn"];
-    const std::array<HostTensor, 3> w = {attention["q_proj"].tensor("weight", {d, d}),
-                                         attention["k_proj"].tensor("weight", {d, d}),
-                                         attention["v_proj"].tensor("weight", {d, d})};
-    const std::array<HostTensor, 3> b = {attention["q_proj"].tensor("bias", {d}),
-                                         attention["k_proj"].tensor("bias", {d}),
-                                         attention["v_proj"].tensor("bias", {d})};
-    return {load_layer_norm(be, scope["layer_norm1"]),
-            load_layer_norm(be, scope["layer_norm2"]),
-            {be.prepare(w, WeightRole::linear), be.prepare(b, WeightRole::vector), 3 * d, d},
-            ops::load_linear(be, attention["out_proj"], d, d, true),
-            ops::load_linear(be, scope["mlp"]["fc1"], config_.ffn, d, true),
-            ops::load_linear(be, scope["mlp"]["fc2"], d, config_.ffn, true)};
+  Layer load_layer(B& be, const ComponentWeights& weights) const {
+    return {load_layer_norm(be, weights["layer_norm1"]),
+            load_layer_norm(be, weights["layer_norm2"]),
+            load_qkv(be, weights["self_attn"]),
+            load_linear(be, weights["self_attn"]["out_proj"]),
+            load_linear(be, weights["mlp"]["fc1"]),
+            load_linear(be, weights["mlp"]["fc2"])};
   }
 
   void encode(B& be, View features, ConstView pixels, const RunControl& control) const {
@@ -150,3 +141,7 @@ class VisionEncoder {
 };
 
 }  // namespace pllava
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/models/detail/components_inl.hpp"
+#endif

@@ -13,52 +13,38 @@
 
 namespace pllava {
 
-/// The products of a decoder layer: matrices that read the same rows are one.
-enum class Product : std::uint8_t { qkv, o, gate_up, down };
-inline constexpr std::array kProducts = {Product::qkv, Product::o, Product::gate_up, Product::down};
-
-constexpr std::string_view name_of(Product p) noexcept {
-  switch (p) {
-    case Product::qkv: return "qkv";
-    case Product::o: return "o";
-    case Product::gate_up: return "gate_up";
-    case Product::down: return "down";
-  }
-  return "?";
-}
-
-/// Something for each product of a layer.
+/// A value for each projection of a layer.
 template <class T>
-struct PerProduct {
-  std::array<T, kProducts.size()> each = {};
-  T& operator[](Product p) noexcept { return each[static_cast<std::size_t>(p)]; }
-  const T& operator[](Product p) const noexcept { return each[static_cast<std::size_t>(p)]; }
+struct PerProjection {
+  std::array<T, kProjections.size()> each = {};
+  T& operator[](Projection p) noexcept { return each[static_cast<std::size_t>(p)]; }
+  const T& operator[](Projection p) const noexcept { return each[static_cast<std::size_t>(p)]; }
 };
 
-/// How a product's matrices are to be rounded, and what that gains on the rows of the calibration.
-struct ProductScales {
+/// How the matrices of a projection are quantized, and the errors measured on calibration data.
+struct ProjectionScales {
   std::vector<float> scales;      ///< (K), above 0
-  std::vector<float> importance;  ///< mean x² (K); empty: of no use here
+  std::vector<float> importance;  ///< mean x² (K); empty: all channels count equally
   double alpha = 0;               ///< 0: all scales are 1
-  double plain_error = 0;         ///< of the output, see output_error, rounded plainly
-  double error = 0;               ///< rounded so; never above plain_error
+  double unscaled_error = 0;      ///< of the output, see output_error, without scales
+  double error = 0;               ///< with scales and importance; at most unscaled_error
 };
 
 /// Scales of every layer of a language model.
 struct Calibration {
-  std::vector<PerProduct<ProductScales>> layers;
+  std::vector<PerProjection<ProjectionScales>> layers;
 
-  double mean_plain_error() const { return mean(&ProductScales::plain_error); }
-  double mean_error() const { return mean(&ProductScales::error); }
+  double mean_unscaled_error() const { return mean(&ProjectionScales::unscaled_error); }
+  double mean_error() const { return mean(&ProjectionScales::error); }
 
  private:
-  double mean(double ProductScales::*error) const;
+  double mean(double ProjectionScales::*error) const;
 };
 
-/// The same model with the scales folded in: it computes the same, but for the rounding of f32, and
-/// loses less when its matrices are rounded, which they say how to do. `weights` is the root scope;
-/// scaled tensors are f32 copies. Throws ArgumentError for scales of another model, or none above
-/// 0; the scope throws it for a tensor that is rounded already.
+/// The same model with the scales folded into its weights, as TensorSpec::awq says. It computes the
+/// same up to the rounding of f32, and loses less when its matrices are quantized. `weights` is the
+/// root scope; scaled tensors are f32 copies. Throws ArgumentError for scales of another model or
+/// not above 0; the scope throws it for a tensor that is quantized already.
 WeightScope awq_scaled(WeightScope weights, const TextConfig& config, Calibration calibration);
 
 }  // namespace pllava

@@ -1,8 +1,8 @@
 // Which matrices of a model are kept in 8 or 4 bits.
 //
-// Rounded are the matrices that cost time and memory: those of the transformer layers and of the
-// projector, and lm_head. Tables that are looked up, the patch embedding, norms, biases and
-// positions stay as they are: they are small, and errors there reach everything behind them.
+// The matrices of the transformer layers and of the projector, and lm_head, are quantized: they
+// take the time and the memory. Embedding tables, the patch embedding, norms, biases and positions
+// stay unquantized: they are small, and their errors reach every later layer.
 #pragma once
 
 #include <string_view>
@@ -27,17 +27,16 @@ struct QuantizeOptions {
   bool operator==(const QuantizeOptions&) const = default;
 };
 
-/// How the tensor of this canonical name is kept.
-Quantization quantization_of(std::string_view name, const Shape& shape,
-                             const QuantizeOptions& options);
+/// The format of a tensor.
+Quantization quantization_of(const TensorSpec& spec, const QuantizeOptions& options);
 
-/// The same for a tensor in a file: a table that is looked up stays plain, whatever else it is for.
-Quantization stored_quantization(std::string_view name, const Shape& shape,
-                                 const QuantizeOptions& options);
+/// The format of a tensor in a file: a lookup table stays unquantized, also where it serves as the
+/// matrix before the logits.
+Quantization stored_quantization(const TensorSpec& spec, const QuantizeOptions& options);
 
-/// The same weights, marked so that a backend that can rounds them as it prepares them. `weights`
-/// is the root scope; what was rounded before stays as it is. Throws ArgumentError for a group that
-/// does not exist.
+/// The same weights, marked with the format that a backend shall keep them in. `weights` is the
+/// root scope; tensors that are stored quantized stay as they are. Throws ArgumentError for a group
+/// size that does not exist.
 WeightScope quantized(WeightScope weights, const QuantizeOptions& options);
 
 }  // namespace pllava

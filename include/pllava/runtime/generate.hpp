@@ -16,6 +16,7 @@ struct GenerateOptions {
   Index max_new_tokens = 200;
   SamplingOptions sampling = {};
   std::vector<std::string> stop = {};  ///< the answer ends before the first of these
+  bool first_logits = false;           ///< keep the logits of the first new token in the answer
   RunControl control = {};
 };
 
@@ -40,8 +41,9 @@ struct Answer {
   std::vector<std::int32_t> prompt_ids;  ///< everything before the answer; the video is one id
   std::vector<std::int32_t> output_ids;  ///< generated, with the end-of-sequence id if it came
   FinishReason finish_reason = FinishReason::length;
-  double prefill_ms = 0;   ///< of this question's own tokens
-  double generate_ms = 0;  ///< of all generated tokens after the first
+  std::vector<float> first_logits = {};  ///< (V), if requested
+  double prefill_ms = 0;                 ///< of this question's own tokens
+  double generate_ms = 0;                ///< of all generated tokens after the first
 };
 
 }  // namespace pllava

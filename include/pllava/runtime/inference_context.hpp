@@ -1,5 +1,5 @@
-// The components of one model behind an interface without a backend type: what Session and Pipeline
-// stand on. This is the only place where the type of the backend is erased.
+// A model without the type of its backend and components: what Session and Pipeline stand on. This
+// is the only place where these types are erased.
 #pragma once
 
 #include <memory>
@@ -7,45 +7,48 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/core/backend.hpp"
 #include "pllava/core/control.hpp"
 #include "pllava/media/preprocess.hpp"
-#include "pllava/models/language_model.hpp"
-#include "pllava/models/projector.hpp"
-#include "pllava/models/vision_encoder.hpp"
+#include "pllava/models/model_config.hpp"
+#include "pllava/runtime/encoded_video.hpp"
 #include "pllava/text/sampling.hpp"
 
 namespace pllava {
 
-/// Intermediate results of one clip, for comparison with the reference. All f32, row-major.
-struct Trace {
-  std::vector<float> pixel_values;      ///< (T, 3, S, S)
-  std::vector<float> vision_features;   ///< (T·P, D)
-  std::vector<float> video_embeddings;  ///< (t·h·w, D)
-};
-
-struct VideoTimings {
-  double preprocess_ms = 0, vision_ms = 0, project_ms = 0, prefill_ms = 0;
-};
-
-/// One conversation's keys and values. After a throw they are as before the call. Belongs to one
-/// thread at a time.
-class Engine {
+/// Encodes frames to visual tokens. Belongs to one thread at a time.
+class FrameEncoder {
  public:
-  Engine() = default;
-  Engine(const Engine&) = delete;
-  Engine& operator=(const Engine&) = delete;
-  virtual ~Engine() = default;
+  FrameEncoder() = default;
+  FrameEncoder(const FrameEncoder&) = delete;
+  FrameEncoder& operator=(const FrameEncoder&) = delete;
+  virtual ~FrameEncoder() = default;
 
+  /// Encodes a clip as the model pools it. Frames that repeat the pixels of the one before are
+  /// encoded once. `trace` may be null. Throws MediaError, CancelledError.
+  virtual EncodedVideo encode_clip(std::span<const Frame> frames, const PreprocessConfig& config,
+                                   const RunControl& control, Trace* trace) = 0;
+  /// Encodes each frame by itself. For a model that keeps its frames when it pools (16 frames to
+  /// (16, 12, 12)), the tokens of a clip are those of its frames, to the bit. Throws as
+  /// encode_clip; ArgumentError for a model that pools over time.
+  virtual EncodedVideo encode_frames(std::span<const Frame> frames, const PreprocessConfig& config,
+                                     const RunControl& control) = 0;
+};
+
+/// One sequence on a backend: its KV cache, and the logits of its next token. After a throw it is
+/// as before the call. Belongs to one thread at a time.
+class InferenceContext : public FrameEncoder {
+ public:
   virtual Index length() const = 0;
   virtual Index capacity() const = 0;
-  /// Forgets everything after the first `length` rows.
+  /// Drops everything after the first `length` rows.
   virtual void truncate(Index length) = 0;
-  /// Encodes frames, projects, pools and appends the rows. Throws MediaError.
-  virtual VideoTimings append_video(std::span<const Frame> frames, const PreprocessConfig& pixels,
-                                    const RunControl& control, Trace* trace) = 0;
+  /// Appends the rows of an encoded video. Throws ContextError, CancelledError; ArgumentError for a
+  /// video that another model encoded.
+  virtual void append_video(const EncodedVideo& video, const RunControl& control) = 0;
   /// Appends token ids, at least one, and computes the logits of the next token.
   virtual void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) = 0;
-  /// Chooses the next token from the logits that the last append or step left; it is not appended.
+  /// Chooses the next token from the logits of the last append or step; it is not appended.
   virtual std::int32_t sample(Sampler& sampler) = 0;
   /// Appends the token that `sample` chose, and computes the logits of the next.
   virtual void step() = 0;
@@ -53,7 +56,7 @@ class Engine {
   virtual std::vector<float> logits() = 0;
 };
 
-/// Loaded weights that engines are made of. Const and safe to share between threads.
+/// Loaded weights that contexts run on. Const and safe to share between threads.
 class Model {
  public:
   explicit Model(ModelConfig config) : config_(std::move(config)) {}
@@ -62,37 +65,41 @@ class Model {
   virtual ~Model() = default;
 
   const ModelConfig& config() const noexcept { return config_; }
-  /// An engine with room for `capacity` rows; 0 means the model's whole context. Throws
+  /// Rows that a clip of `frames` frames takes; 0 if that is only known once it is encoded.
+  virtual Index video_tokens(Index frames) const = 0;
+  /// A context with room for `capacity` rows; 0 means the model's whole context. Throws
   /// ContextError (more than that), ArgumentError (less than nothing), OutOfMemoryError.
-  virtual std::unique_ptr<Engine> make_engine(Index capacity) const = 0;
+  virtual std::unique_ptr<InferenceContext> make_context(Index capacity) const = 0;
+  /// An encoder without a KV cache.
+  virtual std::unique_ptr<FrameEncoder> make_encoder() const = 0;
 
  private:
   ModelConfig config_;
 };
 
-/// The model on backend B.
-template <Backend B>
-class ModelOn final : public Model, public std::enable_shared_from_this<ModelOn<B>> {
+/// The model of components `C` (see Components) on backend B.
+template <class B, class C>
+class BackendModel final : public Model, public std::enable_shared_from_this<BackendModel<B, C>> {
  public:
-  /// `weights` is the root scope of a checkpoint. Throws LoadError, OutOfMemoryError.
-  ModelOn(B backend, const ModelConfig& model, const WeightScope& weights)
-      : Model(model),
-        backend_(std::move(backend)),
-        vision_(backend_, model.vision, weights["vision_tower"]),
-        project_(backend_, model.projector, weights["multi_modal_projector"]),
-        pool_(model.pool),
-        language_(backend_, model.text, weights["language_model"]) {}
+  BackendModel(B backend, ModelConfig config, C components)
+      : Model(std::move(config)), backend_(std::move(backend)), parts_(std::move(components)) {}
 
-  std::unique_ptr<Engine> make_engine(Index capacity) const override;
+  Index video_tokens(Index frames) const override;
+  std::unique_ptr<InferenceContext> make_context(Index capacity) const override;
+  std::unique_ptr<FrameEncoder> make_encoder() const override;
 
  private:
-  class EngineOn;
+  class Encoder;
+  class Context;
+
+  Grid patch_grid(Index frames) const {
+    const Index side = config().vision.grid_side();
+    return {frames, side, side};
+  }
 
   B backend_;
-  VisionEncoder<B> vision_;
-  Projector<B> project_;
-  TemporalPool pool_;
-  LanguageModel<B> language_;
+  C parts_;
+  std::shared_ptr<const void> identity_ = std::make_shared<int>();
 };
 
 }  // namespace pllava

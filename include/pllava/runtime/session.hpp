@@ -1,4 +1,4 @@
-// One clip, many questions: vision and the prefill of the prefix run once.
+// One video, many questions: vision and the prefill of the prefix run once.
 #pragma once
 
 #include <memory>
@@ -16,16 +16,16 @@ struct WatchOptions {
   std::string task;     ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
   std::string wording;  ///< conversation template; empty takes the task's, or "plain"
   std::string system;   ///< replaces the template's system text where not empty
-  Index capacity = 0;   ///< rows of context to reserve; 0: all that the model has
+  Index capacity = 0;   ///< positions of context to reserve; 0: all that the model has
   RunControl control = {};
-  bool trace = false;  ///< keep intermediate results
+  bool trace = false;  ///< keep intermediate results in the report (clips only)
 };
 
 /// What `watch` did.
 struct WatchReport {
   VideoTimings video;
-  Index prefix_rows = 0;  ///< rows of the context that the prefix and the video take
-  Trace trace;            ///< filled only on request
+  Index prefix_tokens = 0;  ///< positions that the prefix and the video take
+  Trace trace;              ///< filled only on request
 };
 
 /// Threads: belongs to one thread at a time. Sessions on several threads may share a Pipeline.
@@ -51,25 +51,26 @@ class Session {
   Mark mark() const;
   void rewind(const Mark& mark);
 
-  /// Rows of context in use and in all.
-  Index length() const { return engine_->length(); }
-  Index capacity() const { return engine_->capacity(); }
+  /// Positions of the context in use, and in all.
+  Index length() const { return context_->length(); }
+  Index capacity() const { return context_->capacity(); }
   const WatchReport& report() const noexcept { return report_; }
-  /// Logits (V) of the first token of the last answer.
-  const std::vector<float>& first_logits() const noexcept { return first_logits_; }
 
  private:
   friend class Pipeline;
-  Session(std::shared_ptr<const Model> model, Tokenizer tokenizer, const PreprocessConfig& pixels,
-          const Clip& clip, const WatchOptions& options);
+  Session(std::shared_ptr<const Model> model, Tokenizer tokenizer, const WatchOptions& options);
+  /// Encodes the clip and appends it after the prefix.
+  void watch(const Clip& clip, const PreprocessConfig& config, const WatchOptions& options);
+  /// Appends a video that was encoded before.
+  void watch(const EncodedVideo& video, const WatchOptions& options);
+  void append_prefix(Index video_tokens, const WatchOptions& options);
 
   std::shared_ptr<const Model> model_;
   Tokenizer tokenizer_;
-  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<InferenceContext> context_;
   Dialogue dialogue_;
-  std::vector<std::int32_t> ids_;      // everything given to the model so far
-  std::vector<std::int32_t> pending_;  // generated, not yet given to the model
-  std::vector<float> first_logits_;
+  std::vector<std::int32_t> ids_;      // everything that was appended to the context
+  std::vector<std::int32_t> pending_;  // generated, not yet appended
   WatchReport report_;
 };
 

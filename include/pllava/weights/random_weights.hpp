@@ -8,8 +8,8 @@
 
 namespace pllava {
 
-/// Has every tensor anyone asks for. Values depend on seed, name and position alone: uniform with
-/// standard deviation 1/sqrt(fan-in) for matrices, 1 for norm weights, small for biases.
+/// Has every tensor that is requested. Values depend on seed, name and position alone; their
+/// distribution is TensorSpec::initializer.
 /// Threads: immutable, safe to share.
 class RandomWeights {
  public:
@@ -20,7 +20,14 @@ class RandomWeights {
   static WeightScope scope(std::uint64_t seed = 0, DType dtype = DType::f32);
 
   /// Throws OutOfMemoryError.
-  HostTensor tensor(const std::string& name, const Shape& shape) const;
+  HostTensor tensor(const TensorSpec& spec) const;
+  /// The same with Initializer::matrix, for a vector Initializer::embedding.
+  HostTensor tensor(const std::string& name, const Shape& shape) const {
+    return tensor(
+        TensorSpec{.name = name,
+                   .shape = shape,
+                   .initializer = shape.rank() < 2 ? Initializer::embedding : Initializer::matrix});
+  }
 
  private:
   std::uint64_t seed_;

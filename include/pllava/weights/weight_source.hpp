@@ -2,17 +2,14 @@
 // wrong file fails by name and shape before anything is computed.
 #pragma once
 
-#include <cstddef>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "pllava/core/control.hpp"
 #include "pllava/core/host_tensor.hpp"
-#include "pllava/core/shape.hpp"
+#include "pllava/weights/tensor_table.hpp"
 
 namespace pllava {
 
@@ -25,9 +22,10 @@ class WeightSource {
   WeightSource(const WeightSource&) = delete;
   WeightSource& operator=(const WeightSource&) = delete;
 
-  /// The tensor of this full name, with exactly this shape.
+  /// The tensor of this full name, with exactly this shape. The other members of `spec` say what a
+  /// source may need to know: how the tensor is quantized, scaled or initialised.
   /// Throws LoadError if it is missing or has another shape.
-  virtual HostTensor tensor(const std::string& name, const Shape& shape) const = 0;
+  virtual HostTensor tensor(const TensorSpec& spec) const = 0;
   virtual bool contains(const std::string& name) const = 0;
 };
 
@@ -42,11 +40,16 @@ class WeightScope {
   /// The scope of list element `i`, as in "layers.3".
   WeightScope operator[](Index i) const { return (*this)[std::to_string(i)]; }
 
-  /// Tensor `name` of this scope. Throws LoadError.
-  HostTensor tensor(std::string_view name, const Shape& shape) const {
-    HostTensor tensor = source_->tensor(full(name), shape);
-    tensor.name = full(name);
+  /// The tensor `spec`, whose name is relative to this scope. Throws LoadError.
+  HostTensor tensor(TensorSpec spec) const {
+    spec.name = full(spec.name);
+    HostTensor tensor = source_->tensor(spec);
+    tensor.name = spec.name;
     return tensor;
+  }
+  /// Tensor `name` of this scope, of this shape and no particular role. Throws LoadError.
+  HostTensor tensor(std::string_view name, const Shape& shape) const {
+    return tensor(TensorSpec{.name = std::string(name), .shape = shape});
   }
   bool contains(std::string_view name) const { return source_->contains(full(name)); }
 
@@ -59,8 +62,44 @@ class WeightScope {
   std::string prefix_;
 };
 
-/// The same weights, where each tensor that is read reports stage "load" as one of `total`, and can
-/// be cancelled there.
+/// The weights of one component: a scope, and the table that gives each tensor its shape and role.
+/// A constructor walks it by name; names and shapes stand in the table alone.
+class ComponentWeights {
+ public:
+  ComponentWeights(WeightScope scope, TensorTable table)
+      : scope_(std::move(scope)), table_(std::make_shared<const TensorTable>(std::move(table))) {}
+
+  ComponentWeights operator[](std::string_view name) const {
+    ComponentWeights below = *this;
+    below.path_ = full(name);
+    return below;
+  }
+  ComponentWeights operator[](Index i) const { return (*this)[std::to_string(i)]; }
+
+  /// Whether the component has such a tensor: a linear layer without bias has no "bias".
+  bool has(std::string_view name) const { return table_->find(full(name)) != nullptr; }
+  /// Throws LoadError, also for a name that the table lacks.
+  HostTensor tensor(std::string_view name) const {
+    const std::string path = full(name);
+    const TensorSpec* spec = table_->find(path);
+    if (spec == nullptr)
+      throw LoadError("the component has no such tensor",
+                      {.file = {}, .tensor = path, .expected = {}, .got = {}});
+    return scope_.tensor(*spec);
+  }
+
+ private:
+  std::string full(std::string_view name) const {
+    return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+  }
+
+  WeightScope scope_;
+  std::shared_ptr<const TensorTable> table_;
+  std::string path_;
+};
+
+/// The same weights. Each tensor that is read reports stage "load" as one of `total`, and can be
+/// cancelled there.
 WeightScope with_progress(WeightScope weights, Index total, RunControl control);
 
 }  // namespace pllava

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "pllava/calibration/calibrate.hpp"
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/pipeline.hpp"
 #include "pllava/quantization/detail/awq_tensors.hpp"
 #include "pllava/weights/detail/host_floats.hpp"
@@ -21,8 +21,9 @@ namespace detail {
 // ---- recording ----------------------------------------------------------------------------------
 
 struct Recording {
-  std::vector<PerProduct<InputSample>> layers;
-  std::map<const void*, InputSample*> of;  // prepared matrix -> what enters its product
+  TensorTable tensors;  // of the whole model
+  std::vector<PerProjection<InputSample>> layers;
+  std::map<const void*, InputSample*> inputs;  // prepared matrix -> the sample of its input
 };
 
 /// The CPU backend, which also notes what enters the products of the language model's layers. It
@@ -36,17 +37,18 @@ class RecordingBackend final : public cpu::Backend {
 
   Weight prepare(std::span<const HostTensor> parts, WeightRole role) {
     std::vector<HostTensor> plain(parts.begin(), parts.end());
-    const auto found = layer_tensor(plain[0].name);
+    const TensorSpec* spec = recording_->tensors.find(plain[0].name);
+    const AwqRole* awq = spec != nullptr && spec->awq ? &*spec->awq : nullptr;
     for (HostTensor& part : plain) {
       if (part.dtype != DType::u8)
         part.quantization = {};
-      else if (found)
-        throw ArgumentError(part.name + ": the weights are rounded already");
+      else if (awq != nullptr)
+        throw ArgumentError(part.name + ": the weights are quantized already");
     }
     Weight weight = cpu::Backend::prepare(plain, role);
-    if (found && !found->tensor.makes_input)
-      recording_->of[weight.data.get()] =
-          &recording_->layers.at(found->layer)[found->tensor.product];
+    if (awq != nullptr && !awq->is_norm)
+      recording_->inputs[weight.data.get()] =
+          &recording_->layers.at(static_cast<std::size_t>(awq->layer))[awq->input];
     return weight;
   }
   void linear(View y, ConstView x, const Linear& w, Activation act) {
@@ -64,8 +66,8 @@ class RecordingBackend final : public cpu::Backend {
 
  private:
   void record(ConstView x, const Linear& w) {
-    const auto found = recording_->of.find(w.weight.data.get());
-    if (found != recording_->of.end()) found->second->add(x);
+    const auto found = recording_->inputs.find(w.weight.data.get());
+    if (found != recording_->inputs.end()) found->second->add(x);
   }
 
   std::shared_ptr<Recording> recording_;
@@ -74,11 +76,11 @@ class RecordingBackend final : public cpu::Backend {
 // ---- searching ----------------------------------------------------------------------------------
 
 /// Some outputs of the matrices of a product over some of its input rows.
-class SampledProduct {
+class SampledLayers {
  public:
-  SampledProduct(cpu::Backend& be, std::span<const HostTensor> matrices, const InputSample& input)
+  SampledLayers(cpu::Backend& be, std::span<const HostTensor> matrices, const InputSample& input)
       : be_(be), K_(input.width()) {
-    constexpr Index kMostOutputs = 512;
+    constexpr Index kMaxOutputs = 512;
     if (input.kept() == 0) throw ArgumentError("calibration saw no rows of a product");
     if (be.activation_dtype() != DType::f32)
       throw ArgumentError("the error of an output is computed in f32");
@@ -90,8 +92,9 @@ class SampledProduct {
       if (t.shape.rank() != 2 || t.shape[1] != K_)
         throw ShapeError("calibration",
                          "expected (N, " + std::to_string(K_) + "), got " + t.shape.str());
-      if (!is_floating(t.dtype)) throw ArgumentError(t.name + ": the weights are rounded already");
-      const Index count = std::min(t.shape[0], kMostOutputs);
+      if (!is_floating(t.dtype))
+        throw ArgumentError(t.name + ": the weights are quantized already");
+      const Index count = std::min(t.shape[0], kMaxOutputs);
       Matrix m{std::vector<float>(static_cast<std::size_t>(count * K_)), count, 0};
       for (Index n = 0; n < count; ++n)
         copy_as_floats(m.rows.data() + n * K_, t, n * t.shape[0] / count * K_, K_);
@@ -185,7 +188,7 @@ PLLAVA_INLINE void InputSample::add(ConstView x) {
     width_ = x.cols();
     sum_.assign(static_cast<std::size_t>(width_), 0.0);
     squares_ = sum_;
-    rows_.reserve(static_cast<std::size_t>(kMostRows * width_));
+    rows_.reserve(static_cast<std::size_t>(kMaxRows * width_));
   }
   if (x.cols() != width_)
     throw ShapeError("InputSample",
@@ -198,10 +201,10 @@ PLLAVA_INLINE void InputSample::add(ConstView x) {
       squares_[k] += double{row[k]} * row[k];
     }
     if (seen_ % stride_ != 0) continue;
-    if (kept() == kMostRows) {  // keeps each second one
-      for (Index i = 1; 2 * i < kMostRows; ++i)
+    if (kept() == kMaxRows) {  // keeps each second one
+      for (Index i = 1; 2 * i < kMaxRows; ++i)
         std::copy_n(rows_.begin() + 2 * i * width_, width_, rows_.begin() + i * width_);
-      rows_.resize(static_cast<std::size_t>(kMostRows / 2 * width_));
+      rows_.resize(static_cast<std::size_t>(kMaxRows / 2 * width_));
       stride_ *= 2;
     }
     rows_.insert(rows_.end(), row.begin(), row.end());
@@ -216,15 +219,16 @@ PLLAVA_INLINE std::vector<float> InputSample::mean_of(const std::vector<double>&
   return mean;
 }
 
-PLLAVA_INLINE std::vector<PerProduct<InputSample>> record_inputs(
+PLLAVA_INLINE std::vector<PerProjection<InputSample>> record_inputs(
     const WeightScope& weights, const ModelConfig& config, const Tokenizer& tokenizer,
     const PreprocessConfig& pixels, std::span<const Clip> clips, const CalibrationOptions& options,
     const RunControl& control) {
   if (clips.empty()) throw ArgumentError("calibration needs a clip");
   const auto recording = std::make_shared<detail::Recording>();
+  recording->tensors = model_tensors(config);
   recording->layers.resize(static_cast<std::size_t>(config.text.layers));
   const Pipeline model(detail::RecordingBackend(cpu::Backend(options.backend), recording), config,
-                       with_progress(weights, required_tensors(config), control), tokenizer,
+                       with_progress(weights, recording->tensors.required(), control), tokenizer,
                        pixels);
   for (const Clip& clip : clips) {
     WatchOptions watch;
@@ -241,20 +245,20 @@ PLLAVA_INLINE double output_error(cpu::Backend& be, std::span<const HostTensor> 
                                   const InputSample& input, const Quantization& format,
                                   std::span<const float> scales,
                                   std::span<const float> importance) {
-  return detail::SampledProduct(be, matrices, input).error(format, scales, importance);
+  return detail::SampledLayers(be, matrices, input).error(format, scales, importance);
 }
 
-PLLAVA_INLINE ProductScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
-                                        const InputSample& input, const Quantization& format,
-                                        const Heads& heads) {
+PLLAVA_INLINE ProjectionScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
+                                           const InputSample& input, const Quantization& format,
+                                           const Heads& heads) {
   constexpr int kSteps = 20;
-  const detail::SampledProduct product(be, matrices, input);
+  const detail::SampledLayers product(be, matrices, input);
   std::vector<float> mean = input.mean();
   detail::share(mean, heads);
   const std::vector<float> importance = input.mean_square();
-  ProductScales best;
+  ProjectionScales best;
   best.scales = detail::scales_of(mean, 0);
-  best.plain_error = best.error = product.error(format, best.scales, {});
+  best.unscaled_error = best.error = product.error(format, best.scales, {});
   for (int step = 0; step <= kSteps; ++step) {
     const double alpha = static_cast<double>(step) / kSteps;
     std::vector<float> scales = detail::scales_of(mean, alpha);
@@ -281,21 +285,20 @@ PLLAVA_INLINE Calibration calibrate(const WeightScope& weights, const ModelConfi
   cpu::BackendOptions in_f32 = options.backend;
   in_f32.dtype = DType::f32;
   cpu::Backend be(in_f32);
-  const std::vector<TensorSpec> specs = model_tensors(config);
+  const TensorTable tensors = model_tensors(config);
   Calibration calibration;
   for (std::size_t l = 0; l < inputs.size(); ++l) {
-    PerProduct<ProductScales>& layer = calibration.layers.emplace_back();
-    for (const Product product : kProducts) {
+    PerProjection<ProjectionScales>& layer = calibration.layers.emplace_back();
+    for (const Projection projection : kProjections) {
       control.check("calibrate");
       std::vector<HostTensor> matrices;
-      for (const TensorSpec& spec : specs) {
-        const auto found = detail::layer_tensor(spec.name);
-        if (found && found->layer == l && found->tensor.product == product &&
-            !found->tensor.makes_input)
-          matrices.push_back(weights.tensor(spec.name, spec.shape));
-      }
-      layer[product] = best_scales(be, matrices, inputs[l][product], format,
-                                   product == Product::o ? detail::heads_of(config.text) : Heads{});
+      for (const TensorSpec& spec : tensors)
+        if (spec.awq && spec.awq->layer == static_cast<Index>(l) && spec.awq->input == projection &&
+            !spec.awq->is_norm)
+          matrices.push_back(weights.tensor(spec));
+      layer[projection] =
+          best_scales(be, matrices, inputs[l][projection], format,
+                      projection == Projection::o ? detail::heads_of(config.text) : Heads{});
     }
     control.at("calibrate", static_cast<Index>(l) + 1, config.text.layers);
   }

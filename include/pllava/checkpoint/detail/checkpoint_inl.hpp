@@ -12,7 +12,6 @@
 #include "pllava/checkpoint/detail/quantization_json.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
-#include "pllava/models/tensor_table.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
 #include "pllava/weights/lora.hpp"
 #include "pllava/weights/safetensors.hpp"
@@ -135,8 +134,8 @@ class CheckpointSource final : public WeightSource {
     }
   }
 
-  /// Compares with what the model needs and fills the report. `stored` says what is rounded.
-  void check(const ModelConfig& config, const QuantizeOptions& stored, double lora_alpha,
+  /// Compares with what the model needs and fills the report. `stored` says what is quantized.
+  void check(const TensorTable& tensors, const QuantizeOptions& stored, double lora_alpha,
              LoadReport& report) {
     stored_ = stored;
     lora_alpha_ = lora_alpha;
@@ -146,16 +145,16 @@ class CheckpointSource final : public WeightSource {
       return e.name + ": expected " + expected + ", got " + got;
     };
     const auto check_part = [&](const Place& place, const std::vector<Index>& dims,
-                                bool rounded = false) {
+                                bool quantized = false) {
       const SafetensorsEntry& e = *place.entry;
       if (e.dims != dims) report.misshapen.push_back(mismatch(e, dims_str(dims), dims_str(e.dims)));
-      if (rounded && e.dtype != DType::u8)
+      if (quantized && e.dtype != DType::u8)
         report.wrong_dtype.push_back(mismatch(e, "U8", e.format_dtype));
-      else if (!rounded && (!e.dtype || !is_floating(*e.dtype)))
+      else if (!quantized && (!e.dtype || !is_floating(*e.dtype)))
         report.wrong_dtype.push_back(mismatch(e, "F32, F16 or BF16", e.format_dtype));
     };
     std::set<std::string> known;
-    for (const TensorSpec& spec : model_tensors(config)) {
+    for (const TensorSpec& spec : tensors) {
       known.insert(spec.name);
       const auto found = parts_.find(spec.name);
       const Parts parts = found == parts_.end() ? Parts{} : found->second;
@@ -166,24 +165,24 @@ class CheckpointSource final : public WeightSource {
       std::vector<Index> dims;
       dims.reserve(Shape::kMaxRank);
       for (int i = 0; i < spec.shape.rank(); ++i) dims.push_back(spec.shape[i]);
-      const Quantization q = stored_quantization(spec.name, spec.shape, stored);
-      const bool rounded = q.format != WeightFormat::unquantized;
-      if (rounded) dims.back() = stored_row_bytes(q, dims.back());
+      const Quantization q = stored_quantization(spec, stored);
+      const bool quantized = q.format != WeightFormat::unquantized;
+      if (quantized) dims.back() = stored_row_bytes(q, dims.back());
       if (parts.weight) {
         ++report.tensors;
         const SafetensorsEntry& e = *parts.weight->entry;
         ++report.dtypes[e.format_dtype];
         report.bytes += e.size;
-        if (rounded)
+        if (quantized)
           report.parameters += spec.shape.count();
         else if (e.dtype)
           report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
-        check_part(*parts.weight, dims, rounded);
+        check_part(*parts.weight, dims, quantized);
       } else {
         report.missing.push_back(spec.name);
       }
       if (!parts.lora_a && !parts.lora_b) continue;
-      if (rounded) {  // nothing can be merged into it any more
+      if (quantized) {  // nothing can be merged into it any more
         for (const auto& place : {parts.lora_a, parts.lora_b})
           if (place) report.unused.push_back(place->entry->name);
         continue;
@@ -207,7 +206,9 @@ class CheckpointSource final : public WeightSource {
     report.lora_alpha = report.lora_layers == 0 ? 0 : lora_alpha;
   }
 
-  HostTensor tensor(const std::string& name, const Shape& shape) const override {
+  HostTensor tensor(const TensorSpec& spec) const override {
+    const std::string& name = spec.name;
+    const Shape& shape = spec.shape;
     const auto found = parts_.find(name);
     if (found == parts_.end() || !found->second.weight)
       throw LoadError("no such tensor",
@@ -220,11 +221,11 @@ class CheckpointSource final : public WeightSource {
                                  .expected = std::move(expected),
                                  .got = std::move(got)});
     };
-    const Quantization q = stored_quantization(name, shape, stored_);
+    const Quantization q = stored_quantization(spec, stored_);
     if (q.format != WeightFormat::unquantized) {
       const Shape stored{shape[0], stored_row_bytes(q, shape[1])};
       if (weight.dtype != DType::u8 || weight.shape != stored)
-        throw fail("not a rounded matrix", "U8 " + stored.str(),
+        throw fail("not a quantized matrix", "U8 " + stored.str(),
                    parts.weight->entry->format_dtype + ' ' + weight.shape.str());
       weight.shape = shape;
       weight.quantization = q;
@@ -282,7 +283,7 @@ PLLAVA_INLINE Quantization read_quantization(const JsonReader& json) {
   return q;
 }
 
-/// How the matrices of a directory were rounded when it was written.
+/// How the matrices of a directory were quantized when it was written.
 PLLAVA_INLINE QuantizeOptions stored_formats(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
   const nlohmann::json config = read_json_object(path);
@@ -338,10 +339,11 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   std::error_code error;
   const bool own_config = std::filesystem::exists(directory / "config.json", error);
   const auto& home = own_config || options.base.empty() ? directory : options.base;
-  checkpoint.config_ = ModelConfig::from_directory(home);
+  checkpoint.config_ = read_model_config(home, options.architectures);
+  checkpoint.tensors_ = model_tensors(checkpoint.config_, options.architectures);
   checkpoint.stored_ = detail::stored_formats(home);
   if (checkpoint.stored_.any() && options.quantize.any() && options.quantize != checkpoint.stored_)
-    throw ArgumentError(home.string() + ": the weights are rounded already, and otherwise");
+    throw ArgumentError(home.string() + ": the weights are quantized already, in another format");
   ModelConfig& config = checkpoint.config_;
   if (options.frames) config.frames = *options.frames;
   if (options.pool) config.pool.output = *options.pool;
@@ -350,7 +352,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   if (!options.base.empty()) source->add(options.base);
   source->add(directory);
   LoadReport& report = checkpoint.report_;
-  source->check(config, checkpoint.stored_, options.lora_alpha, report);
+  source->check(checkpoint.tensors_, checkpoint.stored_, options.lora_alpha, report);
   if (options.strict && !report.clean()) {
     const auto part = [](const char* title, const std::vector<std::string>& list) {
       return list.empty() ? std::string() : std::string(title) + detail::joined(list) + "; ";

@@ -11,7 +11,6 @@
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/output_file.hpp"
-#include "pllava/models/tensor_table.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
 
 namespace pllava {
@@ -37,17 +36,16 @@ PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
 }
 
 /// `calibration` may be null.
-PLLAVA_INLINE void write_rounded(const std::filesystem::path& to, const std::filesystem::path& from,
-                                 const LoadOptions& options, const Calibration* calibration,
-                                 const RunControl& control) {
+PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
+                                   const std::filesystem::path& from, const LoadOptions& options,
+                                   const Calibration* calibration, const RunControl& control) {
   const QuantizeOptions& formats = options.quantize;
-  if (!formats.any())
-    throw ArgumentError("nothing to round: neither int8, int4 nor fp8 was chosen");
+  if (!formats.any()) throw ArgumentError("nothing to quantize: expected int8, int4 or fp8");
   const Checkpoint checkpoint = Checkpoint::open(from, options);
   if (checkpoint.stored_formats().any())
-    throw ArgumentError(from.string() + ": the weights are rounded already");
+    throw ArgumentError(from.string() + ": the weights are quantized already");
   if (calibration != nullptr && formats.language.format != WeightFormat::int4)
-    throw ArgumentError("scales are for int4 weights of the language model");
+    throw ArgumentError("AWQ scales need int4 weights of the language model");
   const WeightScope weights =
       calibration != nullptr ? awq_scaled(checkpoint[""], checkpoint.config().text, *calibration)
                              : checkpoint[""];
@@ -65,24 +63,23 @@ PLLAVA_INLINE void write_rounded(const std::filesystem::path& to, const std::fil
   config_file.commit();
 
   ThreadPool pool;
-  const Index total = required_tensors(checkpoint.config());
+  const Index total = checkpoint.tensors().required();
   Index done = 0;
   std::vector<TensorToWrite> tensors;
-  for (const TensorSpec& spec : model_tensors(checkpoint.config())) {
+  for (const TensorSpec& spec : checkpoint.tensors()) {
     if (spec.presence != Presence::required) continue;
-    const Quantization q = stored_quantization(spec.name, spec.shape, formats);
+    const Quantization q = stored_quantization(spec, formats);
     if (q.format == WeightFormat::unquantized) {
-      tensors.push_back(
-          {spec.name, weights.tensor(spec.name, spec.shape).dtype, spec.shape, [&, spec] {
-             control.at("quantize", ++done, total);
-             return weights.tensor(spec.name, spec.shape);
-           }});
+      tensors.push_back({spec.name, weights.tensor(spec).dtype, spec.shape, [&, spec] {
+                           control.at("quantize", ++done, total);
+                           return weights.tensor(spec);
+                         }});
       continue;
     }
     const Shape stored{spec.shape[0], stored_row_bytes(q, spec.shape[1])};
     tensors.push_back({spec.name, DType::u8, stored, [&, spec, stored, q] {
                          control.at("quantize", ++done, total);
-                         const HostTensor w = weights.tensor(spec.name, spec.shape);
+                         const HostTensor w = weights.tensor(spec);
                          const auto bytes = std::make_shared<std::vector<std::byte>>(
                              static_cast<std::size_t>(stored.count()));
                          pool.run(stored[0], [&](Index r) {
@@ -101,7 +98,7 @@ PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
                                               const std::filesystem::path& from,
                                               const LoadOptions& options,
                                               const RunControl& control) {
-  detail::write_rounded(to, from, options, nullptr, control);
+  detail::write_quantized(to, from, options, nullptr, control);
 }
 
 PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
@@ -109,7 +106,7 @@ PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
                                               const LoadOptions& options,
                                               const Calibration& calibration,
                                               const RunControl& control) {
-  detail::write_rounded(to, from, options, &calibration, control);
+  detail::write_quantized(to, from, options, &calibration, control);
 }
 
 }  // namespace pllava

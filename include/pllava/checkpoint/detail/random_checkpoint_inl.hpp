@@ -11,7 +11,7 @@
 #include "pllava/checkpoint/random_checkpoint.hpp"
 #include "pllava/error.hpp"
 #include "pllava/io/detail/output_file.hpp"
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
 #include "pllava/weights/random_weights.hpp"
 
@@ -97,8 +97,8 @@ PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& director
   std::vector<detail::TensorToWrite> tensors;
   for (const TensorSpec& spec : model_tensors(config))
     if (spec.presence == Presence::required)
-      tensors.push_back({spec.name, dtype, spec.shape,
-                         [weights, spec] { return weights.tensor(spec.name, spec.shape); }});
+      tensors.push_back(
+          {spec.name, dtype, spec.shape, [weights, spec] { return weights.tensor(spec); }});
   detail::write_safetensors(directory / "model.safetensors", std::move(tensors),
                             {{"format", "pt"}});
 }

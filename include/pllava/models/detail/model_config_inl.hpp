@@ -11,7 +11,7 @@
 #include "pllava/error.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
-#include "pllava/models/model_config.hpp"
+#include "pllava/models/architecture.hpp"
 
 namespace pllava {
 namespace detail {
@@ -29,7 +29,7 @@ constexpr Index kMaxToken = std::numeric_limits<std::int32_t>::max();
 constexpr Index kMaxLayers = 1024;
 
 /// Missing keys take the defaults of CLIPVisionConfig (a small ViT-B/32), as files omit defaults.
-PLLAVA_INLINE VisionConfig read_vision(const JsonReader& json, Index feature_layer) {
+inline VisionConfig read_vision(const JsonReader& json, Index feature_layer) {
   const std::string type = json.text("model_type", "clip_vision_model");
   json.require("model_type", type == "clip_vision_model", "\"clip_vision_model\"");
   json.require("num_channels", json.size("num_channels", 3) == 3, "3");
@@ -49,7 +49,7 @@ PLLAVA_INLINE VisionConfig read_vision(const JsonReader& json, Index feature_lay
 }
 
 /// Missing keys take the defaults of LlamaConfig.
-PLLAVA_INLINE TextConfig read_text(const JsonReader& json) {
+inline TextConfig read_text(const JsonReader& json) {
   const std::string type = json.text("model_type", "llama");
   json.require("model_type", type == "llama", "\"llama\"");
   json.require("attention_bias", !json.boolean("attention_bias", false), "false");
@@ -83,8 +83,8 @@ PLLAVA_INLINE TextConfig read_text(const JsonReader& json) {
 }
 
 /// The first of these objects that has the token id wins; a negative id means "none".
-PLLAVA_INLINE Index read_token(std::initializer_list<const JsonReader*> places, const char* key,
-                               Index fallback) {
+inline Index read_token(std::initializer_list<const JsonReader*> places, const char* key,
+                        Index fallback) {
   for (const JsonReader* place : places) {
     const Index id = place == nullptr ? -1 : place->integer(key, -1, -1, kMaxToken);
     if (id >= 0) return id;
@@ -94,14 +94,11 @@ PLLAVA_INLINE Index read_token(std::initializer_list<const JsonReader*> places, 
 
 }  // namespace detail
 
-PLLAVA_INLINE ModelConfig ModelConfig::from_directory(const std::filesystem::path& directory) {
+PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
   const nlohmann::json config = detail::read_json_object(path);
   const detail::JsonReader json(config, path.string());
 
-  const std::string type = json.text("model_type", "");
-  json.require("model_type", type == "llava" || type == "llava_next" || type == "pllava",
-               "\"llava\" or \"llava_next\"");
   if (const auto* list = json.find("architectures")) {
     bool known = false;
     for (const char* name : {"PllavaForConditionalGeneration", "LlavaForConditionalGeneration",

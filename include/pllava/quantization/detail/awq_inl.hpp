@@ -25,44 +25,45 @@ class ScaledWeights final : public WeightSource {
                           " layers, the model has " + std::to_string(config.layers));
     for (const auto& layer : calibration_.layers) {
       check(layer, config);
-      auto& costs = costs_.emplace_back();
-      for (const Product p : kProducts)
+      auto& importance = importance_.emplace_back();
+      for (const Projection p : kProjections)
         if (!layer[p].importance.empty())
-          costs[p] = std::make_shared<const std::vector<float>>(
+          importance[p] = std::make_shared<const std::vector<float>>(
               scaled_importance(layer[p].importance, layer[p].scales));
     }
   }
 
-  HostTensor tensor(const std::string& name, const Shape& shape) const override {
-    HostTensor tensor = weights_.tensor(name, shape);
-    const auto found = layer_tensor(name);
-    if (!found) return tensor;
-    if (!is_floating(tensor.dtype)) throw ArgumentError(name + ": the weights are rounded already");
-    const auto& layer = calibration_.layers.at(found->layer);
-    const auto& [unused, product, makes_input, read_by] = found->tensor;
-    const float* columns = layer[product].scales.data();
-    const Index K = shape[shape.rank() - 1], N = shape.count() / K;
+  HostTensor tensor(const TensorSpec& spec) const override {
+    HostTensor tensor = weights_.tensor(spec);
+    if (!spec.awq) return tensor;
+    if (!is_floating(tensor.dtype))
+      throw ArgumentError(spec.name + ": the weights are quantized already");
+    const auto l = static_cast<std::size_t>(spec.awq->layer);
+    const auto& layer = calibration_.layers.at(l);
+    const auto& [unused, input, is_norm, output] = *spec.awq;
+    const float* columns = layer[input].scales.data();
+    const Index K = spec.shape[spec.shape.rank() - 1], N = spec.shape.count() / K;
     const auto scaled = float_buffer(N * K, "scaled weights");
     copy_as_floats(scaled.get(), tensor, 0, N * K);
     for (Index n = 0; n < N; ++n) {
-      const Index reader = read_by == Product::o ? first_reader(heads_, n) : n;
-      const float row = read_by ? layer[*read_by].scales[static_cast<std::size_t>(reader)] : 1.0f;
+      const Index channel = output == Projection::o ? first_reader(heads_, n) : n;
+      const float row = output ? layer[*output].scales[static_cast<std::size_t>(channel)] : 1.0f;
       float* w = scaled.get() + n * K;
-      for (Index k = 0; k < K; ++k) w[k] *= makes_input ? 1 / columns[k] : columns[k] / row;
+      for (Index k = 0; k < K; ++k) w[k] *= is_norm ? 1 / columns[k] : columns[k] / row;
     }
     tensor.dtype = DType::f32;
     tensor.data = reinterpret_cast<const std::byte*>(scaled.get());
     tensor.owner = scaled;
-    if (!makes_input) tensor.importance = costs_[found->layer][product];
+    if (!is_norm) tensor.importance = importance_[l][input];
     return tensor;
   }
   bool contains(const std::string& name) const override { return weights_.contains(name); }
 
  private:
-  void check(const PerProduct<ProductScales>& layer, const TextConfig& config) const {
+  void check(const PerProjection<ProjectionScales>& layer, const TextConfig& config) const {
     const Index q = heads_.num_query_heads * heads_.head_dim;
-    const PerProduct<Index> widths = {{config.width, q, config.width, config.ffn}};
-    for (const Product p : kProducts) {
+    const PerProjection<Index> widths = {{config.width, q, config.width, config.ffn}};
+    for (const Projection p : kProjections) {
       const std::vector<float>& scales = layer[p].scales;
       if (static_cast<Index>(scales.size()) != widths[p])
         throw ArgumentError(std::to_string(scales.size()) + " scales for the inputs of " +
@@ -76,9 +77,9 @@ class ScaledWeights final : public WeightSource {
       for (const float i : importance)
         if (!std::isfinite(i) || i < 0) throw ArgumentError("an importance must be 0 or more");
     }
-    const std::vector<float>& o = layer[Product::o].scales;
+    const std::vector<float>& o = layer[Projection::o].scales;
     for (Index r = 0; r < heads_.num_kv_heads * heads_.head_dim; ++r)
-      for (Index h = 0; h < heads_.num_query_heads / heads_.num_kv_heads; ++h) {
+      for (Index h = 0; h < heads_.group_size(); ++h) {
         const auto first = static_cast<std::size_t>(first_reader(heads_, r));
         if (o[first + static_cast<std::size_t>(h * heads_.head_dim)] != o[first])
           throw ArgumentError("query heads that read one kv head must share the scales of o");
@@ -88,16 +89,16 @@ class ScaledWeights final : public WeightSource {
   WeightScope weights_;
   Heads heads_;
   Calibration calibration_;
-  std::vector<PerProduct<std::shared_ptr<const std::vector<float>>>> costs_;
+  std::vector<PerProjection<std::shared_ptr<const std::vector<float>>>> importance_;
 };
 
 }  // namespace detail
 
-PLLAVA_INLINE double Calibration::mean(double ProductScales::*error) const {
+PLLAVA_INLINE double Calibration::mean(double ProjectionScales::*error) const {
   double sum = 0;
   for (const auto& layer : layers)
-    for (const ProductScales& product : layer.each) sum += product.*error;
-  return sum / static_cast<double>(std::max<std::size_t>(layers.size() * kProducts.size(), 1));
+    for (const ProjectionScales& product : layer.each) sum += product.*error;
+  return sum / static_cast<double>(std::max<std::size_t>(layers.size() * kProjections.size(), 1));
 }
 
 PLLAVA_INLINE WeightScope awq_scaled(WeightScope weights, const TextConfig& config,

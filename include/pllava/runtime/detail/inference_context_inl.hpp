@@ -1,7 +1,14 @@
-// Engine on a backend: the order in which the components run.
+// The order in which the components of a model run.
 #pragma once
 
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "pllava/core/stopwatch.hpp"
+#include "pllava/media/distinct_frames.hpp"
 #include "pllava/media/ops_preprocess.hpp"
 #include "pllava/runtime/inference_context.hpp"
 #include "pllava/text/ops_sample.hpp"
@@ -10,42 +17,31 @@ namespace pllava {
 
 namespace detail {
 
-/// A clip's frames without those that repeat their neighbour's picture, as pictures and short
-/// videos do: each is encoded once.
-struct DistinctFrames {
-  explicit DistinctFrames(std::span<const Frame> all) {
-    for (const Frame& frame : all) {
-      if (frames.empty() || !same_picture(frames.back(), frame)) frames.push_back(frame);
-      of.push_back(static_cast<Index>(frames.size()) - 1);
-    }
-  }
-  /// Values of the distinct frames as those of the clip.
-  std::vector<float> spread(const std::vector<float>& values) const {
-    const std::size_t each = values.size() / frames.size();
-    std::vector<float> all;
-    all.reserve(of.size() * each);
-    for (const Index i : of) {
-      const auto begin = values.begin() + i * static_cast<Index>(each);
-      all.insert(all.end(), begin, begin + static_cast<Index>(each));
-    }
-    return all;
-  }
-
-  std::vector<Frame> frames;
-  std::vector<Index> of;  // frame t of the clip is frames[of[t]]
-};
-
 /// The rows of distinct frames (U·P, D) as those of the clip (T·P, D).
 template <Backend B>
-Tensor<B> repeated(B& be, Tensor<B> rows, const DistinctFrames& distinct) {
+Tensor<B> repeat_rows(B& be, Tensor<B> rows, const DistinctFrames& distinct) {
   const auto U = static_cast<Index>(distinct.frames.size()),
-             T = static_cast<Index>(distinct.of.size());
+             T = static_cast<Index>(distinct.index.size());
   if (U == T) return rows;
   const Index P = rows.view().rows() / U;
   Tensor<B> all(be, {T * P, rows.view().cols()}, rows.view().dtype);
-  for (Index t = 0; t < T; ++t)
-    ops::copy(be, all.view().slice(t * P, P),
-              rows.view().slice(distinct.of[static_cast<std::size_t>(t)] * P, P));
+  for (Index t = 0; t < T; ++t) {
+    const auto u = static_cast<Index>(distinct.index[static_cast<std::size_t>(t)]);
+    ops::copy(be, all.view().slice(t * P, P), rows.view().slice(u * P, P));
+  }
+  return all;
+}
+
+/// Values of the distinct frames as those of the clip.
+inline std::vector<float> repeat_values(const std::vector<float>& values,
+                                        const DistinctFrames& distinct) {
+  const std::size_t each = values.size() / distinct.frames.size();
+  std::vector<float> all;
+  all.reserve(distinct.index.size() * each);
+  for (const std::size_t u : distinct.index) {
+    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(u * each);
+    all.insert(all.end(), begin, begin + static_cast<std::ptrdiff_t>(each));
+  }
   return all;
 }
 
@@ -62,13 +58,96 @@ std::vector<float> to_floats(B& be, ConstView v) {
 
 }  // namespace detail
 
-template <Backend B>
-class ModelOn<B>::EngineOn final : public Engine {
+/// Frames to visual tokens, on a backend of its own.
+template <class B, class C>
+class BackendModel<B, C>::Encoder final : public FrameEncoder {
  public:
-  EngineOn(std::shared_ptr<const ModelOn> model, Index capacity)
+  explicit Encoder(std::shared_ptr<const BackendModel> model)
+      : model_(std::move(model)), be_(model_->backend_.fork()) {}
+
+  B& backend() noexcept { return be_; }
+
+  EncodedVideo encode_clip(std::span<const Frame> frames, const PreprocessConfig& config,
+                           const RunControl& control, Trace* trace) override {
+    EncodedVideo video = encode(frames, model_->parts_.pool, config, control, trace);
+    if (keeps_frames()) video.tokens_per_frame_ = video.tokens_ / video.frames_;
+    return video;
+  }
+
+  EncodedVideo encode_frames(std::span<const Frame> frames, const PreprocessConfig& config,
+                             const RunControl& control) override {
+    if constexpr (requires { model_->parts_.pool.per_frame(); }) {
+      if (!pools_each_frame())
+        throw ArgumentError("the model pools over time: its frames cannot be encoded one by one");
+      EncodedVideo video =
+          encode(frames, model_->parts_.pool.per_frame(), config, control, nullptr);
+      video.tokens_per_frame_ = video.tokens_ / video.frames_;
+      return video;
+    } else {
+      throw ArgumentError("the pooling has no per_frame(): frames cannot be encoded one by one");
+    }
+  }
+
+ private:
+  /// Whether a clip of the model's length is pooled frame by frame.
+  bool pools_each_frame() const {
+    const ModelConfig& config = model_->config();
+    return config.pool.output.t == config.frames;
+  }
+  bool keeps_frames() const {
+    if constexpr (requires { model_->parts_.pool.per_frame(); })
+      return pools_each_frame();
+    else
+      return false;
+  }
+
+  /// Pixels and features are freed on return: the prefill needs the most memory.
+  template <class Pool>
+  EncodedVideo encode(std::span<const Frame> frames, const Pool& pool,
+                      const PreprocessConfig& config, const RunControl& control, Trace* trace) {
+    if (frames.empty()) throw MediaError("", "a clip without frames");
+    const auto T = static_cast<Index>(frames.size());
+    const Index S = config.image_size;
+    EncodedVideo video;
+    Stopwatch watch;
+    const DistinctFrames distinct(frames);
+    const auto U = static_cast<Index>(distinct.frames.size());
+    Tensor<B> pixels(be_, {U, 3, S, S}, DType::f32);
+    ops::preprocess(be_, pixels.view(), distinct.frames, config);
+    control.at("preprocess", 1, 1);
+    video.timings_.preprocess_ms = watch.lap();
+    const Tensor<B> features =  // (T·P, D)
+        detail::repeat_rows(be_, model_->parts_.vision(be_, std::as_const(pixels), control),
+                            distinct);
+    video.timings_.vision_ms = watch.lap();
+    auto rows = std::make_shared<Tensor<B>>(
+        model_->parts_.project(be_, features, pool, model_->patch_grid(T)));
+    control.at("project", 1, 1);
+    // Contexts on other streams of the device may read the rows from now on.
+    if constexpr (requires { be_.synchronize(); }) be_.synchronize();
+    video.timings_.project_ms = watch.lap();
+    if (trace != nullptr)
+      *trace = {detail::repeat_values(detail::to_floats(be_, pixels), distinct),
+                detail::to_floats(be_, features), detail::to_floats(be_, *rows)};
+    video.frames_ = T;
+    video.tokens_ = rows->view().rows();
+    video.model_ = model_->identity_;
+    video.pieces_.push_back({std::move(rows), 0, video.tokens_});
+    return video;
+  }
+
+  std::shared_ptr<const BackendModel> model_;
+  B be_;
+};
+
+template <class B, class C>
+class BackendModel<B, C>::Context final : public InferenceContext {
+ public:
+  Context(std::shared_ptr<const BackendModel> model, Index capacity)
       : model_(std::move(model)),
-        be_(model_->backend_.fork()),
-        kv_(model_->language_.make_cache(be_, capacity)),
+        encoder_(model_),
+        be_(encoder_.backend()),
+        kv_(model_->parts_.language.make_cache(be_, capacity)),
         logits_(be_, {1, model_->config().text.vocab}, DType::f32),
         token_(be_, {1}, DType::i32) {}
 
@@ -76,67 +155,71 @@ class ModelOn<B>::EngineOn final : public Engine {
   Index capacity() const override { return kv_.capacity(); }
   void truncate(Index length) override { kv_.truncate(be_, length); }
 
-  VideoTimings append_video(std::span<const Frame> frames, const PreprocessConfig& pixels,
-                            const RunControl& control, Trace* trace) override {
-    kv_.require_room(model_->config().pool.output.count());
-    VideoTimings timings;
-    Tensor<B> video = encode(frames, pixels, control, timings, trace);
-    Stopwatch watch;
-    model_->language_.forward(be_, video, kv_, View{}, control);
-    timings.prefill_ms = watch.lap();
-    return timings;
+  EncodedVideo encode_clip(std::span<const Frame> frames, const PreprocessConfig& config,
+                           const RunControl& control, Trace* trace) override {
+    return encoder_.encode_clip(frames, config, control, trace);
+  }
+  EncodedVideo encode_frames(std::span<const Frame> frames, const PreprocessConfig& config,
+                             const RunControl& control) override {
+    return encoder_.encode_frames(frames, config, control);
+  }
+
+  void append_video(const EncodedVideo& video, const RunControl& control) override {
+    if (video.model_ != model_->identity_)
+      throw ArgumentError("the video was encoded by another model");
+    kv_.require_room(video.tokens());
+    Tensor<B> x;  // (tokens, D): a copy, since the prefill overwrites its input
+    Index row = 0;
+    for (const EncodedVideo::Piece& piece : video.pieces_) {
+      const ConstView rows = static_cast<const Tensor<B>*>(piece.rows.get())->view();
+      if (row == 0) x = Tensor<B>(be_, {video.tokens(), rows.cols()}, DType::f32);
+      ops::copy(be_, x.view().slice(row, piece.count), rows.slice(piece.first, piece.count));
+      row += piece.count;
+    }
+    model_->parts_.language.forward(be_, x, kv_, View{}, control);
   }
 
   void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) override {
     kv_.require_room(static_cast<Index>(ids.size()));
-    Tensor<B> x = model_->language_.embed(be_, ids);
-    model_->language_.forward(be_, x, kv_, logits_, control);
+    Tensor<B> x = model_->parts_.language.embed(be_, ids);
+    model_->parts_.language.forward(be_, x, kv_, logits_, control);
   }
 
   std::int32_t sample(Sampler& sampler) override {
     return ops::sample(be_, token_.view(), logits_.view(), sampler);
   }
-  void step() override { model_->language_.step(be_, token_, kv_, logits_); }
+  void step() override { model_->parts_.language.step(be_, token_, kv_, logits_); }
   std::vector<float> logits() override { return detail::to_floats(be_, logits_); }
 
  private:
-  /// The rows of a video (t·h·w, D). Its pixels and features are gone when the prefill begins,
-  /// which needs the most memory.
-  Tensor<B> encode(std::span<const Frame> frames, const PreprocessConfig& pixels,
-                   const RunControl& control, VideoTimings& timings, Trace* trace) {
-    const auto T = static_cast<Index>(frames.size());
-    const Index S = pixels.image_size, side = model_->config().vision.grid_side();
-    Stopwatch watch;
-    const detail::DistinctFrames distinct(frames);
-    const auto U = static_cast<Index>(distinct.frames.size());
-    Tensor<B> input(be_, {U, 3, S, S}, DType::f32);
-    ops::preprocess(be_, input.view(), distinct.frames, pixels);
-    control.at("preprocess", 1, 1);
-    timings.preprocess_ms = watch.lap();
-    const Tensor<B> features =  // (T·P, D)
-        detail::repeated(be_, model_->vision_(be_, input, control), distinct);
-    timings.vision_ms = watch.lap();
-    Tensor<B> video = model_->project_(be_, features, model_->pool_, Grid{T, side, side});
-    control.at("project", 1, 1);
-    timings.project_ms = watch.lap();
-    if (trace != nullptr)
-      *trace = {distinct.spread(detail::to_floats(be_, input)), detail::to_floats(be_, features),
-                detail::to_floats(be_, video)};
-    return video;
-  }
+  using Cache = decltype(std::declval<const C&>().language.make_cache(std::declval<B&>(), Index{}));
 
-  std::shared_ptr<const ModelOn> model_;
-  B be_;
-  KvCache<B> kv_;
-  Tensor<B> logits_;  // (1, V) f32, of the token after the last
-  Tensor<B> token_;   // (1) i32, what was sampled last
+  std::shared_ptr<const BackendModel> model_;
+  Encoder encoder_;
+  B& be_;  // the encoder's
+  Cache kv_;
+  Tensor<B> logits_;  // (1, V) f32, of the next token
+  Tensor<B> token_;   // (1) i32, the token that was sampled last
 };
 
-template <Backend B>
-std::unique_ptr<Engine> ModelOn<B>::make_engine(Index capacity) const {
+template <class B, class C>
+Index BackendModel<B, C>::video_tokens([[maybe_unused]] Index frames) const {
+  if constexpr (requires { parts_.pool.output_tokens(Grid{}); })
+    return parts_.pool.output_tokens(patch_grid(frames));
+  else
+    return 0;
+}
+
+template <class B, class C>
+std::unique_ptr<InferenceContext> BackendModel<B, C>::make_context(Index capacity) const {
   if (capacity < 0) throw ArgumentError("a capacity of " + std::to_string(capacity) + " rows");
-  return std::make_unique<EngineOn>(this->shared_from_this(),
-                                    capacity != 0 ? capacity : config().text.context);
+  return std::make_unique<Context>(this->shared_from_this(),
+                                   capacity != 0 ? capacity : config().text.context);
+}
+
+template <class B, class C>
+std::unique_ptr<FrameEncoder> BackendModel<B, C>::make_encoder() const {
+  return std::make_unique<Encoder>(this->shared_from_this());
 }
 
 }  // namespace pllava

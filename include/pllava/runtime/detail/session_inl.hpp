@@ -4,14 +4,14 @@
 #include <algorithm>
 
 #include "pllava/core/stopwatch.hpp"
-#include "pllava/media/frame_sampling.hpp"
+#include "pllava/runtime/detail/frames_for_model.hpp"
 #include "pllava/runtime/session.hpp"
 
 namespace pllava {
 
 namespace detail {
 
-PLLAVA_INLINE Dialogue make_dialogue(const WatchOptions& options) {
+inline Dialogue make_dialogue(const WatchOptions& options) {
   const TaskPrompt task = options.task.empty() ? TaskPrompt{} : task_prompt(options.task);
   const std::string key = !options.wording.empty()     ? options.wording
                           : !task.template_key.empty() ? task.template_key
@@ -21,19 +21,7 @@ PLLAVA_INLINE Dialogue make_dialogue(const WatchOptions& options) {
   return Dialogue(std::move(wording), task);
 }
 
-/// The frames that the model sees. A clip shorter than the model's repeats its own, as the sampling
-/// rule does with a file of that length; a longer one is pooled over time.
-PLLAVA_INLINE std::vector<Frame> frames_for_model(const Clip& clip, Index wanted) {
-  const auto given = static_cast<Index>(clip.frames.size());
-  if (given == 0) throw MediaError(clip.source, "a clip without frames");
-  if (given >= wanted) return clip.frames;
-  std::vector<Frame> frames;
-  for (const Index i : demo_indices(given, wanted))
-    frames.push_back(clip.frames[static_cast<std::size_t>(i)]);
-  return frames;
-}
-
-PLLAVA_INLINE std::string trimmed(const std::string& text) {
+inline std::string trimmed(const std::string& text) {
   const char* space = " \t\n\r\f\v";
   const std::size_t begin = text.find_first_not_of(space);
   if (begin == std::string::npos) return {};
@@ -43,40 +31,58 @@ PLLAVA_INLINE std::string trimmed(const std::string& text) {
 }  // namespace detail
 
 PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tokenizer,
-                               const PreprocessConfig& pixels, const Clip& clip,
                                const WatchOptions& options)
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
-      engine_(model_->make_engine(options.capacity)),
+      context_(model_->make_context(options.capacity)),
       dialogue_(detail::make_dialogue(options)) {
-  const ModelConfig& config = model_->config();
-  const std::vector<Frame> frames = detail::frames_for_model(clip, config.frames);
   ids_ = tokenizer_.encode(dialogue_.prefix());
-  if (ids_.empty() || ids_.back() != static_cast<std::int32_t>(config.image_token))
-    throw PromptError("the tokenizer does not give the image token " +
-                      std::to_string(config.image_token) + " for \"" + std::string(kVideoToken) +
-                      "\"");
-  const Index rows = static_cast<Index>(ids_.size()) - 1 + config.pool.output.count();
-  if (rows > engine_->capacity()) throw ContextError("the video", rows, engine_->capacity());
-  if (ids_.size() > 1)  // a few words of the system's: no progress worth reporting
-    engine_->append_tokens({ids_.data(), ids_.size() - 1}, {options.control.cancel, {}});
-  report_.video = engine_->append_video(frames, pixels, options.control,
-                                        options.trace ? &report_.trace : nullptr);
-  report_.prefix_rows = engine_->length();
+  const Index image_token = model_->config().image_token;
+  if (ids_.empty() || ids_.back() != static_cast<std::int32_t>(image_token))
+    throw PromptError("the tokenizer does not give the image token " + std::to_string(image_token) +
+                      " for \"" + std::string(kVideoToken) + "\"");
+}
+
+PLLAVA_INLINE void Session::append_prefix(Index video_tokens, const WatchOptions& options) {
+  const Index tokens = static_cast<Index>(ids_.size()) - 1 + video_tokens;
+  if (tokens > context_->capacity()) throw ContextError("the video", tokens, context_->capacity());
+  if (ids_.size() > 1)  // a short system prompt: its progress is not reported
+    context_->append_tokens({ids_.data(), ids_.size() - 1}, {options.control.cancel, {}});
+}
+
+PLLAVA_INLINE void Session::watch(const Clip& clip, const PreprocessConfig& config,
+                                  const WatchOptions& options) {
+  const std::vector<Frame> frames = detail::frames_for_model(clip, model_->config().frames);
+  append_prefix(model_->video_tokens(static_cast<Index>(frames.size())), options);
+  const EncodedVideo video = context_->encode_clip(frames, config, options.control,
+                                                   options.trace ? &report_.trace : nullptr);
+  report_.video = video.timings();
+  Stopwatch watch;
+  context_->append_video(video, options.control);
+  report_.video.prefill_ms = watch.lap();
+  report_.prefix_tokens = context_->length();
+}
+
+PLLAVA_INLINE void Session::watch(const EncodedVideo& video, const WatchOptions& options) {
+  append_prefix(video.tokens(), options);
+  Stopwatch watch;
+  context_->append_video(video, options.control);
+  report_.video.prefill_ms = watch.lap();
+  report_.prefix_tokens = context_->length();
 }
 
 PLLAVA_INLINE Session::Mark Session::mark() const {
   Mark mark(dialogue_);
-  mark.rows = engine_->length();
+  mark.rows = context_->length();
   mark.ids = ids_.size();
   mark.pending = pending_;
   return mark;
 }
 
 PLLAVA_INLINE void Session::rewind(const Mark& mark) {
-  if (mark.rows > engine_->length() || mark.ids > ids_.size())
-    throw ArgumentError("rewind: the mark lies after the present point of the session");
-  engine_->truncate(mark.rows);
+  if (mark.rows > context_->length() || mark.ids > ids_.size())
+    throw ArgumentError("rewind: the mark is later than the current position of the session");
+  context_->truncate(mark.rows);
   ids_.resize(mark.ids);
   pending_ = mark.pending;
   dialogue_ = mark.dialogue;
@@ -104,9 +110,9 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     text.insert(text.begin(), pending_.begin(), pending_.end());
     pending_.clear();
     ids_.insert(ids_.end(), text.begin(), text.end());
-    const Index needed = engine_->length() + static_cast<Index>(text.size()) + 1;
-    if (needed > engine_->capacity())
-      throw ContextError("the conversation", needed, engine_->capacity());
+    const Index needed = context_->length() + static_cast<Index>(text.size()) + 1;
+    if (needed > context_->capacity())
+      throw ContextError("the conversation", needed, context_->capacity());
 
     answer.prompt = dialogue_.prompt();
     answer.prompt_ids = ids_;
@@ -116,8 +122,8 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     StopMatcher stops(options.stop);
     std::string raw;
     Stopwatch watch;
-    engine_->append_tokens(text, options.control);
-    first_logits_ = engine_->logits();
+    context_->append_tokens(text, options.control);
+    if (options.first_logits) answer.first_logits = context_->logits();
     answer.prefill_ms = watch.lap();
 
     const auto emit = [&](const std::string& piece) {
@@ -126,7 +132,7 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
       return !on_piece || on_piece(piece);
     };
     for (;;) {
-      const std::int32_t id = engine_->sample(sampler);
+      const std::int32_t id = context_->sample(sampler);
       answer.output_ids.push_back(id);
       pending_ = {id};
       if (is_eos(id)) {
@@ -142,9 +148,9 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
       options.control.at("generate", static_cast<Index>(answer.output_ids.size()),
                          options.max_new_tokens);
       if (static_cast<Index>(answer.output_ids.size()) == options.max_new_tokens ||
-          engine_->length() == engine_->capacity())
+          context_->length() == context_->capacity())
         break;
-      engine_->step();
+      context_->step();
       ids_.push_back(id);
     }
     if (answer.finish_reason == FinishReason::end_of_sequence ||

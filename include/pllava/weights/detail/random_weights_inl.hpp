@@ -19,29 +19,22 @@ constexpr std::uint64_t scramble(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
-PLLAVA_INLINE bool is_norm_weight(std::string_view name) {
-  for (const std::string_view ending : {"norm.weight", "norm1.weight", "norm2.weight"})
-    if (name.ends_with(ending)) return true;
-  return false;
-}
-
-PLLAVA_INLINE float standard_deviation(std::string_view name, const Shape& shape) {
-  if (name.ends_with("bias")) return 0.02f;
-  if (name.find("embed") != std::string_view::npos && !name.ends_with("patch_embedding.weight"))
-    return 0.1f;
-  if (shape.rank() < 2) return 0.1f;
-  const Index fan_in = shape.count() / std::max<Index>(shape[0], 1);
+inline float standard_deviation(const TensorSpec& spec) {
+  switch (spec.initializer) {
+    case Initializer::bias: return 0.02f;
+    case Initializer::embedding: return 0.1f;
+    case Initializer::matrix:
+    case Initializer::ones: break;
+  }
+  const Index fan_in = spec.shape.count() / std::max<Index>(spec.shape[0], 1);
   return 1.0f / std::sqrt(static_cast<float>(std::max<Index>(fan_in, 1)));
 }
 
-// Apart from RandomWeights, so that a program that never asks for random weights compiles no
-// virtual function of theirs.
+/// Separate from RandomWeights, which stays free of virtual functions.
 class RandomSource final : public WeightSource {
  public:
   explicit RandomSource(const RandomWeights& weights) : weights_(weights) {}
-  HostTensor tensor(const std::string& name, const Shape& shape) const override {
-    return weights_.tensor(name, shape);
-  }
+  HostTensor tensor(const TensorSpec& spec) const override { return weights_.tensor(spec); }
   bool contains(const std::string&) const override { return true; }
 
  private:
@@ -61,20 +54,20 @@ PLLAVA_INLINE RandomWeights::RandomWeights(std::uint64_t seed, DType dtype)
                         std::string(name_of(dtype)));
 }
 
-PLLAVA_INLINE HostTensor RandomWeights::tensor(const std::string& name, const Shape& shape) const {
-  const Index n = shape.count();
+PLLAVA_INLINE HostTensor RandomWeights::tensor(const TensorSpec& spec) const {
+  const Index n = spec.shape.count();
   const auto bytes = static_cast<std::size_t>(n * size_of(dtype_));
   std::shared_ptr<std::byte[]> data;
   try {
     data.reset(new std::byte[bytes]);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemoryError("random tensor " + name, bytes);
+    throw OutOfMemoryError("random tensor " + spec.name, bytes);
   }
   std::uint64_t key = 14695981039346656037u;  // FNV-1a of the name
-  for (const char c : name) key = (key ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  for (const char c : spec.name) key = (key ^ static_cast<unsigned char>(c)) * 1099511628211u;
   key = detail::scramble(key ^ detail::scramble(seed_ + 0x9e3779b97f4a7c15u));
-  const bool ones = detail::is_norm_weight(name);
-  const float half_width = detail::standard_deviation(name, shape) * std::sqrt(3.0f);
+  const bool ones = spec.initializer == Initializer::ones;
+  const float half_width = detail::standard_deviation(spec) * std::sqrt(3.0f);
   const auto fill = [&]<class T>(T* out) {
     for (Index i = 0; i < n; ++i) {
       const std::uint64_t bits =
@@ -88,7 +81,7 @@ PLLAVA_INLINE HostTensor RandomWeights::tensor(const std::string& name, const Sh
     case DType::f16: fill(reinterpret_cast<f16*>(data.get())); break;
     default: fill(reinterpret_cast<float*>(data.get())); break;
   }
-  return {dtype_, shape, data.get(), data};
+  return {dtype_, spec.shape, data.get(), data};
 }
 
 }  // namespace pllava

@@ -14,8 +14,8 @@ class ReportedWeights final : public WeightSource {
   ReportedWeights(WeightScope weights, Index total, RunControl control)
       : weights_(std::move(weights)), total_(total), control_(std::move(control)) {}
 
-  HostTensor tensor(const std::string& name, const Shape& shape) const override {
-    HostTensor tensor = weights_.tensor(name, shape);
+  HostTensor tensor(const TensorSpec& spec) const override {
+    HostTensor tensor = weights_.tensor(spec);
     control_.at("load", std::min(++read_, total_), total_);  // tied weights are read twice
     return tensor;
   }

@@ -1,5 +1,5 @@
 // The table of a model's tensors, against what is known of the published files.
-#include "pllava/models/tensor_table.hpp"
+#include "pllava/models/architecture.hpp"
 
 #include <map>
 #include <set>

@@ -1,0 +1,98 @@
+// Visual tokens that were encoded before: what a session appends, and what a cache of frames keeps.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pllava/core/control.hpp"
+#include "pllava/error.hpp"
+
+namespace pllava {
+
+/// Intermediate results of one clip, for comparison with the reference. All f32, row-major.
+struct Trace {
+  std::vector<float> pixel_values;      ///< (T, 3, S, S)
+  std::vector<float> vision_features;   ///< (T·P, D)
+  std::vector<float> video_embeddings;  ///< (t·h·w, D)
+};
+
+/// Wall time of the stages, in milliseconds.
+struct VideoTimings {
+  double preprocess_ms = 0, vision_ms = 0, project_ms = 0, prefill_ms = 0;
+};
+
+/// The visual tokens of a clip, in the memory of the backend that encoded them. Immutable; copies
+/// share the rows. Only the model that encoded them can use them.
+/// Threads: safe to share.
+class EncodedVideo {
+ public:
+  EncodedVideo() = default;
+
+  Index frames() const noexcept { return frames_; }
+  Index tokens() const noexcept { return tokens_; }
+  /// Tokens that each frame gave by itself; 0 where the model pools over time, so that no token
+  /// belongs to one frame.
+  Index tokens_per_frame() const noexcept { return tokens_per_frame_; }
+  /// Time of the stages; prefill_ms is 0. Parts keep the times of the whole.
+  const VideoTimings& timings() const noexcept { return timings_; }
+
+  /// Frames [begin, begin + count). Throws ArgumentError outside the clip or without tokens per
+  /// frame.
+  EncodedVideo slice(Index begin, Index count) const {
+    if (tokens_per_frame_ == 0) throw ArgumentError("a video pooled over time cannot be sliced");
+    if (begin < 0 || count < 1 || begin + count > frames_)
+      throw ArgumentError("frames " + std::to_string(begin) + " to " +
+                          std::to_string(begin + count) + " of " + std::to_string(frames_));
+    EncodedVideo part = *this;
+    part.pieces_.clear();
+    part.frames_ = count;
+    part.tokens_ = count * tokens_per_frame_;
+    Index skip = begin * tokens_per_frame_, left = part.tokens_;
+    for (const Piece& piece : pieces_) {
+      const Index first = std::min(skip, piece.count);
+      skip -= first;
+      const Index rows = std::min(left, piece.count - first);
+      if (rows > 0) part.pieces_.push_back({piece.rows, piece.first + first, rows});
+      left -= rows;
+    }
+    return part;
+  }
+
+  /// The frames of `parts`, one after the other. Throws ArgumentError for no parts, parts of
+  /// different models, or a part without tokens per frame (unless it is the only one).
+  static EncodedVideo concatenate(std::span<const EncodedVideo> parts) {
+    if (parts.empty()) throw ArgumentError("cannot concatenate no encoded videos");
+    EncodedVideo all = parts[0];
+    for (const EncodedVideo& part : parts.subspan(1)) {
+      if (part.model_ != all.model_)
+        throw ArgumentError("cannot concatenate videos that different models encoded");
+      if (all.tokens_per_frame_ == 0 || part.tokens_per_frame_ != all.tokens_per_frame_)
+        throw ArgumentError("cannot concatenate videos that are pooled over time");
+      all.frames_ += part.frames_;
+      all.tokens_ += part.tokens_;
+      all.pieces_.insert(all.pieces_.end(), part.pieces_.begin(), part.pieces_.end());
+    }
+    return all;
+  }
+
+ private:
+  template <class, class>
+  friend class BackendModel;
+
+  /// Rows [first, first + count) of a tensor whose type the model knows.
+  struct Piece {
+    std::shared_ptr<const void> rows;
+    Index first, count;
+  };
+
+  std::vector<Piece> pieces_;
+  Index frames_ = 0, tokens_ = 0, tokens_per_frame_ = 0;
+  VideoTimings timings_;
+  std::shared_ptr<const void> model_;  // identity of the model that encoded it
+};
+
+}  // namespace pllava

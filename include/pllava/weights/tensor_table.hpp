@@ -1,0 +1,126 @@
+// The tensors of a component: one table per component drives loading, the strict check of a
+// checkpoint, `inspect`, quantization, calibration and random weights.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pllava/core/shape.hpp"
+
+namespace pllava {
+
+/// `required` tensors are read. `unused` ones occur in files without taking part in the result (the
+/// vision layers above the feature layer, buffers of older files) and may be absent.
+enum class Presence : std::uint8_t { required, unused };
+
+/// Which option of QuantizeOptions decides the format of a matrix.
+enum class QuantizationGroup : std::uint8_t {
+  none,      ///< never quantized: embeddings, norms, biases, positions
+  vision,    ///< layers of the vision tower, and the projector
+  language,  ///< layers of the language model
+  lm_head    ///< the matrix before the logits: 8 bits at least
+};
+
+/// Distribution of random values for tests, benchmarks and demos.
+enum class Initializer : std::uint8_t {
+  matrix,     ///< uniform, standard deviation 1/sqrt(fan-in)
+  embedding,  ///< uniform, standard deviation 0.1
+  bias,       ///< uniform, standard deviation 0.02
+  ones
+};
+
+/// The linear layers of a decoder layer that read one input each.
+enum class Projection : std::uint8_t { qkv, o, gate_up, down };
+inline constexpr std::array kProjections = {Projection::qkv, Projection::o, Projection::gate_up,
+                                            Projection::down};
+
+constexpr std::string_view name_of(Projection p) noexcept {
+  switch (p) {
+    case Projection::qkv: return "qkv";
+    case Projection::o: return "o";
+    case Projection::gate_up: return "gate_up";
+    case Projection::down: return "down";
+  }
+  return "?";
+}
+
+/// How AWQ scales a tensor of a decoder layer: the columns are the input channels of `input` and
+/// are multiplied by its scales; the rows produce the input channels of `output` and are divided by
+/// its scales. The gain of a norm produces the input of `input` and is only divided.
+struct AwqRole {
+  Index layer = 0;
+  Projection input = Projection::qkv;
+  bool is_norm = false;
+  std::optional<Projection> output = std::nullopt;
+};
+
+struct TensorSpec {
+  std::string name;  ///< as in a llava-hf file: "language_model.model.norm.weight"
+  Shape shape;       ///< linear weights are (out, in)
+  Presence presence = Presence::required;
+  QuantizationGroup group = QuantizationGroup::none;
+  Initializer initializer = Initializer::matrix;
+  bool is_lookup_table = false;  ///< read by row; stays unquantized in files
+  std::optional<AwqRole> awq = std::nullopt;
+};
+
+/// The tensors of a component or a model, by name.
+class TensorTable {
+ public:
+  TensorTable() = default;
+
+  /// Adds a tensor. Throws ArgumentError if the name is taken.
+  TensorTable& add(TensorSpec spec) {
+    if (!index_.emplace(spec.name, specs_.size()).second)
+      throw ArgumentError("two tensors are called \"" + spec.name + "\"");
+    specs_.push_back(std::move(spec));
+    return *this;
+  }
+  /// Adds `name`.weight, as `spec` says but for the name, and `name`.bias of the same rows.
+  TensorTable& add_with_bias(const std::string& name, TensorSpec spec) {
+    TensorSpec bias = spec;
+    bias.name = name + ".bias";
+    bias.shape = Shape{spec.shape[0]};
+    bias.group = QuantizationGroup::none;
+    bias.initializer = Initializer::bias;
+    spec.name = name + ".weight";
+    add(std::move(spec));
+    return add(std::move(bias));
+  }
+  /// Adds all tensors of `table` with `prefix` and a dot in front of their names.
+  TensorTable& add(const std::string& prefix, const TensorTable& table) {
+    for (TensorSpec spec : table.specs_) {
+      spec.name = prefix + "." + spec.name;
+      add(std::move(spec));
+    }
+    return *this;
+  }
+
+  /// The tensor of this name, or nullptr.
+  const TensorSpec* find(std::string_view name) const noexcept {
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &specs_[found->second];
+  }
+  std::vector<TensorSpec>::const_iterator begin() const noexcept { return specs_.begin(); }
+  std::vector<TensorSpec>::const_iterator end() const noexcept { return specs_.end(); }
+  std::size_t size() const noexcept { return specs_.size(); }
+  /// How many tensors are required.
+  Index required() const noexcept {
+    Index count = 0;
+    for (const TensorSpec& spec : specs_) count += spec.presence == Presence::required;
+    return count;
+  }
+
+ private:
+  std::vector<TensorSpec> specs_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+};
+
+}  // namespace pllava

@@ -9,6 +9,7 @@
 #include "cli/child.hpp"
 #include "cli/fixture.hpp"
 #include "pllava/media/frame_sampling.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/models/model_config.hpp"
 #include "pllava/text/prompt.hpp"
 #include "pllava/text/tokenizer.hpp"
@@ -158,7 +159,7 @@ TEST_CASE("trace writes every step of a run", "[program]") {
   };
   const json answer = succeed_json(on_tiny({"caption", clip()}))[0];
   const Ids prompt = answer["prompt_ids"], output = answer["output_ids"];
-  const pllava::ModelConfig config = pllava::ModelConfig::from_directory(tiny_model());
+  const pllava::ModelConfig config = pllava::read_model_config(tiny_model());
   const Index V = config.text.vocab;
   const std::map<std::string, Expected> expected = {
       {"frame_indices", {"I32", {16}}},
@@ -199,7 +200,7 @@ TEST_CASE("trace writes every step of a run", "[program]") {
 
 TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
   const json j = json::parse(succeed({"inspect", tiny_model(), "--json"}));
-  const pllava::ModelConfig config = pllava::ModelConfig::from_directory(tiny_model());
+  const pllava::ModelConfig config = pllava::read_model_config(tiny_model());
   CHECK(j["directory"] == tiny_model());
   CHECK(j["config"]["frames"] == 16);
   CHECK(j["config"]["vision"]["used_layers"] == 2);
@@ -476,7 +477,7 @@ TEST_CASE("A checkpoint may bring tokenizer.model instead of tokenizer.json", "[
                         model);
   const json added = json::parse(std::ifstream(model / "added_tokens.json"));
   const std::string key = "\"image_token_index\": ";
-  const Index image = pllava::ModelConfig::from_directory(tiny_model()).image_token;
+  const Index image = pllava::read_model_config(tiny_model()).image_token;
   replace_in(model / "config.json", key + std::to_string(image), key + added["<image>"].dump());
   const json j =
       succeed_json({"caption", clip(), "--model", model.string(), "--max-new-tokens", "3"})[0];

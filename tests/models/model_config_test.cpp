@@ -2,6 +2,7 @@
 #include "pllava/models/model_config.hpp"
 
 #include "pllava/checkpoint/random_checkpoint.hpp"
+#include "pllava/models/architecture.hpp"
 #include "pllava/weights/random_weights.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
@@ -16,7 +17,7 @@ const std::string kVision =
 std::string error_for(const std::string& json) {
   const test::TempDirectory dir;
   test::write_file(dir.path() / "config.json", json);
-  return test::message_of<LoadError>([&] { ModelConfig::from_directory(dir.path()); });
+  return test::message_of<LoadError>([&] { read_model_config(dir.path()); });
 }
 }  // namespace
 
@@ -29,7 +30,7 @@ TEST_CASE("The published 7B configuration equals the preset", "[model_config]") 
                    R"("max_position_embeddings":4096},)" +
                        kVision + "}");
   test::write_file(dir.path() / "generation_config.json", R"({"eos_token_id":[2,7]})");
-  const ModelConfig read = ModelConfig::from_directory(dir.path());
+  const ModelConfig read = read_model_config(dir.path());
   const ModelConfig preset = ModelConfig::preset("7b");
   CHECK(read.text.vocab == preset.text.vocab);
   CHECK(read.text.norm_eps == preset.text.norm_eps);
@@ -43,7 +44,7 @@ TEST_CASE("The published 7B configuration equals the preset", "[model_config]") 
 TEST_CASE("A written configuration reads back", "[model_config]") {
   const test::TempDirectory dir;
   write_random_checkpoint(dir.path(), ModelConfig::preset("tiny"));
-  const ModelConfig read = ModelConfig::from_directory(dir.path());
+  const ModelConfig read = read_model_config(dir.path());
   CHECK(read.text.kv_heads == 2);
   CHECK(read.text.head_dim == 16);
   CHECK(read.vision.patches() == 16);
@@ -60,7 +61,7 @@ TEST_CASE("Newer spellings mean the same", "[model_config]") {
                    R"("rope_scaling":null,"rope_parameters":)"
                    R"({"rope_type":"default","rope_theta":5000000.0},"eos_token_id":7},)" +
                        kVision + "}");
-  const ModelConfig m = ModelConfig::from_directory(dir.path());
+  const ModelConfig m = read_model_config(dir.path());
   CHECK(m.image_token == 77);
   CHECK(m.text.head_dim == 32);  // not hidden_size / heads
   CHECK(m.text.kv_heads == 2);

@@ -70,7 +70,7 @@ struct Llava {
   static bool accepts(std::string_view model_type) noexcept {
     return model_type == "llava" || model_type == "llava_next" || model_type == "pllava";
   }
-  /// Throws LoadError as ModelConfig::from_directory does.
+  /// Throws LoadError as read_model_config does.
   static ModelConfig read_config(const std::filesystem::path& directory);
   static TensorTable tensors(const ModelConfig& config);
 
@@ -117,7 +117,10 @@ inline std::span<const ArchitectureInfo> builtin_architectures() noexcept {
   return BuiltinArchitectures::kInfos;
 }
 
-/// Reads config.json with the architecture that accepts its model_type. Throws LoadError.
+/// Reads config.json of a checkpoint directory (and generation_config.json where it exists) with
+/// the architecture that accepts its model_type. Throws LoadError: missing or malformed file, an
+/// architecture that is not in the list, unsupported or contradictory values. Unknown keys are
+/// ignored, as the published files carry leftovers.
 ModelConfig read_model_config(
     const std::filesystem::path& directory,
     std::span<const ArchitectureInfo> architectures = builtin_architectures());
@@ -132,5 +135,5 @@ TensorTable model_tensors(
 
 #ifndef PLLAVA_COMPILED
 #include "pllava/models/detail/architecture_inl.hpp"
-#include "pllava/models/detail/model_config_inl.hpp"
+#include "pllava/models/detail/llava_config_inl.hpp"
 #endif

@@ -2,7 +2,6 @@
 // PLLaVA behaviour: CLIP ViT-L/14-336, two-layer projector, pooling to 16x12x12, LLaMA).
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
@@ -78,12 +77,6 @@ struct ModelConfig {
   Index bos_token = 1;
   std::vector<Index> eos_tokens = {2};
 
-  /// Reads `config.json` of a checkpoint directory (and `generation_config.json` where it exists)
-  /// of a built-in architecture. Throws LoadError: missing or malformed file, another architecture,
-  /// unsupported or contradictory values. Unknown keys are ignored, as the published files carry
-  /// leftovers.
-  static ModelConfig from_directory(const std::filesystem::path& directory);
-
   /// "7b", "13b", "34b" (published sizes) or "tiny" (a few thousand weights, for tests and demos).
   /// Throws ArgumentError for another name.
   static ModelConfig preset(std::string_view name);
@@ -92,5 +85,5 @@ struct ModelConfig {
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
-#include "pllava/models/architecture.hpp"  // from_directory reads with the built-in ones
+#include "pllava/models/detail/model_config_inl.hpp"
 #endif

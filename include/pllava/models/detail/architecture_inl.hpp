@@ -62,8 +62,4 @@ PLLAVA_INLINE TensorTable model_tensors(const ModelConfig& config,
   return info->tensors(config);
 }
 
-PLLAVA_INLINE ModelConfig ModelConfig::from_directory(const std::filesystem::path& directory) {
-  return read_model_config(directory);
-}
-
 }  // namespace pllava

@@ -1,0 +1,65 @@
+// Opens a container and reads the packets of its video stream.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <stop_token>
+#include <string>
+
+#include "ffmpeg_handles.hpp"
+#include "pllava/media/video.hpp"
+
+namespace pllava::detail {
+
+/// What a source opens, and when reading it has to stop. FFmpeg polls `interrupted` while it waits
+/// for data, so the address of an object must not change while a Demuxer uses it.
+struct MediaInput {
+  enum class Kind { file, url, camera };
+
+  std::string name;  ///< for messages
+  Kind kind;
+  std::string address;  ///< in FFmpeg's form
+  VideoOptions options;
+  std::stop_token cancel = {};  ///< of the current call
+  std::chrono::steady_clock::time_point deadline = {};
+
+  /// Starts the timeout anew. Files have none.
+  void extend_deadline();
+  bool interrupted() const;
+  /// Throws CancelledError.
+  void check_cancelled() const;
+  /// Throws MediaError for frames above VideoOptions::max_pixels.
+  void check_size(Index width, Index height) const;
+  [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name, problem); }
+};
+
+/// An open container, from its first packet on.
+class Demuxer {
+ public:
+  /// Throws MediaError: it cannot be opened or has no video stream; CancelledError.
+  explicit Demuxer(MediaInput& input);
+
+  AVStream& stream() const noexcept { return *stream_; }
+  /// Whether the source can be read from its start again.
+  bool seekable() const noexcept { return seekable_; }
+  /// Seconds, 0 if unknown.
+  double duration() const;
+
+  /// Reads the next packet of the video stream. False at the end, which damage may bring early.
+  /// Throws MediaError for a stream that breaks off or times out, CancelledError.
+  bool read(AVPacket& packet);
+  /// Seeks to a keyframe, usually at or before `timestamp`. False if the container cannot.
+  bool seek(std::int64_t timestamp);
+
+ private:
+  void open_container();
+  void probe_streams();
+  void select_stream();
+
+  MediaInput& input_;
+  FfmpegHandle<AVFormatContext> context_;
+  AVStream* stream_ = nullptr;
+  bool seekable_ = false;
+};
+
+}  // namespace pllava::detail

@@ -1,0 +1,60 @@
+// Owning handles of FFmpeg's objects.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/error.h>
+#include <libswscale/swscale.h>
+}
+
+namespace pllava::detail {
+
+struct FfmpegDeleter {
+  void operator()(AVFormatContext* p) const { avformat_close_input(&p); }
+  void operator()(AVCodecContext* p) const { avcodec_free_context(&p); }
+  void operator()(AVPacket* p) const { av_packet_free(&p); }
+  void operator()(AVFrame* p) const { av_frame_free(&p); }
+  void operator()(SwsContext* p) const { sws_freeContext(p); }
+};
+
+/// Unique owner of an FFmpeg object.
+template <class T>
+using FfmpegHandle = std::unique_ptr<T, FfmpegDeleter>;
+
+/// Unique owner of an AVDictionary, which FFmpeg functions replace in place.
+class FfmpegDictionary {
+ public:
+  FfmpegDictionary() = default;
+  FfmpegDictionary(FfmpegDictionary&& other) noexcept
+      : entries_(std::exchange(other.entries_, nullptr)) {}
+  FfmpegDictionary& operator=(FfmpegDictionary&&) = delete;
+  ~FfmpegDictionary() { av_dict_free(&entries_); }
+
+  void set(const char* key, const std::string& value) {
+    av_dict_set(&entries_, key, value.c_str(), 0);
+  }
+  AVDictionary** address() noexcept { return &entries_; }
+  /// Gives up ownership.
+  AVDictionary* release() noexcept { return std::exchange(entries_, nullptr); }
+  /// Takes ownership of `entries`.
+  void reset(AVDictionary* entries) noexcept {
+    av_dict_free(&entries_);
+    entries_ = entries;
+  }
+
+ private:
+  AVDictionary* entries_ = nullptr;
+};
+
+inline std::string ffmpeg_error_text(int error) {
+  char text[AV_ERROR_MAX_STRING_SIZE] = {};
+  av_strerror(error, text, sizeof text);
+  return text;
+}
+
+}  // namespace pllava::detail

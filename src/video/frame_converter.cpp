@@ -1,0 +1,61 @@
+#include "frame_converter.hpp"
+
+#include <cstdint>
+#include <memory>
+
+extern "C" {
+#include <libavutil/pixdesc.h>
+}
+
+#include "pllava/error.hpp"
+
+namespace pllava::detail {
+
+void FrameConverter::prepare_scaler(const AVFrame& in, const std::string& source) {
+  const auto format = static_cast<AVPixelFormat>(in.format);
+  scaler_.reset(sws_getCachedContext(scaler_.release(), in.width, in.height, format, in.width,
+                                     in.height, AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr,
+                                     nullptr));
+  if (!scaler_) {
+    const char* name = av_get_pix_fmt_name(format);
+    throw MediaError(source, std::string("its pixel format cannot be converted to RGB (") +
+                                 (name != nullptr ? name : "unknown") + ")");
+  }
+  int* in_table = nullptr;
+  int* out_table = nullptr;
+  int in_range = 0;
+  int out_range = 0;
+  int brightness = 0;
+  int contrast = 0;
+  int saturation = 0;
+  if (sws_getColorspaceDetails(scaler_.get(), &in_table, &in_range, &out_table, &out_range,
+                               &brightness, &contrast, &saturation) < 0)
+    return;
+  if (in.color_range != AVCOL_RANGE_UNSPECIFIED) in_range = in.color_range == AVCOL_RANGE_JPEG;
+  sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(in.colorspace), in_range, out_table,
+                           out_range, brightness, contrast, saturation);
+}
+
+Frame FrameConverter::to_rgb(const AVFrame& in, const Orientation& orientation,
+                             const std::string& source) {
+  prepare_scaler(in, source);
+
+  // The buffer is FFmpeg's: its converters write whole vectors past the end of a row.
+  const std::shared_ptr<AVFrame> out(av_frame_alloc(), FfmpegDeleter{});
+  const auto bytes =
+      static_cast<std::uint64_t>(in.width) * static_cast<std::uint64_t>(in.height) * 3;
+  if (!out) throw OutOfMemoryError("a frame of " + source, bytes);
+  out->format = AV_PIX_FMT_RGB24;
+  out->width = in.width;
+  out->height = in.height;
+  if (av_frame_get_buffer(out.get(), 0) < 0) throw OutOfMemoryError("a frame of " + source, bytes);
+  if (sws_scale(scaler_.get(), in.data, in.linesize, 0, in.height, out->data, out->linesize) <= 0)
+    throw MediaError(source, "a frame cannot be converted to RGB");
+
+  Frame frame =
+      Frame::borrow(out->data[0], in.width, in.height, PixelFormat::rgb, out->linesize[0]);
+  frame.owner = out;
+  return orientation.identity() ? frame : orientation.apply(frame);
+}
+
+}  // namespace pllava::detail

@@ -1,0 +1,179 @@
+#include "frame_decoder.hpp"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pllava::detail {
+
+FrameDecoder::FrameDecoder(MediaInput& input)
+    : input_(input), packet_(av_packet_alloc()), frame_(av_frame_alloc()) {
+  if (!packet_ || !frame_) throw OutOfMemoryError(input_.name, sizeof(AVFrame));
+  open();
+}
+
+void FrameDecoder::open() {
+  position_ = Position::invalid;
+  codec_.reset();
+  demuxer_.reset();
+  demuxer_.emplace(input_);
+  open_codec();
+  seekable_ = demuxer_->seekable();
+  av_packet_unref(packet_.get());
+  feed_ = Feed::read_packet;
+  next_packet_ = first_packet_ = frames_ = 0;
+  pts_ = first_pts_ = AV_NOPTS_VALUE;
+  position_ = Position::at_start;
+}
+
+void FrameDecoder::open_codec() {
+  const AVCodecParameters& parameters = *demuxer_->stream().codecpar;
+  const AVCodec* decoder = avcodec_find_decoder(parameters.codec_id);
+  if (decoder == nullptr)
+    input_.fail(std::string("this FFmpeg has no decoder for ") +
+                avcodec_get_name(parameters.codec_id));
+  codec_.reset(avcodec_alloc_context3(decoder));
+  if (!codec_) throw OutOfMemoryError(input_.name, sizeof(AVCodecContext));
+  int status = avcodec_parameters_to_context(codec_.get(), &parameters);
+  codec_->pkt_timebase = demuxer_->stream().time_base;
+  codec_->thread_count = input_.options.threads;
+  codec_->max_pixels = input_.options.max_pixels;
+  if (status >= 0) status = avcodec_open2(codec_.get(), decoder, nullptr);
+  if (status < 0) input_.fail("its decoder cannot be opened (" + ffmpeg_error_text(status) + ")");
+}
+
+void FrameDecoder::ensure_open() {
+  if (position_ == Position::invalid) open();
+}
+
+void FrameDecoder::restart() {
+  if (position_ != Position::at_start) open();
+}
+
+// --- packets ---
+
+bool FrameDecoder::read_packet() {
+  if (position_ == Position::at_start) position_ = Position::reading;
+  return demuxer_->read(*packet_);
+}
+
+const PacketIndex& FrameDecoder::read_index() {
+  std::vector<PacketInfo> packets;
+  while (read_packet()) {
+    packets.push_back({packet_->pts, packet_->dts, (packet_->flags & AV_PKT_FLAG_KEY) != 0,
+                       (packet_->flags & AV_PKT_FLAG_DISCARD) != 0});
+    av_packet_unref(packet_.get());
+  }
+  if (packets.empty()) input_.fail("there is no frame in it");
+  // A frame of an animation is drawn over the previous one, even if it is marked as a keyframe.
+  const AVCodecID codec = demuxer_->stream().codecpar->codec_id;
+  PacketIndex index(std::move(packets), codec != AV_CODEC_ID_GIF && codec != AV_CODEC_ID_APNG);
+  if (index.frame_count() == 0) input_.fail("there is no frame in it that is shown");
+  index_ = std::move(index);
+  open();
+  return *index_;
+}
+
+/// Makes `packet` the first one that the decoder gets.
+void FrameDecoder::seek(Index packet) {
+  avcodec_flush_buffers(codec_.get());
+  av_packet_unref(packet_.get());
+  feed_ = Feed::read_packet;
+  pts_ = AV_NOPTS_VALUE;
+  first_packet_ = packet;
+  const PacketInfo& p = index_->packet(packet);
+  if (demuxer_->seek(p.dts != AV_NOPTS_VALUE ? p.dts : p.pts))
+    position_ = Position::after_seek;
+  else
+    read_from_start(packet);
+}
+
+/// Reads the packets before `first_packet` without decoding them.
+void FrameDecoder::read_from_start(Index first_packet) {
+  open();
+  first_packet_ = first_packet;
+  position_ = Position::reading;
+}
+
+/// Determines from the first packet after a seek where the container has sought to. If that is too
+/// late or unknown, reads from the start of the file and returns false.
+bool FrameDecoder::find_position() {
+  position_ = Position::reading;
+  next_packet_ = index_->find(packet_->pts);
+  if (next_packet_ >= 0 && next_packet_ <= first_packet_) return true;
+  av_packet_unref(packet_.get());
+  read_from_start(first_packet_);
+  return false;
+}
+
+/// Sends the decoder one packet, or the end of the stream.
+void FrameDecoder::feed() {
+  while (feed_ == Feed::read_packet) {
+    if (!read_packet()) {
+      if (position_ == Position::after_seek) {  // the container sought past the end
+        read_from_start(first_packet_);
+        continue;
+      }
+      avcodec_send_packet(codec_.get(), nullptr);
+      feed_ = Feed::drain;
+      return;
+    }
+    if (position_ == Position::after_seek && !find_position()) continue;
+    if (next_packet_++ < first_packet_)
+      av_packet_unref(packet_.get());
+    else
+      feed_ = Feed::send_packet;
+  }
+  if (avcodec_send_packet(codec_.get(), packet_.get()) == AVERROR(EAGAIN)) return;
+  av_packet_unref(packet_.get());  // sent, or damaged: the next one may be intact
+  feed_ = Feed::read_packet;
+}
+
+// --- frames ---
+
+bool FrameDecoder::next() {
+  constexpr int kMaxFailures = 4096;  // of a decoder that is drained
+  for (int failures = 0; failures < kMaxFailures;) {
+    input_.check_cancelled();
+    const int status = avcodec_receive_frame(codec_.get(), frame_.get());
+    if (status == 0) {
+      input_.check_size(frame_->width, frame_->height);
+      ++decoded_frames_;
+      ++frames_;
+      pts_ = frame_->pts != AV_NOPTS_VALUE ? frame_->pts : frame_->best_effort_timestamp;
+      if (first_pts_ == AV_NOPTS_VALUE) first_pts_ = pts_;
+      return true;
+    }
+    if (status == AVERROR_EOF) return false;
+    if (status == AVERROR(ENOMEM))
+      throw OutOfMemoryError("decoding of " + input_.name,
+                             static_cast<std::uint64_t>(codec_->width) *
+                                 static_cast<std::uint64_t>(codec_->height) * 3);
+    if (status != AVERROR(EAGAIN) && feed_ == Feed::drain) ++failures;
+    if (feed_ != Feed::drain) feed();
+  }
+  return false;
+}
+
+bool FrameDecoder::decode_packet(Index number) {
+  const PacketInfo& target = index_->packet(number);
+  const Index key = index_->keyframe_before(number);
+  const bool not_passed = pts_ == AV_NOPTS_VALUE || pts_ < target.pts;
+  const bool on_the_way =
+      position_ != Position::after_seek && key >= first_packet_ && key <= next_packet_;
+  if (!not_passed || !on_the_way) seek(key);
+  while (next()) {
+    if (pts_ == target.pts) return true;
+    if (pts_ > target.pts) return false;
+  }
+  return false;
+}
+
+bool FrameDecoder::decode_nth(Index number) {
+  if (frames_ > number) restart();
+  while (next())
+    if (frames_ == number + 1) return true;
+  return false;
+}
+
+}  // namespace pllava::detail

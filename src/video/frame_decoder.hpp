@@ -1,0 +1,93 @@
+// Decodes the video of one source, in presentation order or from a given packet on.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "demuxer.hpp"
+#include "ffmpeg_handles.hpp"
+#include "packet_index.hpp"
+
+namespace pllava::detail {
+
+/// Demuxer and decoder of one source, and their position in it.
+class FrameDecoder {
+ public:
+  /// Opens the source. Throws MediaError, CancelledError, OutOfMemoryError, as all members do.
+  explicit FrameDecoder(MediaInput& input);
+
+  /// Opens the source anew, at its first packet.
+  void open();
+  /// Marks the position as unknown: an exception interrupted a read.
+  void invalidate() noexcept { position_ = Position::invalid; }
+  /// Opens the source anew if `invalidate` was called.
+  void ensure_open();
+  /// Back to the first packet.
+  void restart();
+
+  const Demuxer& demuxer() const noexcept { return *demuxer_; }
+  bool seekable() const noexcept { return seekable_; }
+
+  /// Reads all packets from the current position to the end, without decoding, and indexes them.
+  /// Afterwards the position is the first packet.
+  const PacketIndex& read_index();
+
+  /// Decodes the next frame in presentation order into frame(). False at the end.
+  bool next();
+  /// Decodes up to the frame of this packet; needs an index with timestamps. False if the frame
+  /// cannot be decoded.
+  bool decode_packet(Index number);
+  /// Decodes up to frame `number`, counted from the start of the file. False if there is none.
+  bool decode_nth(Index number);
+
+  const AVFrame& frame() const noexcept { return *frame_; }
+  /// Timestamp of frame(), AV_NOPTS_VALUE if unknown.
+  std::int64_t pts() const noexcept { return pts_; }
+  /// Timestamp of the first frame since the source was opened.
+  std::int64_t first_pts() const noexcept { return first_pts_; }
+  /// Frames since the source was opened.
+  Index frames() const noexcept { return frames_; }
+  /// Frames in total.
+  Index decoded_frames() const noexcept { return decoded_frames_; }
+
+ private:
+  /// Position of the demuxer.
+  enum class Position {
+    invalid,     ///< an exception interrupted a read, or the source could not be opened
+    at_start,    ///< nothing was read since the source was opened
+    after_seek,  ///< next_packet_ is unknown until the first packet is read
+    reading,     ///< next_packet_ is the number of the next packet
+  };
+  /// How the decoder gets its next input.
+  enum class Feed {
+    read_packet,  ///< packet_ is empty
+    send_packet,  ///< packet_ waits until the decoder accepts it
+    drain,        ///< there are no more packets; the decoder returns the frames that it holds
+  };
+
+  void open_codec();
+  bool read_packet();
+  void seek(Index packet);
+  void read_from_start(Index first_packet);
+  bool find_position();
+  void feed();
+
+  MediaInput& input_;
+  std::optional<Demuxer> demuxer_;
+  FfmpegHandle<AVCodecContext> codec_;
+  FfmpegHandle<AVPacket> packet_;
+  FfmpegHandle<AVFrame> frame_;
+  std::optional<PacketIndex> index_;
+  bool seekable_ = false;
+
+  Position position_ = Position::invalid;
+  Feed feed_ = Feed::read_packet;
+  Index next_packet_ = 0;
+  Index first_packet_ = 0;  // earlier packets are not decoded
+  std::int64_t pts_ = AV_NOPTS_VALUE;
+  std::int64_t first_pts_ = AV_NOPTS_VALUE;
+  Index frames_ = 0;
+  Index decoded_frames_ = 0;
+};
+
+}  // namespace pllava::detail

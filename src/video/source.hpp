@@ -1,0 +1,81 @@
+// The interface between Video and the kinds of sources.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pllava/media/video.hpp"
+
+namespace pllava {
+
+namespace detail {
+
+inline constexpr const char* kExpectedSource =
+    "expected a video, a picture or a directory of pictures";
+
+/// Selects the frames that iteration at a fixed rate returns.
+class RateFilter {
+ public:
+  /// `fps` 0 selects all frames.
+  explicit RateFilter(double fps) : fps_(fps) {}
+
+  void reset() noexcept { passed_ = 0; }
+
+  /// Whether the frame at `time` (seconds, ascending between calls) is selected.
+  bool select(double time) {
+    if (fps_ <= 0.0) return true;
+    if (passed_ > 0 && time < first_time_ + static_cast<double>(passed_) / fps_ - 1e-6)
+      return false;
+    if (passed_ == 0) first_time_ = time;
+    // After a gap in the source the grid continues; grid points inside the gap are not made up for.
+    passed_ = std::max(passed_ + 1, static_cast<Index>((time - first_time_) * fps_ + 1e-6) + 1);
+    return true;
+  }
+
+ private:
+  double fps_;
+  Index passed_ = 0;  // grid points that have passed
+  double first_time_ = 0.0;
+};
+
+}  // namespace detail
+
+/// One kind of source. Video chooses the frames, a Source delivers them.
+class Video::Source {
+ public:
+  Source(std::string name, const VideoOptions& options)
+      : name_(std::move(name)), options_(options), rate_filter_(options.fps) {}
+  virtual ~Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+
+  const VideoInfo& info() const noexcept { return info_; }
+  const std::string& name() const noexcept { return name_; }
+  virtual Index decoded_frames() const noexcept = 0;
+
+  /// Determines info().frame_count.
+  virtual void build_index(const std::stop_token& cancel) = 0;
+  /// The indices, from 0, that the sampling rule chooses.
+  virtual std::vector<Index> choose(Index n, const SampleOptions& options) const = 0;
+  /// Appends the frames of these ascending, distinct, existing indices. False: the file is damaged
+  /// and info().frame_count was wrong; it is corrected now, and the caller has to choose again.
+  virtual bool fetch(const std::vector<Index>& indices, const std::stop_token& cancel,
+                     std::vector<Frame>& frames) = 0;
+  /// The next frame at options().fps.
+  virtual std::optional<Frame> next() = 0;
+  virtual void rewind() = 0;
+
+ protected:
+  [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name_, problem); }
+
+  std::string name_;
+  VideoOptions options_;
+  VideoInfo info_;
+  detail::RateFilter rate_filter_;
+};
+
+}  // namespace pllava

@@ -1,0 +1,178 @@
+// Video: checks the options, opens the right kind of source and assembles clips.
+#include "pllava/media/video.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "ffmpeg_source.hpp"
+#include "image_files.hpp"
+#include "image_source.hpp"
+#include "source.hpp"
+
+extern "C" {
+#include <libavutil/log.h>
+}
+
+namespace pllava {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using detail::kExpectedSource;
+using detail::MediaInput;
+
+/// Applies VideoOptions::silence_ffmpeg.
+void silence_ffmpeg() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (av_log_get_level() == AV_LOG_INFO) av_log_set_level(AV_LOG_QUIET);
+  });
+}
+
+void check_options(const VideoOptions& o) {
+  if (!(o.fps >= 0.0) || std::isinf(o.fps))
+    throw ArgumentError("VideoOptions::fps must be a finite number, 0 for all frames");
+  if (o.threads < 1 || o.threads > 64)
+    throw ArgumentError("VideoOptions::threads is " + std::to_string(o.threads) +
+                        "; expected 1 to 64");
+  if (o.max_pixels < 1 || o.max_pixels > (Index{1} << 40))
+    throw ArgumentError("VideoOptions::max_pixels is " + std::to_string(o.max_pixels) +
+                        "; expected at least 1");
+  if (!(o.timeout > 0.0) || o.timeout > 1e6)
+    throw ArgumentError("VideoOptions::timeout must be a positive number of seconds");
+}
+
+bool is_url(const std::string& source) {
+  const std::size_t end = source.find("://");
+  if (end == std::string::npos || end == 0) return false;
+  return std::all_of(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(end), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
+  });
+}
+
+std::unique_ptr<Video::Source> open_source(const std::string& source, const VideoOptions& options) {
+  constexpr std::string_view kFileScheme = "file://";
+  const bool file_url = source.starts_with(kFileScheme);
+  if (is_url(source) && !file_url)
+    return detail::make_ffmpeg_source(source, options, MediaInput::Kind::url, source);
+
+  const fs::path path = file_url ? source.substr(kFileScheme.size()) : source;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) {
+    if (auto files = detail::match_file_pattern(path, source))
+      return detail::make_image_source(source, options, std::move(*files));
+    throw MediaError(source, std::string("no such file or directory; ") + kExpectedSource);
+  }
+  if (error) throw MediaError(source, error.message() + "; " + kExpectedSource);
+  if (fs::is_directory(status))
+    return detail::make_image_source(source, options, detail::list_image_files(path, source));
+  if (fs::is_character_file(status))
+    return detail::make_ffmpeg_source(source, options, MediaInput::Kind::camera, path.string());
+  if (fs::is_regular_file(status)) {
+    std::array<char, 16> head{};
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw MediaError(source, std::string("the file cannot be read; ") + kExpectedSource);
+    file.read(head.data(), head.size());
+    const auto size = static_cast<std::size_t>(file.gcount());
+    if (size == 0) throw MediaError(source, std::string("the file is empty; ") + kExpectedSource);
+    const std::string extension = detail::lower_extension(path);
+    const bool motion_jpeg = extension == ".mjpeg" || extension == ".mjpg";
+    if (!motion_jpeg && is_picture(std::as_bytes(std::span(head.data(), size))))
+      return detail::make_image_source(source, options, std::vector<fs::path>{path});
+  }
+  return detail::make_ffmpeg_source(source, options, MediaInput::Kind::file,
+                                    "file:" + path.string());
+}
+
+/// Frames of the indices that `choose` gives, decoded once each.
+template <class Choose>
+Clip gather(Video::Source& source, const std::stop_token& cancel, Choose&& choose) {
+  for (;;) {
+    source.build_index(cancel);
+    const std::vector<Index> wanted = choose();
+    std::vector<Index> distinct = wanted;
+    std::sort(distinct.begin(), distinct.end());
+    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+    std::vector<Frame> frames;
+    frames.reserve(distinct.size());
+    if (!source.fetch(distinct, cancel, frames)) continue;
+
+    Clip clip;
+    clip.source = source.name();
+    clip.fps = source.info().fps;
+    clip.total_frames = source.info().frame_count;
+    for (const Index i : wanted)
+      clip.frames.push_back(frames[static_cast<std::size_t>(
+          std::lower_bound(distinct.begin(), distinct.end(), i) - distinct.begin())]);
+    return clip;
+  }
+}
+
+}  // namespace
+
+// --- Video --------------------------------------------------------------------------------------
+
+Video::Video(std::unique_ptr<Source> source) : impl_(std::move(source)) {}
+Video::Video(Video&&) noexcept = default;
+Video& Video::operator=(Video&&) noexcept = default;
+Video::~Video() = default;
+
+Video Video::open(const std::string& source, const VideoOptions& options) {
+  check_options(options);
+  if (options.silence_ffmpeg) silence_ffmpeg();
+  return Video(open_source(source, options));
+}
+
+const VideoInfo& Video::info() const noexcept {
+  return impl_->info();
+}
+
+const std::string& Video::source() const noexcept {
+  return impl_->name();
+}
+
+Clip Video::sample(Index n, const SampleOptions& options) {
+  return gather(*impl_, options.cancel, [&] {
+    try {
+      return impl_->choose(n, options);
+    } catch (const ArgumentError& e) {
+      throw ArgumentError(impl_->name() + ": " + e.what());
+    }
+  });
+}
+
+Clip Video::frames_at(std::span<const Index> indices, std::stop_token cancel) {
+  return gather(*impl_, cancel, [&] {
+    const Index count = impl_->info().frame_count;
+    for (const Index i : indices)
+      if (i < 0 || i >= count)
+        throw ArgumentError(impl_->name() + ": there is no frame " + std::to_string(i) +
+                            "; it has 0 to " + std::to_string(count - 1));
+    return std::vector<Index>(indices.begin(), indices.end());
+  });
+}
+
+std::optional<Frame> Video::next() {
+  return impl_->next();
+}
+
+void Video::rewind() {
+  impl_->rewind();
+}
+
+Index Video::decoded_frames() const noexcept {
+  return impl_->decoded_frames();
+}
+
+}  // namespace pllava

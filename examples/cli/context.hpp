@@ -15,8 +15,7 @@ struct Context {
 
   /// Long calls report to the status line and stop when the user interrupts.
   pllava::RunControl control() const {
-    return {&interrupt.requested(),
-            [line = &status](std::string_view stage, Index done, Index total) {
+    return {interrupt.token(), [line = &status](std::string_view stage, Index done, Index total) {
               line->show(stage, done, total);
             }};
   }

@@ -1,5 +1,6 @@
 #include "interrupt.hpp"
 
+#include <atomic>
 #include <csignal>
 #include <string_view>
 
@@ -22,16 +23,11 @@ static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler uses it"
 
 extern "C" void on_interrupt(int) {
   if (ends_program || interrupted.exchange(true)) end_program();
-  interrupted.notify_all();
 }
 
 }  // namespace
 
-Interrupt::Interrupt()
-    : watcher_([this] {
-        interrupted.wait(false);
-        stop_.request_stop();
-      }) {
+Interrupt::Interrupt() {
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
   action.sa_flags = SA_RESTART;  // no read or write fails for it
@@ -40,13 +36,10 @@ Interrupt::Interrupt()
 
 Interrupt::~Interrupt() {
   std::signal(SIGINT, SIG_DFL);
-  interrupted = true;
-  interrupted.notify_all();
-  watcher_.join();
 }
 
-const std::atomic<bool>& Interrupt::requested() const noexcept {
-  return interrupted;
+pllava::CancelToken Interrupt::token() const noexcept {
+  return &interrupted;
 }
 
 Interrupt::EndsProgram::EndsProgram() {

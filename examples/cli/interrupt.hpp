@@ -1,9 +1,7 @@
 // Ctrl-C: the first stops the work at its next step, the second ends the program at once.
 #pragma once
 
-#include <atomic>
-#include <stop_token>
-#include <thread>
+#include "pllava/core/control.hpp"
 
 namespace cli {
 
@@ -15,10 +13,9 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  /// For the library's long calls.
-  const std::atomic<bool>& requested() const noexcept;
-  /// For the decoding of videos.
-  std::stop_token token() const noexcept { return stop_.get_token(); }
+  /// Cancels the library's long calls after the first Ctrl-C.
+  pllava::CancelToken token() const noexcept;
+  bool requested() const noexcept { return token().cancelled(); }
 
   /// While it lives, SIGINT ends the program at once: for calls that cannot be cancelled and leave
   /// nothing half done.
@@ -29,10 +26,6 @@ class Interrupt {
     EndsProgram(const EndsProgram&) = delete;
     EndsProgram& operator=(const EndsProgram&) = delete;
   };
-
- private:
-  std::stop_source stop_;
-  std::thread watcher_;  // passes the signal on to stop_, which a signal handler must not touch
 };
 
 }  // namespace cli

@@ -39,12 +39,11 @@ void MediaInput::extend_deadline() {
 }
 
 bool MediaInput::interrupted() const {
-  return cancel.stop_requested() ||
-         (kind != Kind::file && std::chrono::steady_clock::now() > deadline);
+  return cancel.cancelled() || (kind != Kind::file && std::chrono::steady_clock::now() > deadline);
 }
 
 void MediaInput::check_cancelled() const {
-  if (cancel.stop_requested()) throw CancelledError("decoding of " + name);
+  if (cancel.cancelled()) throw CancelledError("decoding of " + name);
 }
 
 void MediaInput::check_size(Index width, Index height) const {

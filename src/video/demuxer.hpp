@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <stop_token>
 #include <string>
 
 #include "ffmpeg_handles.hpp"
@@ -20,7 +19,7 @@ struct MediaInput {
   Kind kind;
   std::string address;  ///< in FFmpeg's form
   VideoOptions options;
-  std::stop_token cancel = {};  ///< of the current call
+  CancelToken cancel = {};  ///< of the current call
   std::chrono::steady_clock::time_point deadline = {};
 
   /// Starts the timeout anew. Files have none.

@@ -25,7 +25,7 @@ class FfmpegSource final : public Video::Source {
 
   Index decoded_frames() const noexcept override { return decoder_.decoded_frames(); }
 
-  void build_index(const std::stop_token& cancel) override {
+  void build_index(const CancelToken& cancel) override {
     if (lookup_ != Lookup::none) return;
     if (!decoder_.seekable())
       fail("cannot be read from its start again; iterate over its frames instead of sampling");
@@ -40,7 +40,7 @@ class FfmpegSource final : public Video::Source {
     return sample_indices(options.rule, info_.frame_count, n, info_.fps, options.bounds);
   }
 
-  bool fetch(const std::vector<Index>& indices, const std::stop_token& cancel,
+  bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
              std::vector<Frame>& frames) override {
     const ReadScope scope(*this, cancel);
     iteration_ = Iteration::none;
@@ -97,7 +97,7 @@ class FfmpegSource final : public Video::Source {
   /// interrupt the demuxer between any two packets, so the next call reopens the source.
   class ReadScope {
    public:
-    ReadScope(FfmpegSource& source, const std::stop_token& cancel) : source_(source) {
+    ReadScope(FfmpegSource& source, const CancelToken& cancel) : source_(source) {
       source_.input_.cancel = cancel;
       source_.decoder_.ensure_open();
     }

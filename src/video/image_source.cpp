@@ -22,7 +22,7 @@ class ImageSource final : public Video::Source {
 
   Index decoded_frames() const noexcept override { return decoded_; }
 
-  void build_index(const std::stop_token&) override {}
+  void build_index(const CancelToken&) override {}
 
   std::vector<Index> choose(Index n, const SampleOptions& options) const override {
     if (options.rule == SamplingRule::demo)
@@ -32,10 +32,10 @@ class ImageSource final : public Video::Source {
     return numbers;
   }
 
-  bool fetch(const std::vector<Index>& indices, const std::stop_token& cancel,
+  bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
              std::vector<Frame>& frames) override {
     for (const Index i : indices) {
-      if (cancel.stop_requested()) throw CancelledError("reading pictures");
+      if (cancel.cancelled()) throw CancelledError("reading pictures");
       frames.push_back(load(i));
     }
     return true;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,12 +57,12 @@ class Video::Source {
   virtual Index decoded_frames() const noexcept = 0;
 
   /// Determines info().frame_count.
-  virtual void build_index(const std::stop_token& cancel) = 0;
+  virtual void build_index(const CancelToken& cancel) = 0;
   /// The indices, from 0, that the sampling rule chooses.
   virtual std::vector<Index> choose(Index n, const SampleOptions& options) const = 0;
   /// Appends the frames of these ascending, distinct, existing indices. False: the file is damaged
   /// and info().frame_count was wrong; it is corrected now, and the caller has to choose again.
-  virtual bool fetch(const std::vector<Index>& indices, const std::stop_token& cancel,
+  virtual bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
                      std::vector<Frame>& frames) = 0;
   /// The next frame at options().fps.
   virtual std::optional<Frame> next() = 0;

@@ -97,7 +97,7 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
 
 /// Frames of the indices that `choose` gives, decoded once each.
 template <class Choose>
-Clip gather(Video::Source& source, const std::stop_token& cancel, Choose&& choose) {
+Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
   for (;;) {
     source.build_index(cancel);
     const std::vector<Index> wanted = choose();
@@ -152,7 +152,7 @@ Clip Video::sample(Index n, const SampleOptions& options) {
   });
 }
 
-Clip Video::frames_at(std::span<const Index> indices, std::stop_token cancel) {
+Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
   return gather(*impl_, cancel, [&] {
     const Index count = impl_->info().frame_count;
     for (const Index i : indices)

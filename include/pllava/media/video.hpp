@@ -7,9 +7,9 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <stop_token>
 #include <string>
 
+#include "pllava/core/control.hpp"
 #include "pllava/media/frame_sampling.hpp"
 #include "pllava/media/image.hpp"
 #include "pllava/media/image_io.hpp"
@@ -41,7 +41,7 @@ struct VideoInfo {
 struct SampleOptions {
   SamplingRule rule = SamplingRule::eval;
   std::optional<TimeRange> bounds = {};  ///< seconds; only with `eval`
-  std::stop_token cancel = {};
+  CancelToken cancel = {};               ///< stops the call with CancelledError
 };
 
 /// A source of frames:
@@ -88,7 +88,7 @@ class Video {
 
   /// The frames of these numbers, from 0, in any order, with repetitions. Throws as `sample`;
   /// ArgumentError for numbers outside of the video.
-  Clip frames_at(std::span<const Index> indices, std::stop_token cancel = {});
+  Clip frames_at(std::span<const Index> indices, CancelToken cancel = {});
 
   /// The next frame in order, thinned to `VideoOptions::fps`; nothing at the end. After `sample` or
   /// `frames_at` that is the first one again. Throws MediaError for a source without a single

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/media/distinct_frames.hpp"
 #include "pllava/media/image.hpp"
 
 namespace pllava {
@@ -73,28 +74,26 @@ std::vector<Frame> crop_frames(std::span<const Frame> frames, const PreprocessCo
                                ParallelFor&& parallel_for = {}) {
   if (frames.empty()) throw MediaError("", "a clip without frames");
   const StageOneSize size = stage_one_size(frames[0].width, frames[0].height, config);
-  // Short clips repeat frames: neighbours that share their pixels share the crop.
-  std::vector<std::size_t> distinct;
-  for (std::size_t k = 0; k < frames.size(); ++k)
-    if (k == 0 || !same_picture(frames[k - 1], frames[k])) distinct.push_back(k);
-  std::vector<Frame> crops(frames.size());
-  std::vector<std::exception_ptr> errors(distinct.size());
-  parallel_for(static_cast<Index>(distinct.size()), [&](Index i) {
+  const DistinctFrames distinct(frames);
+  std::vector<Frame> distinct_crops(distinct.frames.size());
+  std::vector<std::exception_ptr> errors(distinct.frames.size());
+  parallel_for(static_cast<Index>(distinct.frames.size()), [&](Index i) {
     const auto job = static_cast<std::size_t>(i);
     try {
-      crops[distinct[job]] = crop_frame(frames[distinct[job]], size, config);
+      distinct_crops[job] = crop_frame(distinct.frames[job], size, config);
     } catch (...) {
       errors[job] = std::current_exception();
     }
   });
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
-  for (std::size_t k = 1; k < frames.size(); ++k)
-    if (crops[k].data == nullptr) {
-      crops[k] = crops[k - 1];
-      crops[k].time = frames[k].time;
-      crops[k].index = frames[k].index;
-    }
+  std::vector<Frame> crops;
+  crops.reserve(frames.size());
+  for (std::size_t t = 0; t < frames.size(); ++t) {
+    Frame& crop = crops.emplace_back(distinct_crops[distinct.index[t]]);
+    crop.time = frames[t].time;
+    crop.index = frames[t].index;
+  }
   return crops;
 }
 

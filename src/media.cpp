@@ -1,4 +1,5 @@
 // Compiled bodies of media/.
 #include "pllava/media/detail/frame_sampling_inl.hpp"
 #include "pllava/media/detail/image_inl.hpp"
+#include "pllava/media/detail/preprocess_config_inl.hpp"
 #include "pllava/media/detail/preprocess_inl.hpp"

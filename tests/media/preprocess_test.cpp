@@ -430,12 +430,13 @@ TEST_CASE("preprocessor_config.json is read", "[preprocess]") {
 TEST_CASE("A nonsensical preprocessor_config.json is an error naming the key", "[preprocess]") {
   const test::TempDirectory dir;
   struct Bad {
-    std::string text, key, expected;
+    std::string text, key, message;
   };
   for (const Bad& bad :
-       std::vector<Bad>{{"", "", "a JSON object"},
-                        {"[1]", "", "a JSON object"},
-                        {"{\"size\": ", "", "a JSON object"},
+       std::vector<Bad>{{"", "", "not valid JSON"},
+                        {"[1]", "", "expected an object"},
+                        {"{\"size\": ", "", "not valid JSON"},
+                        {R"({"size": 336, "size": 336})", "size", "occurs twice"},
                         {R"({"size": 0})", "size", "1 to 4096"},
                         {R"({"size": -336})", "size", "1 to 4096"},
                         {R"({"size": 1e30})", "size", "1 to 4096"},
@@ -455,7 +456,7 @@ TEST_CASE("A nonsensical preprocessor_config.json is an error naming the key", "
                         {R"({"image_std": [1, 0, 1]})", "image_std", "three positive"},
                         {R"({"image_std": [1, -1, 1]})", "image_std", "three positive"},
                         {R"({"image_std": [1, null, 1]})", "image_std", "three positive"},
-                        {"{\"size\": \"\xff\"}", "", "a JSON object"}}) {
+                        {"{\"size\": \"\xff\"}", "", "not valid JSON"}}) {
     CAPTURE(bad.text);
     dir.write(kFile, bad.text);
     try {
@@ -464,7 +465,7 @@ TEST_CASE("A nonsensical preprocessor_config.json is an error naming the key", "
     } catch (const LoadError& e) {
       CHECK(contains(e.file(), "preprocessor_config.json"));
       CHECK(e.tensor() == bad.key);
-      CHECK(contains(e.expected(), bad.expected));
+      CHECK(contains(e.what(), bad.message));
     }
   }
 }

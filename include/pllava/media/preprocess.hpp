@@ -125,5 +125,6 @@ std::vector<float> preprocess(const Clip& clip, const PreprocessConfig& config =
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
+#include "pllava/media/detail/preprocess_config_inl.hpp"
 #include "pllava/media/detail/preprocess_inl.hpp"
 #endif

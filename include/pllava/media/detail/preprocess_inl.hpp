@@ -4,16 +4,10 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
-#include <limits>
-#include <optional>
 #include <string>
-
-#include <nlohmann/json.hpp>
+#include <vector>
 
 #include "pllava/media/detail/crop_plan.hpp"
 #include "pllava/media/detail/image_inl.hpp"
@@ -205,80 +199,6 @@ PLLAVA_INLINE void normalise(const Frame& crop, float* out, const PreprocessConf
       for (Index x = 0; x < side; ++x) *out++ = values[row[x * 3]];
     }
   }
-}
-
-PLLAVA_INLINE PreprocessConfig
-PreprocessConfig::from_directory(const std::filesystem::path& directory) {
-  using nlohmann::json;
-  const std::filesystem::path path = directory / "preprocessor_config.json";
-  const std::string name = path.string();
-  PreprocessConfig config;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return config;
-
-  std::ifstream file(path, std::ios::binary);
-  const json root = json::parse(file, nullptr, false);
-  if (!root.is_object())
-    throw LoadError("cannot be read",
-                    {.file = name, .tensor = {}, .expected = "a JSON object", .got = {}});
-
-  const auto fail = [&](const std::string& key, const std::string& expected, const json& got) {
-    std::string text;
-    try {
-      text = got.dump().substr(0, 80);
-    } catch (const json::exception&) {  // not UTF-8
-      text = "text that is not UTF-8";
-    }
-    throw LoadError("unusable value",
-                    {.file = name, .tensor = key, .expected = expected, .got = text});
-  };
-  const auto given = [&](const char* key) {
-    const auto it = root.find(key);
-    return it == root.end() || it->is_null() ? nullptr : &*it;
-  };
-  const auto side = [&](const char* key, const char* member) {
-    const json* value = given(key);
-    if (value == nullptr) return config.image_size;
-    const json* number = value;
-    if (value->is_object()) number = value->contains(member) ? &(*value)[member] : nullptr;
-    if (number == nullptr || !number->is_number_integer() || number->get<double>() < 1 ||
-        number->get<double>() > 4096)
-      fail(key, std::string("a number, or an object with \"") + member + "\", from 1 to 4096",
-           *value);
-    return number->get<Index>();
-  };
-  const auto triple = [&](const char* key, std::array<float, 3>& values, bool positive) {
-    const json* list = given(key);
-    if (list == nullptr) return;
-    const char* expected = positive ? "three positive numbers" : "three numbers";
-    if (!list->is_array() || list->size() != 3) fail(key, expected, *list);
-    for (std::size_t c = 0; c < 3; ++c) {
-      const json& number = (*list)[c];
-      if (!number.is_number() || !(std::abs(number.get<double>()) < 1e6))
-        fail(key, expected, *list);
-      values[c] = static_cast<float>(number.get<double>());
-      if (positive && !(values[c] >= 1e-6f)) fail(key, expected, *list);
-    }
-  };
-
-  config.image_size = side("size", "shortest_edge");
-  for (const char* member : {"height", "width"})
-    if (side("crop_size", member) != config.image_size)
-      fail("crop_size", "the size, " + std::to_string(config.image_size), *given("crop_size"));
-  if (const json* filter = given("resample");
-      filter != nullptr && !(filter->is_number() && filter->get<double>() == 3))
-    fail("resample", "3 (bicubic)", *filter);
-  for (const char* step : {"do_resize", "do_center_crop", "do_rescale", "do_normalize"})
-    if (const json* on = given(step); on != nullptr && !(on->is_boolean() && on->get<bool>()))
-      fail(step, "true", *on);
-  if (const json* factor = given("rescale_factor"); factor != nullptr) {
-    if (!factor->is_number() || !(factor->get<double>() > 0.0) || factor->get<double>() > 1.0)
-      fail("rescale_factor", "a number above 0, at most 1", *factor);
-    config.rescale = factor->get<double>();
-  }
-  triple("image_mean", config.mean, false);
-  triple("image_std", config.deviation, true);
-  return config;
 }
 
 }  // namespace pllava

@@ -14,10 +14,10 @@ class ImageSource final : public Video::Source {
     const Frame first = load_image(files_.front(), options_.max_pixels);
     info_.width = first.width;
     info_.height = first.height;
-    info_.fps = kPictureDirectoryFps;
+    info_.fps = kImageDirectoryFps;
     info_.frame_count = static_cast<Index>(files_.size());
     info_.duration = static_cast<double>(info_.frame_count) / info_.fps;
-    info_.codec = "pictures";
+    info_.codec = "images";
   }
 
   Index decoded_frames() const noexcept override { return decoded_; }
@@ -27,7 +27,7 @@ class ImageSource final : public Video::Source {
   std::vector<Index> choose(Index n, const SampleOptions& options) const override {
     if (options.rule == SamplingRule::demo)
       return sample_indices(options.rule, info_.frame_count, n, info_.fps, options.bounds);
-    std::vector<Index> numbers = picture_numbers(info_.frame_count, n, options.bounds);
+    std::vector<Index> numbers = image_numbers(info_.frame_count, n, options.bounds);
     for (Index& number : numbers) --number;
     return numbers;
   }

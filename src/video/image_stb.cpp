@@ -55,7 +55,7 @@ std::size_t pnm_header_size(std::span<const std::byte> file) {
 
 }  // namespace
 
-bool is_picture(std::span<const std::byte> head) noexcept {
+bool is_image(std::span<const std::byte> head) noexcept {
   const auto starts = [&](std::initializer_list<int> signature) {
     if (head.size() < signature.size()) return false;
     std::size_t i = 0;
@@ -69,7 +69,7 @@ bool is_picture(std::span<const std::byte> head) noexcept {
 
 Frame decode_image(std::span<const std::byte> file, const std::string& name, Index max_pixels) {
   if (file.empty()) throw MediaError(name, "the file is empty; expected a picture");
-  if (!is_picture(file)) throw MediaError(name, "not a picture; expected JPEG, PNG, BMP or PNM");
+  if (!is_image(file)) throw MediaError(name, "not a picture; expected JPEG, PNG, BMP or PNM");
   if (file.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     throw MediaError(name, "a picture file of more than 2 GiB");
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());

@@ -88,7 +88,7 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
     if (size == 0) throw MediaError(source, std::string("the file is empty; ") + kExpectedSource);
     const std::string extension = detail::lower_extension(path);
     const bool motion_jpeg = extension == ".mjpeg" || extension == ".mjpg";
-    if (!motion_jpeg && is_picture(std::as_bytes(std::span(head.data(), size))))
+    if (!motion_jpeg && is_image(std::as_bytes(std::span(head.data(), size))))
       return detail::make_image_source(source, options, std::vector<fs::path>{path});
   }
   return detail::make_ffmpeg_source(source, options, MediaInput::Kind::file,

@@ -271,7 +271,7 @@ TEST_CASE("A directory of frames, a picture and a GIF are videos", "[program]") 
     return succeed_json(on_tiny({"caption", video.string(), "--frames", "4"}))[0]["frame_indices"]
         .get<Indices>();
   };
-  Indices numbers = pllava::picture_numbers(12, 4);
+  Indices numbers = pllava::image_numbers(12, 4);
   for (Index& number : numbers) --number;  // pictures are counted from 1, frames from 0
   CHECK(indices(directory) == numbers);
   CHECK(indices(picture) == Indices{0, 0, 0, 0});

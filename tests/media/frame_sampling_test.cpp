@@ -79,11 +79,11 @@ TEST_CASE("Bounds in seconds become frames as in Python", "[frame_sampling]") {
 }
 
 TEST_CASE("Picture directories count from one at three frames a second", "[frame_sampling]") {
-  CHECK(picture_numbers(90, 16, TimeRange{1.0, 9.5}) ==
+  CHECK(image_numbers(90, 16, TimeRange{1.0, 9.5}) ==
         Indices{3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 19, 20, 22, 23, 25, 26});
-  CHECK(picture_numbers(90, 16) ==
+  CHECK(image_numbers(90, 16) ==
         Indices{3, 9, 14, 20, 25, 31, 36, 42, 47, 53, 59, 64, 70, 75, 81, 86});
-  CHECK(picture_numbers(1, 2) == Indices{1, 1});
+  CHECK(image_numbers(1, 2) == Indices{1, 1});
 }
 
 TEST_CASE("Every chosen frame exists and their order is that of time", "[frame_sampling]") {
@@ -107,7 +107,7 @@ TEST_CASE("Bounds outside of the video are an error that names both", "[frame_sa
   CHECK(contains(beyond, "bounds 10 to 30 s"));
   CHECK(contains(beyond, "frames 300 to 900"));
   CHECK(contains(beyond, "0 to 199"));
-  CHECK(contains(argument_error([] { picture_numbers(10, 4, TimeRange{20, 30}); }), "1 to 10"));
+  CHECK(contains(argument_error([] { image_numbers(10, 4, TimeRange{20, 30}); }), "1 to 10"));
   CHECK(contains(argument_error([] {
                    sample_indices(SamplingRule::eval, 200, 16, 30, TimeRange{-9, -3});
                  }),
@@ -129,7 +129,7 @@ TEST_CASE("Options without sense are refused", "[frame_sampling]") {
   CHECK_THROWS_AS(eval_indices({.frames = 4, .max_frame = -huge - 1}), ArgumentError);
   CHECK_THROWS_AS(eval_indices({.frames = 4, .max_frame = 0, .first_index = 1}), ArgumentError);
   CHECK_THROWS_AS(eval_indices({.frames = 4, .max_frame = 5, .first_index = -1}), ArgumentError);
-  CHECK_THROWS_AS(picture_numbers(0, 16), ArgumentError);
+  CHECK_THROWS_AS(image_numbers(0, 16), ArgumentError);
   CHECK(contains(argument_error([&] {
                    sample_indices(eval, 10, 4, 0, TimeRange{0, 1});
                  }),

@@ -304,8 +304,8 @@ TEST_CASE("Normalised values are the reference's floats", "[preprocess]") {
 
 TEST_CASE("Each channel is normalised with its own constants", "[preprocess]") {
   PreprocessConfig config{.image_size = 2};
-  config.mean = {0.5f, 0.25f, 0.0f};
-  config.deviation = {0.5f, 0.25f, 2.0f};
+  config.image_mean = {0.5f, 0.25f, 0.0f};
+  config.image_std = {0.5f, 0.25f, 2.0f};
   const Bytes pixels{0, 255, 255, 255, 0, 0, 51, 51, 51, 102, 102, 102};
   std::array<float, 12> out{};
   normalise(Frame::borrow(pixels.data(), 2, 2), out.data(), config);
@@ -420,9 +420,9 @@ TEST_CASE("preprocessor_config.json is read", "[preprocess]") {
     "image_mean": [0, 0.25, 1], "image_std": [1, 2, 0.5], "feature_extractor_type": "x"})");
   const PreprocessConfig c = PreprocessConfig::from_directory(dir.path());
   CHECK(c.image_size == 96);
-  CHECK(c.rescale == 0.5);
-  CHECK(c.mean == std::array<float, 3>{0, 0.25f, 1});
-  CHECK(c.deviation == std::array<float, 3>{1, 2, 0.5f});
+  CHECK(c.rescale_factor == 0.5);
+  CHECK(c.image_mean == std::array<float, 3>{0, 0.25f, 1});
+  CHECK(c.image_std == std::array<float, 3>{1, 2, 0.5f});
   dir.write(kFile, R"({"size": 48, "crop_size": 48})");
   CHECK(PreprocessConfig::from_directory(dir.path()).image_size == 48);
 }

@@ -480,7 +480,7 @@ TEST_CASE("Directories of pictures are sampled by the reference's rule for them"
   Video video = Video::open(dir.path().string());
   CHECK(video.info().frame_count == 12);
   CHECK(video.info().fps == 3.0);
-  CHECK(video.info().codec == "pictures");
+  CHECK(video.info().codec == "images");
   CHECK(video.info().width == 4);
   const auto values = [](const Clip& clip) {
     Indices numbers;
@@ -488,10 +488,10 @@ TEST_CASE("Directories of pictures are sampled by the reference's rule for them"
     return numbers;
   };
   const Clip clip = video.sample(8);
-  CHECK(values(clip) == picture_numbers(12, 8));
-  CHECK(clip.frames[0].index == picture_numbers(12, 8)[0] - 1);
+  CHECK(values(clip) == image_numbers(12, 8));
+  CHECK(clip.frames[0].index == image_numbers(12, 8)[0] - 1);
   CHECK(values(video.sample(4, {.bounds = TimeRange{1, 3}})) ==
-        picture_numbers(12, 4, TimeRange{1, 3}));
+        image_numbers(12, 4, TimeRange{1, 3}));
   Indices demo = demo_indices(12, 8);
   for (Index& i : demo) ++i;
   CHECK(values(video.sample(8, {.rule = SamplingRule::demo})) == demo);

@@ -14,7 +14,7 @@ namespace pllava {
 struct DistinctFrames {
   explicit DistinctFrames(std::span<const Frame> all) {
     for (const Frame& frame : all) {
-      if (frames.empty() || !same_picture(frames.back(), frame)) frames.push_back(frame);
+      if (frames.empty() || !same_image(frames.back(), frame)) frames.push_back(frame);
       index.push_back(frames.size() - 1);
     }
   }

@@ -45,12 +45,12 @@ std::vector<Index> sample_indices(SamplingRule rule, Index total_frames, Index n
                                   std::optional<TimeRange> bounds = std::nullopt);
 
 /// Frames a second that the reference assumes for a directory of pictures.
-inline constexpr double kPictureDirectoryFps = 3.0;
+inline constexpr double kImageDirectoryFps = 3.0;
 
 /// Evaluation rule for a directory of numbered pictures (reference: read_frame): numbers from 1, so
 /// the first file is 1 and the last is `files`. Throws ArgumentError as `eval_indices` does.
-std::vector<Index> picture_numbers(Index files, Index n,
-                                   std::optional<TimeRange> bounds = std::nullopt);
+std::vector<Index> image_numbers(Index files, Index n,
+                                 std::optional<TimeRange> bounds = std::nullopt);
 
 }  // namespace pllava
 

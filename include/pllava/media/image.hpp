@@ -55,7 +55,7 @@ struct Frame {
 Frame to_rgb(const Frame& frame);
 
 /// Whether two frames are views of the same pixels in memory.
-inline bool same_picture(const Frame& a, const Frame& b) noexcept {
+inline bool same_image(const Frame& a, const Frame& b) noexcept {
   return a.data == b.data && a.width == b.width && a.height == b.height && a.stride == b.stride &&
          a.format == b.format && a.device == b.device;
 }

@@ -24,6 +24,6 @@ Frame decode_image(std::span<const std::byte> file, const std::string& name = "p
                    Index max_pixels = kDefaultMaxPixels);
 
 /// Whether these first bytes of a file are those of a picture that `decode_image` reads.
-bool is_picture(std::span<const std::byte> head) noexcept;
+bool is_image(std::span<const std::byte> head) noexcept;
 
 }  // namespace pllava

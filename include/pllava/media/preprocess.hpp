@@ -18,11 +18,11 @@ namespace pllava {
 
 /// Constants of the path; the defaults are those of the published checkpoints.
 struct PreprocessConfig {
-  Index image_size = 336;                ///< S, side of the square crop in pixels, 1 to 4096
-  Index long_edge = 640;                 ///< stage 1 scales larger videos down to this long edge
-  double rescale = 0.00392156862745098;  ///< factor from 8-bit values to [0, 1]
-  std::array<float, 3> mean{0.48145466f, 0.4578275f, 0.40821073f};        ///< R, G, B
-  std::array<float, 3> deviation{0.26862954f, 0.26130258f, 0.27577711f};  ///< "std" of R, G, B
+  Index image_size = 336;  ///< S, side of the square crop in pixels, 1 to 4096
+  Index long_edge = 640;   ///< stage 1 scales larger videos down to this long edge
+  double rescale_factor = 0.00392156862745098;  ///< factor from 8-bit values to [0, 1]
+  std::array<float, 3> image_mean{0.48145466f, 0.4578275f, 0.40821073f};  ///< R, G, B
+  std::array<float, 3> image_std{0.26862954f, 0.26130258f, 0.27577711f};  ///< "std" of R, G, B
 
   /// Reads `preprocessor_config.json` of a checkpoint directory; the defaults if there is none.
   /// Throws LoadError: malformed file, nonsense values, or steps switched to something else than

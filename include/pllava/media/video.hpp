@@ -34,7 +34,7 @@ struct VideoInfo {
   double fps = 0.0;  ///< average rate (avg_frame_rate); 3 for picture directories; 0 if unknown
   Index frame_count = 0;  ///< frames in presentation order; 0 if not known (camera, stream)
   double duration = 0.0;  ///< seconds, 0 if unknown
-  std::string codec;      ///< FFmpeg's name, "pictures" for picture files
+  std::string codec;      ///< FFmpeg's name, "images" for picture files
   int rotation = 0;       ///< degrees clockwise that the file asks for: 0, 90, 180 or 270; applied
 };
 

@@ -14,12 +14,12 @@
 
 namespace pllava::detail {
 
-inline constexpr Index kMaxPictureBytes = Index{64} << 20;
+inline constexpr Index kMaxImageBytes = Index{64} << 20;
 inline constexpr Index kStageOneMaxLong = 9999;  // the reference's max_size
 inline constexpr int kPrecisionBits = 22;        // 32 minus 8 bits of pixel and 2 of headroom
 
-inline void check_picture(Index width, Index height) {
-  if (width < 1 || height < 1 || width > kMaxPictureBytes / 3 / height)
+inline void check_image_size(Index width, Index height) {
+  if (width < 1 || height < 1 || width > kMaxImageBytes / 3 / height)
     throw MediaError("", "scaling would make a picture of " + std::to_string(width) + "x" +
                              std::to_string(height) + " pixels; expected 1x1 up to 64 MiB");
 }
@@ -134,7 +134,7 @@ inline StageOnePlan plan_stage_one(Index width, Index height, const StageOneSize
   StageOnePlan plan;
   plan.width = width <= height ? short_out : long_out;
   plan.height = width <= height ? long_out : short_out;
-  check_picture(plan.width, plan.height);
+  check_image_size(plan.width, plan.height);
   plan.x = {0, plan.width};
   plan.y = {0, plan.height};
 
@@ -183,7 +183,7 @@ struct CropPlan {
   static Resampling centre(Index width, Index height, Index side) {
     const Index w = width <= height ? side : scaled(side, width, height);
     const Index h = width <= height ? scaled(side, height, width) : side;
-    check_picture(w, h);
+    check_image_size(w, h);
     const Index x = (w - side) / 2, y = (h - side) / 2;
     return {{width, w, {x, x + side}}, {height, h, {y, y + side}}};
   }
@@ -194,8 +194,9 @@ inline std::array<float, 256> normalised_values(std::size_t channel,
                                                 const PreprocessConfig& config) {
   std::array<float, 256> values{};
   for (int i = 0; i < 256; ++i) {
-    const float unit = static_cast<float>(i * config.rescale);
-    values[static_cast<std::size_t>(i)] = (unit - config.mean[channel]) / config.deviation[channel];
+    const float unit = static_cast<float>(i * config.rescale_factor);
+    values[static_cast<std::size_t>(i)] =
+        (unit - config.image_mean[channel]) / config.image_std[channel];
   }
   return values;
 }

@@ -112,11 +112,11 @@ PLLAVA_INLINE std::vector<Index> sample_indices(SamplingRule rule, Index total_f
   return demo_indices(total_frames, n);
 }
 
-PLLAVA_INLINE std::vector<Index> picture_numbers(Index files, Index n,
-                                                 std::optional<TimeRange> bounds) {
+PLLAVA_INLINE std::vector<Index> image_numbers(Index files, Index n,
+                                               std::optional<TimeRange> bounds) {
   return eval_indices({.frames = n,
                        .max_frame = files,
-                       .fps = kPictureDirectoryFps,
+                       .fps = kImageDirectoryFps,
                        .bounds = bounds,
                        .first_index = 1});
 }

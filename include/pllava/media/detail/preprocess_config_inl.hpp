@@ -73,10 +73,10 @@ PreprocessConfig::from_directory(const std::filesystem::path& directory) {
   if (const nlohmann::json* factor = json.find("rescale_factor"); factor != nullptr) {
     const double value = factor->is_number() ? factor->get<double>() : 0.0;
     json.require("rescale_factor", value > 0.0 && value <= 1.0, "a number above 0, at most 1");
-    config.rescale = value;
+    config.rescale_factor = value;
   }
-  detail::read_channels(json, "image_mean", false, config.mean);
-  detail::read_channels(json, "image_std", true, config.deviation);
+  detail::read_channels(json, "image_mean", false, config.image_mean);
+  detail::read_channels(json, "image_std", true, config.image_std);
   return config;
 }
 

@@ -119,7 +119,7 @@ PLLAVA_INLINE Window whole(const Frame& rgb) {
 }  // namespace detail
 
 PLLAVA_INLINE Frame resize(const Frame& frame, Index width, Index height) {
-  detail::check_picture(width, height);
+  detail::check_image_size(width, height);
   const Frame rgb = detail::rgb_rows(frame);
   std::uint8_t* pixels = nullptr;
   Frame out = detail::new_rgb_frame(width, height, pixels);
@@ -144,7 +144,7 @@ PLLAVA_INLINE StageOneSize stage_one_size(Index width, Index height,
   Index s = std::min(short_in, static_cast<Index>(static_cast<double>(long_limit) / ratio));
   s = std::max(s, config.image_size);
   const StageOneSize size{s, static_cast<Index>(static_cast<double>(s) * ratio)};
-  detail::check_picture(size.long_edge, size.short_edge);
+  detail::check_image_size(size.long_edge, size.short_edge);
   return size;
 }
 

@@ -1,4 +1,4 @@
-// Compiled bodies of media/.
+// Compiled definitions of media/.
 #include "pllava/media/detail/frame_sampling_inl.hpp"
 #include "pllava/media/detail/image_inl.hpp"
 #include "pllava/media/detail/preprocess_config_inl.hpp"

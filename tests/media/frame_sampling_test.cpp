@@ -133,7 +133,7 @@ TEST_CASE("Options without sense are refused", "[frame_sampling]") {
   CHECK(contains(argument_error([&] {
                    sample_indices(eval, 10, 4, 0, TimeRange{0, 1});
                  }),
-                 "frames a second"));
+                 "need a known fps"));
   CHECK_THROWS_AS(sample_indices(eval, 10, 4, nan), ArgumentError);
   CHECK_THROWS_AS(sample_indices(eval, 10, 4, -1), ArgumentError);
   CHECK_THROWS_AS(sample_indices(eval, 10, 4, infinity), ArgumentError);

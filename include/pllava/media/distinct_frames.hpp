@@ -1,5 +1,4 @@
-// Frames that repeat their predecessor's pixels, as still images and short videos do, are processed
-// once.
+// Sampling a short video repeats frames. Each run of repeated frames is processed once.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +9,7 @@
 
 namespace pllava {
 
-/// The frames of a clip without those that are views of the same pixels as the frame before.
+/// The frames of a clip without those that share the pixels of the previous frame.
 struct DistinctFrames {
   explicit DistinctFrames(std::span<const Frame> all) {
     for (const Frame& frame : all) {

@@ -1,5 +1,5 @@
-// Pictures and clips. A Frame either owns its pixels or borrows the caller's, which are copied only
-// where a conversion needs it. Pixels lie in host memory, or, for the CUDA backend, in a GPU's.
+// Frames and clips. A Frame owns its pixels or borrows the caller's; borrowed pixels are copied
+// only for a conversion. Pixels are in host memory or, for the CUDA backend, in GPU memory.
 #pragma once
 
 #include <cstddef>
@@ -22,36 +22,36 @@ constexpr Index channels_of(PixelFormat f) noexcept {
 }
 
 namespace cuda {
-struct DevicePixels;  // pixels in a GPU's memory, see cuda.hpp
+struct DevicePixels;  // pixels in GPU memory, see cuda.hpp
 }
 
-/// One picture of a video: 8 bits a channel, rows `stride` bytes apart.
+/// One image of a video: 8 bits per channel.
 struct Frame {
   const std::uint8_t* data = nullptr;
   Index width = 0;
   Index height = 0;
-  Index stride = 0;  ///< bytes from one row to the next, at least width · channels
+  Index stride = 0;  ///< bytes between the starts of two rows, at least width · channels
   PixelFormat format = PixelFormat::rgb;
-  double time = 0.0;                  ///< presentation time in seconds, from the start of the video
-  Index index = 0;                    ///< number of the frame in its video, from 0
+  double time = 0.0;                  ///< presentation time in seconds from the start of the video
+  Index index = 0;                    ///< index in the video, from 0
   std::shared_ptr<const void> owner;  ///< keeps the pixels alive; null when they are borrowed
-  /// Where the pixels are in a GPU's memory (cuda::borrow); `data`, `stride` and `format` then mean
-  /// nothing, and all but the CUDA backend throw MediaError for the frame.
+  /// Pixels in GPU memory (cuda::borrow). `data`, `stride` and `format` are then ignored, and only
+  /// the CUDA backend accepts the frame; others throw MediaError.
   std::shared_ptr<const cuda::DevicePixels> device;
 
-  /// A frame over the caller's pixels, which must outlive it. `stride` 0 means densely packed.
-  /// Throws MediaError for a null pointer, a non-positive size or a stride shorter than a row.
+  /// A view of the caller's pixels, which must outlive the frame. `stride` 0: densely packed.
+  /// Throws MediaError for a null pointer, a size below 1 or a stride shorter than a row.
   static Frame borrow(const std::uint8_t* data, Index width, Index height,
                       PixelFormat format = PixelFormat::rgb, Index stride = 0);
 
   /// A frame that owns densely packed pixels (height · width · channels bytes).
-  /// Throws MediaError if the size does not match.
+  /// Throws MediaError if the number of bytes does not match.
   static Frame own(std::vector<std::uint8_t> pixels, Index width, Index height,
                    PixelFormat format = PixelFormat::rgb);
 };
 
-/// This frame as densely packed RGB: itself where it already is, a converted copy otherwise.
-/// Grey is repeated to three channels; alpha is dropped.
+/// Converts to densely packed RGB; returns `frame` itself if it is that already. Grey is repeated
+/// to three channels, alpha is dropped. Throws MediaError for a frame without host pixels.
 Frame to_rgb(const Frame& frame);
 
 /// Whether two frames are views of the same pixels in memory.
@@ -63,9 +63,9 @@ inline bool same_image(const Frame& a, const Frame& b) noexcept {
 /// The frames of one video, in the order the model sees them.
 struct Clip {
   std::vector<Frame> frames;
-  std::string source;      ///< file name or what the caller likes, for messages and reports
-  double fps = 0.0;        ///< average rate of the video, 0 if unknown
-  Index total_frames = 0;  ///< frames in the whole video, 0 if unknown
+  std::string source;      ///< name for messages and reports, such as the file's
+  double fps = 0.0;        ///< average frame rate of the video, 0 if unknown
+  Index total_frames = 0;  ///< frame count of the whole video, 0 if unknown
 };
 
 }  // namespace pllava

@@ -1,4 +1,4 @@
-// The verb `preprocess`: frames to pixel values in a backend's memory.
+// The operation `preprocess`: frames to pixel values in a backend's memory.
 #pragma once
 
 #include <span>
@@ -9,7 +9,7 @@
 
 namespace pllava::ops {
 
-/// Pixel values of frames of any size;  pixels (T, 3, S, S) f32. Throws MediaError.
+/// pixels (T, 3, S, S) f32 = preprocessed frames of any size. Throws MediaError.
 template <Backend B>
 void preprocess(B& be, View pixels, std::span<const Frame> frames, const PreprocessConfig& config) {
   const Shape expected{static_cast<Index>(frames.size()), 3, config.image_size, config.image_size};

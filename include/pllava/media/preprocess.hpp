@@ -1,6 +1,6 @@
-// From pictures of any size to what the vision encoder reads: square 8-bit crops, then normalised
-// floats. Bit for bit the reference's path: Pillow's bicubic resampling in two stages (PLLaVA's
-// resize_crop_longshort, then CLIP's image processor), each rounded to 8 bits.
+// Converts frames of any size to the input of the vision encoder: square 8-bit crops, then
+// normalised floats. The result equals the reference's bit for bit: Pillow's bicubic resampling in
+// two stages (PLLaVA's resize_crop_longshort, then CLIP's image processor), each rounded to 8 bits.
 #pragma once
 
 #include <array>
@@ -16,27 +16,29 @@
 
 namespace pllava {
 
-/// Constants of the path; the defaults are those of the published checkpoints.
+/// Constants of preprocessing, named as in preprocessor_config.json. The defaults are those of the
+/// published checkpoints.
 struct PreprocessConfig {
   Index image_size = 336;  ///< S, side of the square crop in pixels, 1 to 4096
-  Index long_edge = 640;   ///< stage 1 scales larger videos down to this long edge
-  double rescale_factor = 0.00392156862745098;  ///< factor from 8-bit values to [0, 1]
+  Index long_edge = 640;   ///< stage 1 scales larger frames down to this long edge, in pixels
+  double rescale_factor = 0.00392156862745098;  ///< maps 8-bit values to [0, 1]
   std::array<float, 3> image_mean{0.48145466f, 0.4578275f, 0.40821073f};  ///< R, G, B
-  std::array<float, 3> image_std{0.26862954f, 0.26130258f, 0.27577711f};  ///< "std" of R, G, B
+  std::array<float, 3> image_std{0.26862954f, 0.26130258f, 0.27577711f};  ///< R, G, B
 
-  /// Reads `preprocessor_config.json` of a checkpoint directory; the defaults if there is none.
-  /// Throws LoadError: malformed file, nonsense values, or steps switched to something else than
-  /// this path (no centre crop, another resampling filter, ...).
+  /// Reads `preprocessor_config.json` of a checkpoint directory; returns the defaults if there is
+  /// none. Throws LoadError: malformed file, values out of range, or unsupported steps (no center
+  /// crop, another resampling filter, ...).
   static PreprocessConfig from_directory(const std::filesystem::path& directory);
 };
 
-/// Pillow's `Image.resize` with the bicubic filter for 8-bit channels, exactly as in the
-/// reference's Pillow 10.2: horizontal pass first. (Later versions of Pillow choose the order by
-/// size.) Result: dense RGB of `width` x `height`; time and index are kept. Throws MediaError: a
-/// frame without pixels, a size below 1 or a result above 64 MiB.
+/// Pillow's `Image.resize` with the bicubic filter for 8-bit channels. Values equal those of the
+/// reference's Pillow 10.2, which runs the horizontal pass first. (Later versions choose the order
+/// by size.) Returns dense RGB of `width` x `height` with the time and index of `frame`. Throws
+/// MediaError: a frame without pixels, a size below 1 or a result above 64 MiB.
 Frame resize(const Frame& frame, Index width, Index height);
 
-/// Size that stage 1 gives to the frames of a clip, decided by its first frame.
+/// Edges in pixels to which stage 1 scales and crops the frames of a clip. They depend on the size
+/// of the first frame only.
 struct StageOneSize {
   Index short_edge = 0;
   Index long_edge = 0;
@@ -44,22 +46,22 @@ struct StageOneSize {
 };
 
 /// Steps 1-5 of resize_crop_longshort for a clip whose first frame has this size.
-/// Throws MediaError for sizes below 1 and for pictures so oblong that stage 1 exceeds 64 MiB.
+/// Throws MediaError for sizes below 1 and for aspect ratios where stage 1 would exceed 64 MiB.
 StageOneSize stage_one_size(Index width, Index height, const PreprocessConfig& config = {});
 
-/// Steps 6-7 of resize_crop_longshort for one frame: short edge to `size.short_edge`, then the
-/// window of `size.long_edge` along the long axis. Like the reference, a frame of another aspect
-/// than the first is cut off-centre.
-/// Throws MediaError where the reference fails or the picture would exceed 64 MiB.
+/// Steps 6-7 of resize_crop_longshort for one frame: scales the short edge to `size.short_edge`,
+/// then crops the long axis to `size.long_edge`. As in the reference, the crop is off-center for a
+/// frame whose aspect ratio differs from the first one's.
+/// Throws MediaError where the reference fails or the scaled frame would exceed 64 MiB.
 Frame resize_crop_longshort(const Frame& frame, const StageOneSize& size,
                             const PreprocessConfig& config = {});
 
-/// Both stages for one frame: (S, S) dense RGB. Equal to the full computation, but computes only
-/// the pixels that the crop needs. Throws as `resize_crop_longshort`.
+/// Both stages for one frame: (S, S) dense RGB. Computes only the pixels that the crop needs, with
+/// the values of the full computation. Throws as `resize_crop_longshort`.
 Frame crop_frame(const Frame& frame, const StageOneSize& size, const PreprocessConfig& config = {});
 
-/// The default way to run n independent jobs: one after the other. A thread pool's `parallel_for`
-/// with the same call goes in its place; jobs never throw into it.
+/// Default executor: runs n independent jobs in order. A thread pool's `parallel_for` with the same
+/// signature can replace it. Jobs do not throw.
 struct Serial {
   template <class Job>
   void operator()(Index n, Job&& job) const {
@@ -67,7 +69,7 @@ struct Serial {
   }
 };
 
-/// Crops of all frames of one clip, (T) pictures of (S, S).
+/// Crops all frames of a clip: T frames of (S, S). Repeated frames share a crop.
 /// Throws MediaError for no frames and as `crop_frame` does.
 template <class ParallelFor = Serial>
 std::vector<Frame> crop_frames(std::span<const Frame> frames, const PreprocessConfig& config = {},
@@ -97,27 +99,28 @@ std::vector<Frame> crop_frames(std::span<const Frame> frames, const PreprocessCo
   return crops;
 }
 
-/// One crop as float32, channels first: out (3, S, S) = (u8 · rescale - mean) / deviation.
+/// One crop as float32, channels first:
+/// out (3, S, S) = (u8 · rescale_factor - image_mean) / image_std.
 /// Throws MediaError if the crop is not S x S.
 void normalise(const Frame& crop, float* out, const PreprocessConfig& config = {});
 
-/// The whole path: out (T, 3, S, S), row-major. Throws as `crop_frames`.
+/// Crops and normalises all frames of a clip: out (T, 3, S, S), row-major. Throws as `crop_frames`.
 template <class ParallelFor = Serial>
 void preprocess(std::span<const Frame> frames, float* out, const PreprocessConfig& config = {},
                 ParallelFor&& parallel_for = {}) {
   const std::vector<Frame> crops = crop_frames(frames, config, parallel_for);
-  const Index picture = 3 * config.image_size * config.image_size;
+  const Index frame_values = 3 * config.image_size * config.image_size;
   parallel_for(static_cast<Index>(crops.size()), [&](Index t) {
-    normalise(crops[static_cast<std::size_t>(t)], out + t * picture, config);
+    normalise(crops[static_cast<std::size_t>(t)], out + t * frame_values, config);
   });
 }
 
-/// The same as a vector.
+/// Returns the same values as a vector.
 template <class ParallelFor = Serial>
 std::vector<float> preprocess(const Clip& clip, const PreprocessConfig& config = {},
                               ParallelFor&& parallel_for = {}) {
-  const auto picture = static_cast<std::size_t>(3 * config.image_size * config.image_size);
-  std::vector<float> pixels(clip.frames.size() * picture);
+  const auto frame_values = static_cast<std::size_t>(3 * config.image_size * config.image_size);
+  std::vector<float> pixels(clip.frames.size() * frame_values);
   preprocess(clip.frames, pixels.data(), config, std::forward<ParallelFor>(parallel_for));
   return pixels;
 }

@@ -1,5 +1,5 @@
-// How a frame becomes a crop: the sizes, windows and weights of the resampling, without a pixel.
-// Shared by everything that preprocesses, on the host and on devices.
+// Sizes, windows and filter weights of both preprocessing stages. Shared by the host and by device
+// backends.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ inline constexpr int kPrecisionBits = 22;        // 32 minus 8 bits of pixel and
 
 inline void check_image_size(Index width, Index height) {
   if (width < 1 || height < 1 || width > kMaxImageBytes / 3 / height)
-    throw MediaError("", "scaling would make a picture of " + std::to_string(width) + "x" +
+    throw MediaError("", "scaling would make an image of " + std::to_string(width) + "x" +
                              std::to_string(height) + " pixels; expected 1x1 up to 64 MiB");
 }
 
@@ -31,14 +31,14 @@ inline void check_config(const PreprocessConfig& c) {
                         "; expected 1 to 4096 and 1 to 65536");
 }
 
-/// A stretch of pixel positions along one axis.
+/// Pixel positions [begin, end) along one axis.
 struct Range {
   Index begin = 0;
   Index end = 0;
   Index size() const { return end - begin; }
 };
 
-/// Keys' cubic with a = -0.5.
+/// Keys' cubic convolution kernel with a = -0.5.
 inline double bicubic(double t) {
   constexpr double a = -0.5;
   t = std::abs(t);
@@ -47,12 +47,13 @@ inline double bicubic(double t) {
   return 0.0;
 }
 
-/// Fixed-point weights of the outputs `range` of one axis scaled from `in` to `out` pixels.
+/// Fixed-point filter weights of the outputs `outputs` of one axis that is scaled from `in` to
+/// `out` pixels.
 struct AxisWeights {
   struct Taps {
     Index first = 0;         // input position of the first weight
-    std::size_t offset = 0;  // where the weights begin in `weights`
-    Index count = 0;
+    std::size_t offset = 0;  // of the first weight in `weights`
+    Index count = 0;         // number of weights
   };
 
   AxisWeights(Index in, Index out, Range outputs) : range(outputs), copy(in == out) {
@@ -93,13 +94,13 @@ struct AxisWeights {
   }
 
   Range range;   // outputs
-  Range source;  // inputs that they need
-  bool copy;
+  Range source;  // inputs that the outputs depend on
+  bool copy;     // in == out: outputs are copies, and there are no weights
   std::vector<Taps> taps;
   std::vector<std::int32_t> weights;
 };
 
-/// Where stage 1 puts a frame: scaled to (width, height), then cut to the window x, y.
+/// Stage 1 of one frame: scale to (width, height), then crop to the window x, y.
 struct StageOnePlan {
   Index width = 0;
   Index height = 0;
@@ -107,7 +108,7 @@ struct StageOnePlan {
   Range y;
 };
 
-/// int(a · b / c) as Python computes it: an exact product, one rounded division, truncation.
+/// Python's int(a · b / c): exact product, one rounded division, truncation.
 inline Index scaled(Index a, Index b, Index c) {
   return static_cast<Index>(static_cast<double>(a * b) / static_cast<double>(c));
 }
@@ -138,9 +139,9 @@ inline StageOnePlan plan_stage_one(Index width, Index height, const StageOneSize
   plan.x = {0, plan.width};
   plan.y = {0, plan.height};
 
-  // Python's slice [begin : begin + T] of the long axis, where the reference halves the excess
-  // twice. A negative begin counts from the end: that is what the reference does to a frame
-  // that is less oblong than the first.
+  // The reference crops with Python's slice [begin : begin + long_edge] of the long axis and halves
+  // the excess twice. begin is negative for a frame with a smaller aspect ratio than the first one,
+  // and then counts from the end.
   const auto floor_half = [](Index v) { return v >= 0 ? v / 2 : -((1 - v) / 2); };
   const Index begin = floor_half(floor_half(long_out - size.long_edge));
   const auto position = [&](Index p) {
@@ -149,19 +150,20 @@ inline StageOnePlan plan_stage_one(Index width, Index height, const StageOneSize
   const Range window{position(begin), position(begin + size.long_edge)};
   if (window.size() < 1)
     throw MediaError("", "a frame of " + std::to_string(width) + "x" + std::to_string(height) +
-                             " is too unlike the clip's first frame to be cut to " +
-                             std::to_string(size.long_edge) + " pixels");
+                             " cannot be cropped to " + std::to_string(size.long_edge) +
+                             " pixels: its aspect ratio differs too much from that of the clip's"
+                             " first frame");
   (plan.height > plan.width ? plan.y : plan.x) = window;
   return plan;
 }
 
-/// Both axes of one resampling.
+/// Horizontal and vertical axis of one resampling.
 struct Resampling {
   AxisWeights h, v;
 };
 
-/// How a crop is made of a frame: stage 1, where it changes the size, as far as stage 2 reads it;
-/// then stage 2, which counts from the corner (left, top) of stage 1's window.
+/// Both stages of one crop. Stage 1 covers the pixels that stage 2 reads; it is absent if it keeps
+/// the size. Positions of stage 2 are relative to the corner (left, top) of stage 1's window.
 struct CropPlan {
   CropPlan(Index width, Index height, const StageOneSize& size, const PreprocessConfig& config)
       : CropPlan(width, height, plan_stage_one(width, height, size, config), config.image_size) {}
@@ -172,15 +174,15 @@ struct CropPlan {
 
  private:
   CropPlan(Index width, Index height, const StageOnePlan& one, Index side)
-      : left(one.x.begin), top(one.y.begin), stage_two(centre(one.x.size(), one.y.size(), side)) {
+      : left(one.x.begin), top(one.y.begin), stage_two(center(one.x.size(), one.y.size(), side)) {
     if (one.width == width && one.height == height) return;
     const Range &x = stage_two.h.source, &y = stage_two.v.source;
     stage_one = {{width, one.width, {left + x.begin, left + x.end}},
                  {height, one.height, {top + y.begin, top + y.end}}};
   }
 
-  /// The short edge to `side`, then the centre.
-  static Resampling centre(Index width, Index height, Index side) {
+  /// Stage 2: scale the short edge to `side`, then crop the center.
+  static Resampling center(Index width, Index height, Index side) {
     const Index w = width <= height ? side : scaled(side, width, height);
     const Index h = width <= height ? scaled(side, height, width) : side;
     check_image_size(w, h);
@@ -189,7 +191,8 @@ struct CropPlan {
   }
 };
 
-/// What each 8-bit value of a channel becomes, in the reference's precision and order.
+/// The normalised value of each 8-bit value of a channel, in the reference's precision and order of
+/// operations.
 inline std::array<float, 256> normalised_values(std::size_t channel,
                                                 const PreprocessConfig& config) {
   std::array<float, 256> values{};

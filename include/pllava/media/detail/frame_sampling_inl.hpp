@@ -1,4 +1,4 @@
-// Bodies of frame_sampling.hpp. The order of the double operations is the reference's.
+// Definitions of frame_sampling.hpp. The order of the double operations is the reference's.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,13 @@
 namespace pllava {
 namespace detail {
 
-/// Largest frame number, and the limit of rounded times: exact in a double, far from overflow.
+/// Largest frame index, and the limit of times converted to frames: exact in a double.
 inline constexpr Index kMaxFrameNumber = Index{1} << 52;
-/// Most indices that may be asked for at once.
+/// Maximum number of indices per call.
 inline constexpr Index kMaxSamples = Index{1} << 24;
 
-/// Nearest integer, halves to even, whatever the rounding mode: Python's round() and numpy's
-/// rint().
+/// Rounds halves to even, independently of the floating-point rounding mode: Python's round(),
+/// numpy's rint().
 PLLAVA_INLINE double round_half_even(double x) {
   if (std::abs(x) >= 0x1p52) return x;
   const double below = std::floor(x);
@@ -26,7 +26,7 @@ PLLAVA_INLINE double round_half_even(double x) {
   return std::fmod(below, 2.0) == 0.0 ? below : below + 1.0;
 }
 
-/// Frame number at `seconds`, limited to what an Index holds.
+/// Frame index at `seconds`, clamped to +-kMaxFrameNumber.
 PLLAVA_INLINE Index frame_at(double seconds, double fps) {
   const double limit = static_cast<double>(kMaxFrameNumber);
   return static_cast<Index>(std::clamp(round_half_even(seconds * fps), -limit, limit));
@@ -52,13 +52,13 @@ PLLAVA_INLINE std::string describe(const TimeRange& range) {
 PLLAVA_INLINE std::vector<Index> eval_indices(const EvalSampling& sampling) {
   const Index n = sampling.frames;
   if (sampling.first_index < 0 || sampling.first_index > detail::kMaxFrameNumber)
-    throw ArgumentError("first_index " + std::to_string(sampling.first_index) +
-                        " is no frame number");
-  // One past the largest number is already too many; the sum below cannot overflow.
+    throw ArgumentError("first_index " + std::to_string(sampling.first_index) + "; expected 0 to " +
+                        std::to_string(detail::kMaxFrameNumber));
+  // The minimum keeps the sum below from overflowing; check_sampling refuses such counts.
   const Index last_number = std::min(sampling.max_frame, detail::kMaxFrameNumber * 2);
   detail::check_sampling(n, last_number < 0 ? 0 : last_number - sampling.first_index + 1);
   if (!(sampling.fps >= 0.0) || std::isinf(sampling.fps))
-    throw ArgumentError("frames a second must be a finite number, 0 if unknown");
+    throw ArgumentError("fps must be a finite number, 0 if unknown");
 
   Index first = sampling.first_index;
   Index last = sampling.max_frame;
@@ -66,8 +66,7 @@ PLLAVA_INLINE std::vector<Index> eval_indices(const EvalSampling& sampling) {
     const TimeRange range = *sampling.bounds;
     if (!std::isfinite(range.start) || !std::isfinite(range.end) || range.start > range.end)
       throw ArgumentError(detail::describe(range) + ": expected start <= end");
-    if (sampling.fps == 0.0)
-      throw ArgumentError(detail::describe(range) + " need a known number of frames a second");
+    if (sampling.fps == 0.0) throw ArgumentError(detail::describe(range) + " need a known fps");
     first = std::max(first, detail::frame_at(range.start, sampling.fps));
     last = std::min(detail::frame_at(range.end, sampling.fps), last);
     if (first > last)
@@ -76,7 +75,7 @@ PLLAVA_INLINE std::vector<Index> eval_indices(const EvalSampling& sampling) {
                           "; the video has " + std::to_string(sampling.first_index) + " to " +
                           std::to_string(sampling.max_frame));
   } else if (sampling.fps > 0.0) {
-    // Without bounds the reference still cuts at 100000 s.
+    // Without bounds the reference limits the end to 100000 s.
     last = std::min(std::max(first, detail::frame_at(100000.0, sampling.fps)), last);
   }
 

@@ -1,56 +1,14 @@
-// Bodies of image.hpp.
+// Definitions of image.hpp.
 #pragma once
 
-#include <algorithm>
 #include <cstring>
-#include <new>
+#include <string>
 #include <utility>
 
+#include "pllava/media/detail/rgb_frame.hpp"
 #include "pllava/media/image.hpp"
 
 namespace pllava {
-namespace detail {
-
-/// Largest side of a picture: keeps every product of sizes inside 64 bits.
-inline constexpr Index kMaxSide = Index{1} << 24;
-
-/// Throws MediaError unless `frame` describes pixels that the host can read.
-PLLAVA_INLINE void check_frame(const Frame& frame) {
-  const std::string size = std::to_string(frame.width) + "x" + std::to_string(frame.height);
-  if (frame.device != nullptr)
-    throw MediaError("", "a frame in a GPU's memory (" + size +
-                             "); expected one in host memory, or the CUDA backend");
-  if (frame.data == nullptr) throw MediaError("", "a frame without pixels (" + size + ")");
-  if (frame.width < 1 || frame.height < 1 || frame.width > kMaxSide || frame.height > kMaxSide)
-    throw MediaError(
-        "", "a frame of " + size + " pixels; expected sides from 1 to " + std::to_string(kMaxSide));
-  const Index row = frame.width * channels_of(frame.format);
-  if (frame.stride < row)
-    throw MediaError("", "rows of a " + size + " frame are " + std::to_string(frame.stride) +
-                             " bytes apart; expected at least " + std::to_string(row));
-}
-
-/// A dense RGB frame of this size with its pixels to fill in. `pixels` receives their address.
-PLLAVA_INLINE Frame new_rgb_frame(Index width, Index height, std::uint8_t*& pixels) {
-  const auto bytes = static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
-  Frame frame;
-  try {
-    std::shared_ptr<std::uint8_t[]> buffer(new std::uint8_t[bytes]);
-    pixels = buffer.get();
-    frame.owner = std::move(buffer);
-  } catch (const std::bad_alloc&) {
-    throw OutOfMemoryError("a picture of " + std::to_string(width) + "x" + std::to_string(height),
-                           bytes);
-  }
-  frame.data = pixels;
-  frame.width = width;
-  frame.height = height;
-  frame.stride = width * 3;
-  return frame;
-}
-
-}  // namespace detail
-
 PLLAVA_INLINE Frame Frame::borrow(const std::uint8_t* data, Index width, Index height,
                                   PixelFormat format, Index stride) {
   Frame frame;
@@ -67,7 +25,7 @@ PLLAVA_INLINE Frame Frame::borrow(const std::uint8_t* data, Index width, Index h
 PLLAVA_INLINE Frame Frame::own(std::vector<std::uint8_t> pixels, Index width, Index height,
                                PixelFormat format) {
   auto owner = std::make_shared<const std::vector<std::uint8_t>>(std::move(pixels));
-  // An empty vector has no address to borrow; the size check below then names the real problem.
+  // An empty vector has no address to borrow. The size check below reports it.
   static constexpr std::uint8_t kNone = 0;
   Frame frame = borrow(owner->empty() ? &kNone : owner->data(), width, height, format);
   const Index expected = frame.stride * height;
@@ -84,7 +42,7 @@ PLLAVA_INLINE Frame to_rgb(const Frame& frame) {
   if (frame.format == PixelFormat::rgb && frame.stride == frame.width * 3) return frame;
 
   std::uint8_t* out = nullptr;
-  Frame rgb = detail::new_rgb_frame(frame.width, frame.height, out);
+  Frame rgb = detail::make_rgb_frame(frame.width, frame.height, out);
   rgb.time = frame.time;
   rgb.index = frame.index;
   const Index step = channels_of(frame.format);

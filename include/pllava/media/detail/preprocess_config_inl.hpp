@@ -1,4 +1,4 @@
-// Body of PreprocessConfig::from_directory.
+// Definition of PreprocessConfig::from_directory.
 #pragma once
 
 #include <array>

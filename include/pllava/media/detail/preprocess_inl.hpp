@@ -1,6 +1,6 @@
-// Bodies of preprocess.hpp. Resampling is separable: a horizontal pass over the rows that the
-// vertical pass needs, stored as 8 bits, then the vertical pass. Either one is skipped when its
-// axis keeps its length. Both stages only compute the window of pixels that the next one reads.
+// Definitions of preprocess.hpp. Resampling is separable: a horizontal pass over the rows that the
+// vertical pass reads, stored as 8 bits, then the vertical pass. A pass is skipped if its axis
+// keeps its length. Both stages compute only the window of pixels that the next one reads.
 #pragma once
 
 #include <algorithm>
@@ -10,14 +10,13 @@
 #include <vector>
 
 #include "pllava/media/detail/crop_plan.hpp"
-#include "pllava/media/detail/image_inl.hpp"
+#include "pllava/media/detail/rgb_frame.hpp"
 #include "pllava/media/preprocess.hpp"
 
 namespace pllava {
 namespace detail {
 
-/// Pixels [x0, x0 + width) x [y0, y0 + height) of a larger RGB picture; `data` is the first of
-/// them.
+/// A window of a larger RGB image; `data` is its first pixel, at (x0, y0) of the image.
 struct Window {
   const std::uint8_t* data = nullptr;
   Index stride = 0;
@@ -27,7 +26,7 @@ struct Window {
   const std::uint8_t* at(Index x, Index y) const { return data + (y - y0) * stride + (x - x0) * 3; }
 };
 
-/// Rounds a fixed-point sum to 8 bits. Sums are kept unsigned, where wrapping is defined.
+/// Converts a fixed-point sum to 8 bits. Sums are unsigned, where overflow is defined.
 PLLAVA_INLINE std::uint8_t clip8(std::uint32_t sum) {
   return static_cast<std::uint8_t>(
       std::clamp(static_cast<std::int32_t>(sum) >> kPrecisionBits, 0, 255));
@@ -35,7 +34,7 @@ PLLAVA_INLINE std::uint8_t clip8(std::uint32_t sum) {
 
 inline constexpr std::uint32_t kHalf = 1u << (kPrecisionBits - 1);
 
-/// out (w, 3) = weighted sums of in's pixels; `in` is the row's pixel at x = `x0`.
+/// out (w, 3) = weighted sums of the pixels of a row; `in` is the pixel at x = `x0`.
 PLLAVA_INLINE void scale_row(std::uint8_t* out, const std::uint8_t* in, Index x0,
                              const AxisWeights& axis) {
   for (const AxisWeights::Taps& t : axis.taps) {
@@ -56,8 +55,8 @@ PLLAVA_INLINE void scale_row(std::uint8_t* out, const std::uint8_t* in, Index x0
   }
 }
 
-/// out (n) = weighted sums of `count` rows of n bytes, `stride` apart. In strips that keep the
-/// sums in the first-level cache.
+/// out (n) = weighted sum of `count` rows of n bytes, `stride` apart. Runs in strips whose sums fit
+/// the L1 cache.
 PLLAVA_INLINE void blend_rows(std::uint8_t* out, const std::uint8_t* in, Index stride, Index n,
                               const std::int32_t* w, Index count) {
   constexpr Index kStrip = 1024;
@@ -74,7 +73,7 @@ PLLAVA_INLINE void blend_rows(std::uint8_t* out, const std::uint8_t* in, Index s
   }
 }
 
-/// The pixels h.range x v.range of the scaled picture, into out (v, h, 3), dense.
+/// Writes the pixels h.range x v.range of the scaled image to out (v, h, 3), dense.
 PLLAVA_INLINE void resample(std::uint8_t* out, const Window& in, const AxisWeights& h,
                             const AxisWeights& v) {
   const Index row_bytes = h.range.size() * 3;
@@ -106,13 +105,13 @@ PLLAVA_INLINE void resample(std::uint8_t* out, const Window& in, const AxisWeigh
   }
 }
 
-/// A frame's pixels as RGB rows; converts only where the format demands it.
+/// The frame in RGB, with any stride; converted if its format differs.
 PLLAVA_INLINE Frame rgb_rows(const Frame& frame) {
   check_frame(frame);
   return frame.format == PixelFormat::rgb ? frame : to_rgb(frame);
 }
 
-PLLAVA_INLINE Window whole(const Frame& rgb) {
+PLLAVA_INLINE Window full_window(const Frame& rgb) {
   return {rgb.data, rgb.stride, 0, 0};
 }
 
@@ -122,10 +121,10 @@ PLLAVA_INLINE Frame resize(const Frame& frame, Index width, Index height) {
   detail::check_image_size(width, height);
   const Frame rgb = detail::rgb_rows(frame);
   std::uint8_t* pixels = nullptr;
-  Frame out = detail::new_rgb_frame(width, height, pixels);
+  Frame out = detail::make_rgb_frame(width, height, pixels);
   out.time = frame.time;
   out.index = frame.index;
-  detail::resample(pixels, detail::whole(rgb), {rgb.width, width, {0, width}},
+  detail::resample(pixels, detail::full_window(rgb), {rgb.width, width, {0, width}},
                    {rgb.height, height, {0, height}});
   return out;
 }
@@ -153,10 +152,10 @@ PLLAVA_INLINE Frame resize_crop_longshort(const Frame& frame, const StageOneSize
   const Frame rgb = detail::rgb_rows(frame);
   const detail::StageOnePlan plan = detail::plan_stage_one(rgb.width, rgb.height, size, config);
   std::uint8_t* pixels = nullptr;
-  Frame out = detail::new_rgb_frame(plan.x.size(), plan.y.size(), pixels);
+  Frame out = detail::make_rgb_frame(plan.x.size(), plan.y.size(), pixels);
   out.time = frame.time;
   out.index = frame.index;
-  detail::resample(pixels, detail::whole(rgb), {rgb.width, plan.width, plan.x},
+  detail::resample(pixels, detail::full_window(rgb), {rgb.width, plan.width, plan.x},
                    {rgb.height, plan.height, plan.y});
   return out;
 }
@@ -166,7 +165,7 @@ PLLAVA_INLINE Frame crop_frame(const Frame& frame, const StageOneSize& size,
   const Frame rgb = detail::rgb_rows(frame);
   const detail::CropPlan plan(rgb.width, rgb.height, size, config);
   std::vector<std::uint8_t> between;
-  detail::Window window = detail::whole(rgb);
+  detail::Window window = detail::full_window(rgb);
   if (plan.stage_one) {
     const auto& [h, v] = *plan.stage_one;
     between.resize(static_cast<std::size_t>(h.range.size() * v.range.size() * 3));
@@ -178,7 +177,7 @@ PLLAVA_INLINE Frame crop_frame(const Frame& frame, const StageOneSize& size,
 
   const Index side = config.image_size;
   std::uint8_t* pixels = nullptr;
-  Frame out = detail::new_rgb_frame(side, side, pixels);
+  Frame out = detail::make_rgb_frame(side, side, pixels);
   out.time = frame.time;
   out.index = frame.index;
   detail::resample(pixels, window, plan.stage_two.h, plan.stage_two.v);

@@ -88,13 +88,13 @@ void Demuxer::open_container() {
   input_.check_cancelled();
   if (status < 0)
     input_.fail(input_.kind == MediaInput::Kind::file
-                    ? std::string("FFmpeg does not know it as a video (") +
+                    ? std::string("FFmpeg does not recognize it as a video (") +
                           ffmpeg_error_text(status) + "); " + kExpectedSource
                     : "cannot be opened (" + ffmpeg_error_text(status) + ")");
 }
 
 void Demuxer::probe_streams() {
-  // Probing decodes some frames: sizes that the container states are checked before.
+  // Probing decodes frames, so the sizes in the container are checked first.
   const unsigned count = context_->nb_streams;
   for (unsigned i = 0; i < count; ++i) {
     const AVCodecParameters& parameters = *context_->streams[i]->codecpar;
@@ -115,7 +115,7 @@ void Demuxer::probe_streams() {
 void Demuxer::select_stream() {
   const int best = av_find_best_stream(context_.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
   if (best < 0 || (context_->streams[best]->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0)
-    input_.fail("there is no video in it, only " + std::to_string(context_->nb_streams) +
+    input_.fail("contains no video, only " + std::to_string(context_->nb_streams) +
                 " other stream(s); " + kExpectedSource);
   for (unsigned i = 0; i < context_->nb_streams; ++i)
     context_->streams[i]->discard =
@@ -142,9 +142,8 @@ bool Demuxer::read(AVPacket& packet) {
     }
     if (status < 0) {
       if (input_.kind != MediaInput::Kind::file && status != AVERROR_EOF)
-        input_.fail(input_.interrupted()
-                        ? "no data within the timeout"
-                        : "the stream broke off (" + ffmpeg_error_text(status) + ")");
+        input_.fail(input_.interrupted() ? "no data within the timeout"
+                                         : "the stream broke (" + ffmpeg_error_text(status) + ")");
       return false;
     }
     if (packet.stream_index == stream_->index) return true;

@@ -10,8 +10,8 @@
 
 namespace pllava::detail {
 
-/// What a source opens, and when reading it has to stop. FFmpeg polls `interrupted` while it waits
-/// for data, so the address of an object must not change while a Demuxer uses it.
+/// Address, limits and cancellation of a source. FFmpeg polls `interrupted` while it waits for
+/// data, so the object must not move while a Demuxer uses it.
 struct MediaInput {
   enum class Kind { file, url, camera };
 
@@ -22,8 +22,9 @@ struct MediaInput {
   CancelToken cancel = {};  ///< of the current call
   std::chrono::steady_clock::time_point deadline = {};
 
-  /// Starts the timeout anew. Files have none.
+  /// Restarts the timeout.
   void extend_deadline();
+  /// Whether the call is cancelled or, except for files, past the deadline.
   bool interrupted() const;
   /// Throws CancelledError.
   void check_cancelled() const;
@@ -32,10 +33,11 @@ struct MediaInput {
   [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name, problem); }
 };
 
-/// An open container, from its first packet on.
+/// An open container and its video stream.
 class Demuxer {
  public:
-  /// Throws MediaError: it cannot be opened or has no video stream; CancelledError.
+  /// Opens the container at its first packet. Throws MediaError: it cannot be opened or has no
+  /// video stream; CancelledError.
   explicit Demuxer(MediaInput& input);
 
   AVStream& stream() const noexcept { return *stream_; }
@@ -44,10 +46,11 @@ class Demuxer {
   /// Seconds, 0 if unknown.
   double duration() const;
 
-  /// Reads the next packet of the video stream. False at the end, which damage may bring early.
-  /// Throws MediaError for a stream that breaks off or times out, CancelledError.
+  /// Reads the next packet of the video stream. False at the end; for a damaged file this can be
+  /// early. Throws MediaError for a stream that breaks or times out, CancelledError.
   bool read(AVPacket& packet);
-  /// Seeks to a keyframe, usually at or before `timestamp`. False if the container cannot.
+  /// Seeks to a keyframe, usually at or before `timestamp`. False if the container does not
+  /// support it.
   bool seek(std::int64_t timestamp);
 
  private:

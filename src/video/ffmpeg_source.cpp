@@ -28,7 +28,7 @@ class FfmpegSource final : public Video::Source {
   void build_index(const CancelToken& cancel) override {
     if (lookup_ != Lookup::none) return;
     if (!decoder_.seekable())
-      fail("cannot be read from its start again; iterate over its frames instead of sampling");
+      fail("cannot be read from the start again; iterate over its frames instead of sampling");
     const ReadScope scope(*this, cancel);
     decoder_.restart();
     index_ = &decoder_.read_index();
@@ -74,7 +74,7 @@ class FfmpegSource final : public Video::Source {
       const Index number = decoder_.frames() - 1;
       if (rate_filter_.select(time_of(number))) return convert(number);
     }
-    if (decoder_.frames() == 0) fail("no frame of it can be decoded");
+    if (decoder_.frames() == 0) fail("none of its frames can be decoded");
     iteration_ = Iteration::ended;
     return std::nullopt;
   }
@@ -89,7 +89,8 @@ class FfmpegSource final : public Video::Source {
     none,              ///< the file is not indexed yet
     by_packet,         ///< by the timestamp of its packet
     by_count,          ///< by counting decoded frames from the start
-    by_decoded_count,  ///< the same; frame_count was determined by decoding the damaged file
+    by_decoded_count,  ///< like by_count, in a damaged file whose frame_count comes from decoding
+                       ///< it
   };
   enum class Iteration { none, running, ended };
 
@@ -135,11 +136,12 @@ class FfmpegSource final : public Video::Source {
 
   /// For damaged files, where not every packet decodes to a frame: numbers the frames that decode.
   void count_by_decoding() {
-    if (lookup_ == Lookup::by_decoded_count) fail("its frames do not decode alike twice");
+    if (lookup_ == Lookup::by_decoded_count)
+      fail("decoding it twice gives different numbers of frames");
     decoder_.restart();
     while (decoder_.next()) {
     }
-    if (decoder_.frames() == 0) fail("no frame of it can be decoded");
+    if (decoder_.frames() == 0) fail("none of its frames can be decoded");
     set_frame_count(decoder_.frames());
     lookup_ = Lookup::by_decoded_count;
     decoder_.restart();

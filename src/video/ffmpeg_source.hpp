@@ -9,7 +9,7 @@
 
 namespace pllava::detail {
 
-/// Opens `address`, which is in FFmpeg's form. A file without a rate is indexed at once.
+/// Opens `address`, which is in FFmpeg's form. Files are indexed at once if options.fps is 0.
 /// Throws MediaError, OutOfMemoryError.
 std::unique_ptr<Video::Source> make_ffmpeg_source(std::string name, const VideoOptions& options,
                                                   MediaInput::Kind kind, std::string address);

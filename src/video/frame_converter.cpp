@@ -18,7 +18,7 @@ void FrameConverter::prepare_scaler(const AVFrame& in, const std::string& source
                                      nullptr));
   if (!scaler_) {
     const char* name = av_get_pix_fmt_name(format);
-    throw MediaError(source, std::string("its pixel format cannot be converted to RGB (") +
+    throw MediaError(source, std::string("the pixel format cannot be converted to RGB (") +
                                  (name != nullptr ? name : "unknown") + ")");
   }
   int* in_table = nullptr;

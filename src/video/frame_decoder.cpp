@@ -39,7 +39,7 @@ void FrameDecoder::open_codec() {
   codec_->thread_count = input_.options.threads;
   codec_->max_pixels = input_.options.max_pixels;
   if (status >= 0) status = avcodec_open2(codec_.get(), decoder, nullptr);
-  if (status < 0) input_.fail("its decoder cannot be opened (" + ffmpeg_error_text(status) + ")");
+  if (status < 0) input_.fail("the decoder cannot be opened (" + ffmpeg_error_text(status) + ")");
 }
 
 void FrameDecoder::ensure_open() {
@@ -64,17 +64,17 @@ const PacketIndex& FrameDecoder::read_index() {
                        (packet_->flags & AV_PKT_FLAG_DISCARD) != 0});
     av_packet_unref(packet_.get());
   }
-  if (packets.empty()) input_.fail("there is no frame in it");
+  if (packets.empty()) input_.fail("contains no frames");
   // A frame of an animation is drawn over the previous one, even if it is marked as a keyframe.
   const AVCodecID codec = demuxer_->stream().codecpar->codec_id;
   PacketIndex index(std::move(packets), codec != AV_CODEC_ID_GIF && codec != AV_CODEC_ID_APNG);
-  if (index.frame_count() == 0) input_.fail("there is no frame in it that is shown");
+  if (index.frame_count() == 0) input_.fail("contains no visible frames");
   index_ = std::move(index);
   open();
   return *index_;
 }
 
-/// Makes `packet` the first one that the decoder gets.
+/// Continues decoding at `packet`.
 void FrameDecoder::seek(Index packet) {
   avcodec_flush_buffers(codec_.get());
   av_packet_unref(packet_.get());

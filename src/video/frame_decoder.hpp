@@ -1,4 +1,4 @@
-// Decodes the video of one source, in presentation order or from a given packet on.
+// Decodes the frames of one source, sequentially or from a given packet.
 #pragma once
 
 #include <cstdint>
@@ -16,20 +16,20 @@ class FrameDecoder {
   /// Opens the source. Throws MediaError, CancelledError, OutOfMemoryError, as all members do.
   explicit FrameDecoder(MediaInput& input);
 
-  /// Opens the source anew, at its first packet.
+  /// Reopens the source at its first packet.
   void open();
-  /// Marks the position as unknown: an exception interrupted a read.
+  /// Marks the position as unknown, after an exception interrupted a read.
   void invalidate() noexcept { position_ = Position::invalid; }
-  /// Opens the source anew if `invalidate` was called.
+  /// Reopens the source if the position is unknown.
   void ensure_open();
-  /// Back to the first packet.
+  /// Returns to the first packet.
   void restart();
 
   const Demuxer& demuxer() const noexcept { return *demuxer_; }
   bool seekable() const noexcept { return seekable_; }
 
   /// Reads all packets from the current position to the end, without decoding, and indexes them.
-  /// Afterwards the position is the first packet.
+  /// Then returns to the first packet.
   const PacketIndex& read_index();
 
   /// Decodes the next frame in presentation order into frame(). False at the end.
@@ -43,17 +43,17 @@ class FrameDecoder {
   const AVFrame& frame() const noexcept { return *frame_; }
   /// Timestamp of frame(), AV_NOPTS_VALUE if unknown.
   std::int64_t pts() const noexcept { return pts_; }
-  /// Timestamp of the first frame since the source was opened.
+  /// Timestamp of the first frame since the source was last opened.
   std::int64_t first_pts() const noexcept { return first_pts_; }
-  /// Frames since the source was opened.
+  /// Number of frames since the source was last opened.
   Index frames() const noexcept { return frames_; }
-  /// Frames in total.
+  /// Number of frames in total.
   Index decoded_frames() const noexcept { return decoded_frames_; }
 
  private:
   /// Position of the demuxer.
   enum class Position {
-    invalid,     ///< an exception interrupted a read, or the source could not be opened
+    invalid,     ///< a read was interrupted, or the source could not be opened
     at_start,    ///< nothing was read since the source was opened
     after_seek,  ///< next_packet_ is unknown until the first packet is read
     reading,     ///< next_packet_ is the number of the next packet

@@ -10,7 +10,7 @@ class ImageSource final : public Video::Source {
  public:
   ImageSource(std::string name, const VideoOptions& options, std::vector<fs::path> files)
       : Source(std::move(name), options), files_(std::move(files)) {
-    if (files_.empty()) fail("there is no picture in it; expected JPEG, PNG, BMP or PNM files");
+    if (files_.empty()) fail("contains no images; expected JPEG, PNG, BMP or PNM files");
     const Frame first = load_image(files_.front(), options_.max_pixels);
     info_.width = first.width;
     info_.height = first.height;
@@ -35,7 +35,7 @@ class ImageSource final : public Video::Source {
   bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
              std::vector<Frame>& frames) override {
     for (const Index i : indices) {
-      if (cancel.cancelled()) throw CancelledError("reading pictures");
+      if (cancel.cancelled()) throw CancelledError("reading images");
       frames.push_back(load(i));
     }
     return true;

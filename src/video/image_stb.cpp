@@ -1,4 +1,4 @@
-// Picture files by stb_image. Only the formats that a signature tells apart are compiled in.
+// Image files, decoded by stb_image. Only formats with a signature are compiled in.
 #include <algorithm>
 #include <cstring>
 #include <fstream>
@@ -34,15 +34,15 @@
 namespace pllava {
 namespace {
 
-/// Where the pixels of a PNM file begin: after "P6", three numbers and one blank, with comments
-/// between them. The size of the file if it ends before.
+/// Offset of the pixels of a PNM file. The header is the signature, three numbers and one blank,
+/// with comments in between. Returns the size of the file if the header is truncated.
 std::size_t pnm_header_size(std::span<const std::byte> file) {
   std::size_t at = 2;
   const auto is = [&](auto&& test) {
     return at < file.size() && test(static_cast<unsigned char>(file[at]));
   };
   const auto digit = [](int c) { return c >= '0' && c <= '9'; };
-  for (int numbers = 0; numbers < 3; ++numbers) {
+  for (int number = 0; number < 3; ++number) {
     while (at < file.size() && !is(digit))
       if (is([](int c) { return c == '#'; }))
         while (is([](int c) { return c != '\n'; })) ++at;
@@ -68,10 +68,10 @@ bool is_image(std::span<const std::byte> head) noexcept {
 }
 
 Frame decode_image(std::span<const std::byte> file, const std::string& name, Index max_pixels) {
-  if (file.empty()) throw MediaError(name, "the file is empty; expected a picture");
-  if (!is_image(file)) throw MediaError(name, "not a picture; expected JPEG, PNG, BMP or PNM");
+  if (file.empty()) throw MediaError(name, "the file is empty; expected an image");
+  if (!is_image(file)) throw MediaError(name, "not an image; expected JPEG, PNG, BMP or PNM");
   if (file.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
-    throw MediaError(name, "a picture file of more than 2 GiB");
+    throw MediaError(name, "an image file of more than 2 GiB");
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
 
@@ -80,19 +80,19 @@ Frame decode_image(std::span<const std::byte> file, const std::string& name, Ind
   int channels = 0;
   const auto fail = [&]() {
     const char* reason = stbi_failure_reason();
-    throw MediaError(name, std::string("the picture cannot be decoded (") +
+    throw MediaError(name, std::string("the image cannot be decoded (") +
                                (reason != nullptr ? reason : "unknown reason") + ")");
   };
   if (stbi_info_from_memory(bytes, size, &width, &height, &channels) == 0) fail();
   if (width < 1 || height < 1 || Index{width} * height > max_pixels)
-    throw MediaError(name, "a picture of " + std::to_string(width) + "x" + std::to_string(height) +
+    throw MediaError(name, "an image of " + std::to_string(width) + "x" + std::to_string(height) +
                                " pixels; the limit is " + std::to_string(max_pixels) + " in all");
-  if (file[0] == std::byte{'P'}) {  // stb_image neither looks for the end here nor scales 16 bits
+  if (file[0] == std::byte{'P'}) {  // stb_image does not check the end of PNM data or scale 16 bits
     if (stbi_is_16_bit_from_memory(bytes, size) != 0)
-      throw MediaError(name, "the picture cannot be decoded (PNM of 16 bits; expected 8)");
+      throw MediaError(name, "the image cannot be decoded (PNM of 16 bits; expected 8)");
     const Index expected = Index{width} * height * channels;
     if (static_cast<Index>(file.size() - pnm_header_size(file)) < expected)
-      throw MediaError(name, "the picture cannot be decoded (the file is truncated)");
+      throw MediaError(name, "the image cannot be decoded (the file is truncated)");
   }
   const std::shared_ptr<stbi_uc> pixels(
       stbi_load_from_memory(bytes, size, &width, &height, &channels, 3),
@@ -107,9 +107,9 @@ Frame load_image(const std::filesystem::path& path, Index max_pixels) {
   const std::string name = path.string();
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
-  if (error) throw MediaError(name, error.message() + "; expected a picture file");
+  if (error) throw MediaError(name, error.message() + "; expected an image file");
   if (size > static_cast<std::uintmax_t>(std::numeric_limits<int>::max()))
-    throw MediaError(name, "a picture file of more than 2 GiB");
+    throw MediaError(name, "an image file of more than 2 GiB");
   std::vector<std::byte> bytes;
   try {
     bytes.resize(static_cast<std::size_t>(size));
@@ -118,7 +118,7 @@ Frame load_image(const std::filesystem::path& path, Index max_pixels) {
   }
   std::ifstream file(path, std::ios::binary);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!file) throw MediaError(name, "the file cannot be read; expected a picture");
+  if (!file) throw MediaError(name, "the file cannot be read; expected an image");
   return decode_image(bytes, name, max_pixels);
 }
 

@@ -14,7 +14,7 @@ namespace pllava {
 namespace detail {
 
 inline constexpr const char* kExpectedSource =
-    "expected a video, a picture or a directory of pictures";
+    "expected a video, an image or a directory of images";
 
 /// Selects the frames that iteration at a fixed rate returns.
 class RateFilter {
@@ -43,7 +43,7 @@ class RateFilter {
 
 }  // namespace detail
 
-/// One kind of source. Video chooses the frames, a Source delivers them.
+/// Interface of the kinds of sources.
 class Video::Source {
  public:
   Source(std::string name, const VideoOptions& options)
@@ -60,8 +60,8 @@ class Video::Source {
   virtual void build_index(const CancelToken& cancel) = 0;
   /// The indices, from 0, that the sampling rule chooses.
   virtual std::vector<Index> choose(Index n, const SampleOptions& options) const = 0;
-  /// Appends the frames of these ascending, distinct, existing indices. False: the file is damaged
-  /// and info().frame_count was wrong; it is corrected now, and the caller has to choose again.
+  /// Appends the frames of these ascending, distinct, valid indices. False: the file is damaged and
+  /// info().frame_count was wrong. It is corrected now, and the caller has to choose indices again.
   virtual bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
                      std::vector<Frame>& frames) = 0;
   /// The next frame at options().fps.

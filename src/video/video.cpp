@@ -95,13 +95,13 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
                                     "file:" + path.string());
 }
 
-/// Frames of the indices that `choose` gives, decoded once each.
+/// Fetches the frames of the indices that `choose` returns; each distinct frame is decoded once.
 template <class Choose>
 Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
   for (;;) {
     source.build_index(cancel);
-    const std::vector<Index> wanted = choose();
-    std::vector<Index> distinct = wanted;
+    const std::vector<Index> indices = choose();
+    std::vector<Index> distinct = indices;
     std::sort(distinct.begin(), distinct.end());
     distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
     std::vector<Frame> frames;
@@ -112,7 +112,7 @@ Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
     clip.source = source.name();
     clip.fps = source.info().fps;
     clip.total_frames = source.info().frame_count;
-    for (const Index i : wanted)
+    for (const Index i : indices)
       clip.frames.push_back(frames[static_cast<std::size_t>(
           std::lower_bound(distinct.begin(), distinct.end(), i) - distinct.begin())]);
     return clip;
@@ -120,8 +120,6 @@ Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
 }
 
 }  // namespace
-
-// --- Video --------------------------------------------------------------------------------------
 
 Video::Video(std::unique_ptr<Source> source) : impl_(std::move(source)) {}
 Video::Video(Video&&) noexcept = default;
@@ -157,8 +155,8 @@ Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
     const Index count = impl_->info().frame_count;
     for (const Index i : indices)
       if (i < 0 || i >= count)
-        throw ArgumentError(impl_->name() + ": there is no frame " + std::to_string(i) +
-                            "; it has 0 to " + std::to_string(count - 1));
+        throw ArgumentError(impl_->name() + ": frame index " + std::to_string(i) +
+                            " is out of range; expected 0 to " + std::to_string(count - 1));
     return std::vector<Index>(indices.begin(), indices.end());
   });
 }

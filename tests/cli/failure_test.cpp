@@ -46,7 +46,7 @@ TEST_CASE("Videos that cannot be used are named", "[program]") {
   fs::create_directory(workspace() / "no_pictures");
   fails((workspace() / "no_pictures").string());
   const fs::path cut = workspace() / "cut.mp4";
-  write_clip(cut, {.frames = 10, .index_in_front = false});
+  write_clip(cut, {.frames = 10, .index_first = false});
   fs::resize_file(cut, fs::file_size(cut) / 2);
   fails(cut.string());
   fails(file("line\nbreak.mp4", "").substr(0, workspace().string().size()));

@@ -1,4 +1,4 @@
-// The two sampling rules against index lists computed with the reference.
+// Both sampling rules against index lists of the reference.
 #include "pllava/media/frame_sampling.hpp"
 
 #include <cmath>
@@ -28,7 +28,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("Both rules choose the reference's frames of whole videos", "[frame_sampling]") {
+TEST_CASE("Both rules choose the frames of the reference for whole videos", "[frame_sampling]") {
   struct Golden {
     Index total;
     double fps;
@@ -55,7 +55,7 @@ TEST_CASE("Both rules choose the reference's frames of whole videos", "[frame_sa
   }
 }
 
-TEST_CASE("Short videos repeat frames", "[frame_sampling]") {
+TEST_CASE("Sampling repeats the frames of short videos", "[frame_sampling]") {
   CHECK(demo_indices(5, 16) == Indices{0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 4, 4});
   CHECK(sample_indices(SamplingRule::eval, 5, 16) == demo_indices(5, 16));
   CHECK(sample_indices(SamplingRule::eval, 1, 16) == Indices(16, 0));
@@ -64,7 +64,7 @@ TEST_CASE("Short videos repeat frames", "[frame_sampling]") {
         Indices{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15});
 }
 
-TEST_CASE("Bounds in seconds become frames as in Python", "[frame_sampling]") {
+TEST_CASE("Bounds in seconds convert to frames as in Python", "[frame_sampling]") {
   CHECK(
       eval_indices({.frames = 16, .max_frame = 500, .fps = 29.97, .bounds = TimeRange{2.5, 7.3}}) ==
       Indices{79, 88, 97, 106, 115, 124, 133, 142, 151, 160, 169, 178, 187, 196, 205, 214});
@@ -73,12 +73,12 @@ TEST_CASE("Bounds in seconds become frames as in Python", "[frame_sampling]") {
         Indices{2});
   CHECK(eval_indices({.frames = 1, .max_frame = 9, .fps = 1, .bounds = TimeRange{7.5, 7.5}}) ==
         Indices{8});
-  // An end after the video is cut, a start before it too.
+  // Bounds are clipped to the video at both ends.
   CHECK(sample_indices(SamplingRule::eval, 160, 16, 25, TimeRange{-5, 1e9}) ==
         demo_indices(160, 16));
 }
 
-TEST_CASE("Picture directories count from one at three frames a second", "[frame_sampling]") {
+TEST_CASE("Image directories are numbered from 1 at 3 frames per second", "[frame_sampling]") {
   CHECK(image_numbers(90, 16, TimeRange{1.0, 9.5}) ==
         Indices{3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 19, 20, 22, 23, 25, 26});
   CHECK(image_numbers(90, 16) ==
@@ -86,7 +86,7 @@ TEST_CASE("Picture directories count from one at three frames a second", "[frame
   CHECK(image_numbers(1, 2) == Indices{1, 1});
 }
 
-TEST_CASE("Every chosen frame exists and their order is that of time", "[frame_sampling]") {
+TEST_CASE("Chosen indices are valid and ascending", "[frame_sampling]") {
   for (Index total = 1; total <= 400; ++total)
     for (Index n : {1, 2, 3, 7, 8, 16, 31}) {
       const Indices demo = demo_indices(total, n);
@@ -100,7 +100,7 @@ TEST_CASE("Every chosen frame exists and their order is that of time", "[frame_s
     }
 }
 
-TEST_CASE("Bounds outside of the video are an error that names both", "[frame_sampling]") {
+TEST_CASE("Bounds outside of the video are refused with both ranges", "[frame_sampling]") {
   const std::string beyond = argument_error([] {
     sample_indices(SamplingRule::eval, 200, 16, 30, TimeRange{10, 30});
   });
@@ -114,7 +114,7 @@ TEST_CASE("Bounds outside of the video are an error that names both", "[frame_sa
                  "bounds -9 to -3 s"));
 }
 
-TEST_CASE("Options without sense are refused", "[frame_sampling]") {
+TEST_CASE("Invalid sampling options are refused", "[frame_sampling]") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinity = std::numeric_limits<double>::infinity();
   const Index huge = std::numeric_limits<Index>::max();
@@ -147,6 +147,6 @@ TEST_CASE("Options without sense are refused", "[frame_sampling]") {
                    sample_indices(SamplingRule::demo, 10, 4, 1, TimeRange{0, 1});
                  }),
                  "demo"));
-  // Times far outside of any video neither overflow nor wrap.
+  // Extreme times do not overflow.
   CHECK(sample_indices(eval, 10, 2, 1e300, TimeRange{-1e300, 1e300}) == demo_indices(10, 2));
 }

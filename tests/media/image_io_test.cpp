@@ -1,4 +1,4 @@
-// Picture files, good and bad. JPEG comes from a picture of FFmpeg's encoder.
+// Image files, valid and damaged. The JPEG file comes from FFmpeg's encoder.
 #include "pllava/media/image_io.hpp"
 
 #include <fstream>
@@ -39,13 +39,13 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("PNM and BMP pictures are read exactly", "[image_io]") {
+TEST_CASE("PNM and BMP images are read exactly", "[image_io]") {
   const test::TempDirectory dir;
-  const Frame colour = load_image(dir.write("a.ppm", "P6\n2 1\n255\n\x01\x02\x03\xf0\xf1\xf2"));
-  CHECK(colour.width == 2);
-  CHECK(colour.height == 1);
-  CHECK(colour.format == PixelFormat::rgb);
-  CHECK(pixels_of(colour) == std::vector<int>{1, 2, 3, 0xf0, 0xf1, 0xf2});
+  const Frame color = load_image(dir.write("a.ppm", "P6\n2 1\n255\n\x01\x02\x03\xf0\xf1\xf2"));
+  CHECK(color.width == 2);
+  CHECK(color.height == 1);
+  CHECK(color.format == PixelFormat::rgb);
+  CHECK(pixels_of(color) == std::vector<int>{1, 2, 3, 0xf0, 0xf1, 0xf2});
   CHECK(pixels_of(load_image(dir.write("a.pgm", "P5\n1 2\n255\n\x07\x09"))) ==
         std::vector<int>{7, 7, 7, 9, 9, 9});
 
@@ -61,11 +61,11 @@ TEST_CASE("PNM and BMP pictures are read exactly", "[image_io]") {
   CHECK(pixels_of(load_image(dir.write("a.bmp", bmp))) == std::vector<int>{0x10, 0x20, 0x30});
   CHECK(pixels_of(load_image(dir.write("b.pgm", "P5 # 9 9\n1 #\n1\n#5\n255\n\x07"))) ==
         std::vector<int>{7, 7, 7});
-  // The name does not matter, the content does.
+  // The content decides the format, not the extension.
   CHECK(load_image(dir.write("a.jpg", bmp)).width == 1);
 }
 
-TEST_CASE("A JPEG picture is read to within its losses", "[image_io]") {
+TEST_CASE("JPEG images are read", "[image_io]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "a.mjpeg", {.codec = "mjpeg", .frames = 1});
   const Frame f = load_image(dir / "a.mjpeg");
@@ -74,7 +74,7 @@ TEST_CASE("A JPEG picture is read to within its losses", "[image_io]") {
   CHECK(test::number_shown(f) == 0);
 }
 
-TEST_CASE("Bad picture files are errors that name the file", "[image_io]") {
+TEST_CASE("Damaged image files are refused with the file name", "[image_io]") {
   const test::TempDirectory dir;
   const auto error_of = [&](const std::string& name, std::string_view bytes) {
     const auto path = dir.write(name, bytes);
@@ -92,18 +92,18 @@ TEST_CASE("Bad picture files are errors that name the file", "[image_io]") {
   CHECK(contains(error_of("huge.ppm", "P6\n99999 99999\n255\n"), "99999x99999"));
   CHECK(contains(error_of("zero.ppm", "P6\n0 5\n255\n"), "zero.ppm"));
   CHECK(contains(media_error([&] { load_image(dir / "missing.png"); }), "missing.png: No such"));
-  CHECK(contains(media_error([&] { load_image(dir.path()); }), "expected a picture"));
+  CHECK(contains(media_error([&] { load_image(dir.path()); }), "expected an image"));
 
   test::write_clip(dir / "a.mjpeg", {.codec = "mjpeg", .frames = 1});
   const std::string jpeg = read_file(dir / "a.mjpeg");
   CHECK(contains(media_error([&] { load_image(dir / "a.mjpeg", 96 * 64 - 1); }), "limit is 6143"));
-  // A truncated file gives a picture or a MediaError, nothing else.
-  int pictures = 0;
+  // Each truncation gives an image or a MediaError.
+  int images = 0;
   for (std::size_t size = 0; size <= jpeg.size(); ++size) try {
-      if (decode_image(std::as_bytes(std::span(jpeg.data(), size))).width == 96) ++pictures;
+      if (decode_image(std::as_bytes(std::span(jpeg.data(), size))).width == 96) ++images;
     } catch (const MediaError& e) {
-      if (!contains(e.what(), "picture")) FAIL_CHECK(e.what());
+      if (!contains(e.what(), "image")) FAIL_CHECK(e.what());
     }
-  CHECK(pictures > 0);
-  CHECK(pictures < static_cast<int>(jpeg.size()));
+  CHECK(images > 0);
+  CHECK(images < static_cast<int>(jpeg.size()));
 }

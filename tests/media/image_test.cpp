@@ -1,4 +1,4 @@
-// Frames: what is borrowed, what is copied, what is refused.
+// Frames: ownership, conversion to RGB and validation.
 #include "pllava/media/image.hpp"
 
 #include <vector>
@@ -33,7 +33,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("A borrowed frame points at the caller's pixels", "[image]") {
+TEST_CASE("A borrowed frame points to the caller's pixels", "[image]") {
   const std::vector<std::uint8_t> pixels(2 * 3 * 3);
   const Frame f = Frame::borrow(pixels.data(), 3, 2);
   CHECK(f.data == pixels.data());
@@ -43,7 +43,7 @@ TEST_CASE("A borrowed frame points at the caller's pixels", "[image]") {
   CHECK(Frame::borrow(pixels.data(), 1, 2, PixelFormat::grey, 9).stride == 9);
 }
 
-TEST_CASE("An owned frame keeps its pixels alive through copies", "[image]") {
+TEST_CASE("Copies of an owned frame keep its pixels alive", "[image]") {
   Frame copy;
   {
     const Frame f = Frame::own({1, 2, 3, 4, 5, 6}, 1, 2);
@@ -53,7 +53,7 @@ TEST_CASE("An owned frame keeps its pixels alive through copies", "[image]") {
   CHECK(copy.owner.use_count() == 1);
 }
 
-TEST_CASE("Every format converts to dense RGB and keeps time and index", "[image]") {
+TEST_CASE("Every pixel format converts to dense RGB and keeps time and index", "[image]") {
   const std::vector<std::uint8_t> pixels{1, 2, 3, 4, 5, 6, 7, 8};
   struct Case {
     PixelFormat format;
@@ -76,7 +76,7 @@ TEST_CASE("Every format converts to dense RGB and keeps time and index", "[image
   }
 }
 
-TEST_CASE("Padding between rows is left out", "[image]") {
+TEST_CASE("Conversion to RGB removes padding between rows", "[image]") {
   const std::vector<std::uint8_t> pixels{1, 2, 3, 99, 4, 5, 6, 99};
   const Frame rgb = to_rgb(Frame::borrow(pixels.data(), 1, 2, PixelFormat::rgb, 4));
   CHECK(bytes_of(rgb) == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6});
@@ -84,7 +84,7 @@ TEST_CASE("Padding between rows is left out", "[image]") {
   CHECK(rgb.owner != nullptr);
 }
 
-TEST_CASE("Frames that describe no pixels are refused", "[image]") {
+TEST_CASE("Frames without valid pixels are refused", "[image]") {
   const std::uint8_t pixel[3]{};
   CHECK(contains(media_error([] { Frame::borrow(nullptr, 2, 2); }), "without pixels (2x2)"));
   CHECK(contains(media_error([&] { Frame::borrow(pixel, 0, 1); }), "0x1"));

@@ -1,4 +1,4 @@
-// The pixel path against sums, digests and values computed with Pillow and the reference.
+// Preprocessing against sums, digests and values of Pillow and the reference.
 #include "pllava/media/preprocess.hpp"
 
 #include <cmath>
@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kFile = "preprocessor_config.json";
 
-/// The picture that the golden values were made of.
+/// The image of the golden values.
 Frame synthetic(Index h, Index w) {
   Bytes pixels;
   pixels.reserve(static_cast<std::size_t>(h * w * 3));
@@ -60,7 +60,7 @@ std::string fnv1a64(const Bytes& bytes) {
   return text;
 }
 
-/// A row of grey values scaled to `width`, as grey values.
+/// Scales a row of grey values to `width`.
 Bytes scale_grey_row(const Bytes& row, Index width) {
   const Frame out = resize(
       Frame::borrow(row.data(), static_cast<Index>(row.size()), 1, PixelFormat::grey), width, 1);
@@ -93,7 +93,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("The digest of the tests is SHA-256", "[preprocess]") {
+TEST_CASE("The digest helper computes SHA-256", "[preprocess]") {
   const std::string abc = "abc";
   CHECK(test::sha256(reinterpret_cast<const std::uint8_t*>(abc.data()), 3) ==
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -101,7 +101,7 @@ TEST_CASE("The digest of the tests is SHA-256", "[preprocess]") {
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
-TEST_CASE("Resampling a row gives Pillow's values", "[preprocess]") {
+TEST_CASE("Resampling a row matches Pillow", "[preprocess]") {
   const Bytes step{0, 0, 255, 255, 0, 0};
   CHECK(scale_grey_row(step, 9) == Bytes{0, 0, 31, 224, 255, 224, 31, 0, 0});
   CHECK(scale_grey_row(step, 4) == Bytes{0, 180, 180, 0});
@@ -111,7 +111,7 @@ TEST_CASE("Resampling a row gives Pillow's values", "[preprocess]") {
   CHECK(scale_grey_row(ramp, 5) == Bytes{12, 42, 75, 108, 138});
 }
 
-TEST_CASE("The whole pixel path matches Pillow bit for bit", "[preprocess]") {
+TEST_CASE("Both stages match Pillow bit for bit", "[preprocess]") {
   struct Golden {
     Index h, w;
     StageOneSize size;
@@ -200,7 +200,8 @@ TEST_CASE("The whole pixel path matches Pillow bit for bit", "[preprocess]") {
   }
 }
 
-TEST_CASE("A product just under its integer costs stage 1 its last column", "[preprocess]") {
+TEST_CASE("Stage 1 truncates a long edge just below an integer as the reference does",
+          "[preprocess]") {
   const Frame input = synthetic(147, 357);
   CHECK(digest(resize(input, 816, 336)) == "104818087 f52e06fa80437fa9");
   const Frame one = resize_crop_longshort(input, stage_one_size(357, 147));
@@ -211,7 +212,7 @@ TEST_CASE("A product just under its integer costs stage 1 its last column", "[pr
   CHECK(stage_one_size(336, 690) == StageOneSize{336, 689});
 }
 
-TEST_CASE("Stage 1 chooses the reference's sizes", "[preprocess]") {
+TEST_CASE("Stage 1 sizes match the reference", "[preprocess]") {
   struct Row {
     Index h, w;
     StageOneSize size;
@@ -233,7 +234,7 @@ TEST_CASE("Stage 1 chooses the reference's sizes", "[preprocess]") {
   }
 }
 
-TEST_CASE("Computing only the crop changes no pixel", "[preprocess]") {
+TEST_CASE("Computing only the crop gives the pixels of the full computation", "[preprocess]") {
   const PreprocessConfig small{.image_size = 48};
   for (const PreprocessConfig& config : {PreprocessConfig{}, small})
     for (const auto& [h, w] : std::vector<std::pair<Index, Index>>{{268, 640},
@@ -266,7 +267,7 @@ TEST_CASE("Computing only the crop changes no pixel", "[preprocess]") {
     }
 }
 
-TEST_CASE("Resampling agrees with Pillow on every recorded case", "[preprocess]") {
+TEST_CASE("Resampling matches Pillow on every recorded case", "[preprocess]") {
   Index cases = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator(std::filesystem::path(PLLAVA_TEST_DATA) / "pillow")) {
@@ -282,7 +283,7 @@ TEST_CASE("Resampling agrees with Pillow on every recorded case", "[preprocess]"
   CHECK(cases > 0);
 }
 
-TEST_CASE("Normalised values are the reference's floats", "[preprocess]") {
+TEST_CASE("Normalised values match the reference", "[preprocess]") {
   struct Golden {
     Index h, w;
     std::array<float, 3> value;
@@ -296,13 +297,13 @@ TEST_CASE("Normalised values are the reference's floats", "[preprocess]") {
     const std::vector<float> values = preprocess(clip);
     REQUIRE(values.size() == 2 * 3 * 336 * 336);
     for (std::size_t c = 0; c < 6; ++c) {
-      // The golden values have eight decimals: a few of the last place of a float near 1.
+      // The golden values have eight decimals.
       CHECK(std::abs(values[c * 336 * 336] - g.value[c % 3]) < 1.2e-7f);
     }
   }
 }
 
-TEST_CASE("Each channel is normalised with its own constants", "[preprocess]") {
+TEST_CASE("Each channel is normalised with its own mean and std", "[preprocess]") {
   PreprocessConfig config{.image_size = 2};
   config.image_mean = {0.5f, 0.25f, 0.0f};
   config.image_std = {0.5f, 0.25f, 2.0f};
@@ -317,7 +318,7 @@ TEST_CASE("Each channel is normalised with its own constants", "[preprocess]") {
                "2x1 pixels; expected 2x2"));
 }
 
-TEST_CASE("Formats and padding make no difference to the crop", "[preprocess]") {
+TEST_CASE("Crops do not depend on pixel format and padding", "[preprocess]") {
   const Frame rgb = synthetic(50, 70);
   Bytes bgra;
   Bytes padded;
@@ -337,7 +338,7 @@ TEST_CASE("Formats and padding make no difference to the crop", "[preprocess]") 
                      .front()) == expected);
 }
 
-TEST_CASE("Frames can be cropped by a caller's parallel_for", "[preprocess][threads]") {
+TEST_CASE("crop_frames runs its jobs with the caller's parallel_for", "[preprocess][threads]") {
   std::vector<Frame> frames;
   for (Index i = 0; i < 5; ++i) {
     frames.push_back(synthetic(40 + i, 60));
@@ -346,14 +347,14 @@ TEST_CASE("Frames can be cropped by a caller's parallel_for", "[preprocess][thre
   }
   const PreprocessConfig config{.image_size = 32};
   const std::vector<Frame> serial = crop_frames(frames, config);
-  Index asked = 0;
+  Index jobs = 0;
   const std::vector<Frame> parallel = crop_frames(frames, config, [&](Index n, auto&& job) {
-    asked = n;
+    jobs = n;
     std::vector<std::thread> threads;
     for (Index i = 0; i < n; ++i) threads.emplace_back([&job, i] { job(i); });
     for (std::thread& t : threads) t.join();
   });
-  CHECK(asked == 5);
+  CHECK(jobs == 5);
   REQUIRE(parallel.size() == 5);
   for (std::size_t i = 0; i < 5; ++i) {
     CHECK(bytes_of(parallel[i]) == bytes_of(serial[i]));
@@ -362,12 +363,12 @@ TEST_CASE("Frames can be cropped by a caller's parallel_for", "[preprocess][thre
   }
   const std::vector<Frame> repeated{frames[0], frames[0], frames[1]};
   const std::vector<Frame> shared =
-      crop_frames(repeated, config, [&](Index n, auto&& job) { Serial{}(asked = n, job); });
-  CHECK(asked == 2);
+      crop_frames(repeated, config, [&](Index n, auto&& job) { Serial{}(jobs = n, job); });
+  CHECK(jobs == 2);
   CHECK(shared[0].data == shared[1].data);
   CHECK(bytes_of(shared[2]) ==
         bytes_of(crop_frame(frames[1], stage_one_size(60, 40, config), config)));
-  frames[3].data = nullptr;  // an error in a job reaches the caller, not the thread
+  frames[3].data = nullptr;  // an exception in a job is rethrown to the caller
   CHECK_THROWS_AS(crop_frames(frames, config,
                               [](Index n, auto&& job) {
                                 for (Index i = 0; i < n; ++i)
@@ -376,19 +377,19 @@ TEST_CASE("Frames can be cropped by a caller's parallel_for", "[preprocess][thre
                   MediaError);
 }
 
-TEST_CASE("A frame of another aspect is cut as the reference cuts it", "[preprocess]") {
-  // The clip's window is 640 long; this frame scales to 360x1080: excess 440, halved twice.
+TEST_CASE("A frame with another aspect ratio is cropped like in the reference", "[preprocess]") {
+  // The clip's crop is 640 long; this frame scales to 360x1080: excess 440, halved twice.
   const Frame wide = synthetic(360, 1080);
   const Frame cut = resize_crop_longshort(wide, {360, 640});
   CHECK(cut.width == 640);
   CHECK(pixel(cut, 0, 5) == pixel(wide, 110, 5));
-  // A less oblong one keeps its last columns: Python's slice [-40 : 600] of 480.
+  // A smaller aspect ratio keeps the last columns: Python's slice [-40 : 600] of 480.
   const Frame squarer = synthetic(360, 480);
   const Frame rest = resize_crop_longshort(squarer, {360, 640});
   CHECK(rest.width == 40);
   CHECK(pixel(rest, 0, 5) == pixel(squarer, 440, 5));
   CHECK(crop_frame(squarer, {360, 640}).width == 336);
-  // Slice [-5 : 19] of 4 begins before the picture, which Python takes for its start.
+  // Python clips the start of the slice [-5 : 19] of 4 to 0.
   const PreprocessConfig tiny{.image_size = 4};
   CHECK(contains(message([&] {
                    resize_crop_longshort(synthetic(4, 4), {4, 24}, tiny);
@@ -400,7 +401,7 @@ TEST_CASE("A frame of another aspect is cut as the reference cuts it", "[preproc
                  "short edge 400"));
 }
 
-TEST_CASE("Pictures too oblong to scale are refused by size", "[preprocess]") {
+TEST_CASE("Sizes that cannot be scaled are refused", "[preprocess]") {
   CHECK(contains(message([] { stage_one_size(1, 1000); }), "336000x336"));
   CHECK(contains(message([] { stage_one_size(0, 10); }), "0x10"));
   CHECK(contains(message([] { stage_one_size(10, Index{1} << 60); }), "expected sides"));
@@ -412,7 +413,7 @@ TEST_CASE("Pictures too oblong to scale are refused by size", "[preprocess]") {
                  "1 to 4096"));
 }
 
-TEST_CASE("preprocessor_config.json is read", "[preprocess]") {
+TEST_CASE("from_directory reads preprocessor_config.json", "[preprocess]") {
   const test::TempDirectory dir;
   CHECK(PreprocessConfig::from_directory(dir.path()).image_size == 336);
   dir.write(kFile, R"({"do_center_crop": true, "do_resize": true, "size": {"shortest_edge": 96},
@@ -427,7 +428,8 @@ TEST_CASE("preprocessor_config.json is read", "[preprocess]") {
   CHECK(PreprocessConfig::from_directory(dir.path()).image_size == 48);
 }
 
-TEST_CASE("A nonsensical preprocessor_config.json is an error naming the key", "[preprocess]") {
+TEST_CASE("Unusable values in preprocessor_config.json are refused with their key",
+          "[preprocess]") {
   const test::TempDirectory dir;
   struct Bad {
     std::string text, key, message;

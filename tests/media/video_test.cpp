@@ -1,5 +1,5 @@
-// Videos: that frame i is frame i whatever the container does, that little is decoded, and that
-// damaged, hostile and empty sources end in an error that says so.
+// Videos: exact frame indices for all containers, few decoded frames, and errors for damaged,
+// hostile and empty sources.
 #include "pllava/media/video.hpp"
 
 #include <algorithm>
@@ -68,7 +68,7 @@ bool same_pixels(const Frame& a, const Frame& b) {
   return true;
 }
 
-/// A PPM of one colour.
+/// A PPM image of one grey level.
 std::string ppm(int width, int height, int grey) {
   return "P6\n" + std::to_string(width) + " " + std::to_string(height) + "\n255\n" +
          std::string(static_cast<std::size_t>(width * height * 3), static_cast<char>(grey));
@@ -79,7 +79,7 @@ struct Made {
   test::ClipSpec spec;
 };
 
-/// One of each way in which containers and codecs order, key and time their frames.
+/// Clips that differ in the order, keyframes and timestamps of their packets.
 std::vector<Made> kinds_of_clip() {
   std::vector<Made> all{
       {"b_frames.mp4", {}},
@@ -91,8 +91,8 @@ std::vector<Made> kinds_of_clip() {
       {"all_keyframes.mp4", {.gop = 1, .b_frames = 0}},
       {"open_groups.ts", {.codec = "mpeg2video"}},
       {"open_groups.mkv", {.codec = "mpeg2video"}},
-      {"pictures.mov", {.codec = "mjpeg"}},
-      {"pictures.mjpeg", {.codec = "mjpeg"}},
+      {"motion_jpeg.mov", {.codec = "mjpeg"}},
+      {"motion_jpeg.mjpeg", {.codec = "mjpeg"}},
       {"no_times.m4v", {}},
       {"animation.gif", {.codec = "gif"}},
   };
@@ -104,7 +104,7 @@ std::vector<Made> kinds_of_clip() {
 
 }  // namespace
 
-TEST_CASE("Frame i is frame i in every kind of file, in any order", "[video]") {
+TEST_CASE("Frame indices are exact in every kind of file, in any order", "[video]") {
   const test::TempDirectory dir;
   for (const Made& made : kinds_of_clip()) {
     CAPTURE(made.file);
@@ -120,19 +120,19 @@ TEST_CASE("Frame i is frame i in every kind of file, in any order", "[video]") {
     CHECK(numbers_of(video.frames_at(up_to(30))) == up_to(30));
 
     Indices seen;
-    Indices labelled;
+    Indices indices;
     for (const Frame& f : video) {
       seen.push_back(test::number_shown(f));
-      labelled.push_back(f.index);
+      indices.push_back(f.index);
     }
     CHECK(seen == up_to(30));
-    CHECK(labelled == up_to(30));
-    // And again after the end.
+    CHECK(indices == up_to(30));
+    // Seeking works after the end.
     CHECK(numbers_of(video.frames_at(Indices{5})) == Indices{5});
   }
 }
 
-TEST_CASE("A clip says where its frames come from", "[video]") {
+TEST_CASE("A clip holds the source, rate, indices and times of its frames", "[video]") {
   const test::TempDirectory dir;
   const auto path = dir / "clip.mp4";
   test::write_clip(path, {});
@@ -155,7 +155,7 @@ TEST_CASE("A clip says where its frames come from", "[video]") {
   CHECK(video.source() == path.string());
 }
 
-TEST_CASE("Only the groups of pictures that hold wanted frames are decoded", "[video]") {
+TEST_CASE("Only the groups of pictures of the chosen frames are decoded", "[video]") {
   const test::TempDirectory dir;
   for (const char* name : {"clip.mp4", "clip.mkv"}) {
     CAPTURE(name);
@@ -182,7 +182,7 @@ TEST_CASE("Repeated indices share their pixels", "[video]") {
   CHECK(video.decoded_frames() == 5);
 }
 
-TEST_CASE("Variable rates keep their times", "[video]") {
+TEST_CASE("Frames of a variable rate keep their times", "[video]") {
   const test::TempDirectory dir;
   const std::vector<std::int64_t> times{0, 40, 500, 510, 520, 900, 2000, 2040, 2080, 5000};
   test::write_clip(dir / "vfr.mkv", {.frames = 10, .gop = 4, .times_ms = times});
@@ -193,7 +193,7 @@ TEST_CASE("Variable rates keep their times", "[video]") {
     CHECK(clip.frames[i].time == Approx(static_cast<double>(times[i]) / 1000).margin(1e-9));
 }
 
-TEST_CASE("Times count from the first frame, wherever the file's clock starts", "[video]") {
+TEST_CASE("Times start at 0 for any first timestamp", "[video]") {
   const test::TempDirectory dir;
   const std::vector<std::int64_t> times{7000, 7040, 7080, 7120};
   test::write_clip(dir / "late.mkv", {.frames = 4, .times_ms = times});
@@ -205,12 +205,12 @@ TEST_CASE("Times count from the first frame, wherever the file's clock starts", 
   CHECK(milliseconds == Indices{0, 40, 80, 120});
 }
 
-TEST_CASE("Frames that an edit list hides count as in the reference's reader", "[video]") {
+TEST_CASE("Frames that an edit list hides are numbered like in the reference's reader", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "cut.mp4", {.b_frames = 0, .first_time = -1});
   Video video = Video::open((dir / "cut.mp4").string());
   CHECK(video.info().frame_count == 30);
-  // Number 0 is not shown. Its group, 0 to 9, moves up by one; the next begins at its keyframe.
+  // Frame 0 is hidden. Its group, 0 to 9, moves up by one; the next starts at its keyframe.
   Indices expected{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   for (Index i = 10; i < 30; ++i) expected.push_back(i);
   const Clip clip = video.frames_at(up_to(30));
@@ -224,7 +224,7 @@ TEST_CASE("Frames that an edit list hides count as in the reference's reader", "
   CHECK(seen == expected);
 }
 
-TEST_CASE("Rotation in the container is applied", "[video]") {
+TEST_CASE("The container's rotation is applied", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "0.mov", {.frames = 12});
   Video upright = Video::open((dir / "0.mov").string());
@@ -246,7 +246,7 @@ TEST_CASE("Rotation in the container is applied", "[video]") {
     bool equal = true;
     for (Index y = 0; y < 64; ++y)
       for (Index x = 0; x < 96; ++x) {
-        // Turned clockwise, the stored top left corner is at the top right.
+        // Clockwise rotation moves the stored top left corner to the top right.
         const Index u = degrees == 90 ? 63 - y : degrees == 180 ? 95 - x : y;
         const Index v = degrees == 90 ? x : degrees == 180 ? 63 - y : 95 - x;
         equal = equal && rgb_at(stored, x, y) == rgb_at(f, u, v);
@@ -255,10 +255,11 @@ TEST_CASE("Rotation in the container is applied", "[video]") {
   }
 }
 
-TEST_CASE("Colours follow the file's matrix and range", "[video]") {
+TEST_CASE("Colors follow the file's matrix and range", "[video]") {
   const test::TempDirectory dir;
-  const auto colour = [&](const std::string& name, bool bt709, bool full) {
-    test::write_clip(dir / name, {.frames = 3, .bt709 = bt709, .full_range = full, .plain = true});
+  const auto color = [&](const std::string& name, bool bt709, bool full) {
+    test::write_clip(dir / name,
+                     {.frames = 3, .bt709 = bt709, .full_range = full, .uniform = true});
     return rgb_at(Video::open((dir / name).string()).sample(1).frames[0], 48, 32);
   };
   // Y = 128, U = 64, V = 192 by hand: R = a(Y - o) + r(V - 128), ... rounded.
@@ -266,25 +267,26 @@ TEST_CASE("Colours follow the file's matrix and range", "[video]") {
     CAPTURE(got, expected);
     for (std::size_t c = 0; c < 3; ++c) CHECK(std::abs(got[c] - expected[c]) <= 3);
   };
-  near(colour("untagged.mkv", false, false), {233, 103, 1});
-  near(colour("bt709.mkv", true, false), {245, 110, 0});
-  near(colour("full.mkv", false, true), {218, 104, 15});
+  near(color("untagged.mkv", false, false), {233, 103, 1});
+  near(color("bt709.mkv", true, false), {245, 110, 0});
+  near(color("full.mkv", false, true), {218, 104, 15});
 }
 
-TEST_CASE("Threads of the decoder change no pixel", "[video]") {
+TEST_CASE("Pixels do not depend on the decoder's threads", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.mp4", {.frames = 40});
-  const Indices wanted{3, 17, 18, 39};
-  const Clip one = Video::open((dir / "clip.mp4").string(), {.threads = 1}).frames_at(wanted);
-  const Clip four = Video::open((dir / "clip.mp4").string(), {.threads = 4}).frames_at(wanted);
-  for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(same_pixels(one.frames[i], four.frames[i]));
+  const Indices indices{3, 17, 18, 39};
+  const Clip one = Video::open((dir / "clip.mp4").string(), {.threads = 1}).frames_at(indices);
+  const Clip four = Video::open((dir / "clip.mp4").string(), {.threads = 4}).frames_at(indices);
+  for (std::size_t i = 0; i < indices.size(); ++i)
+    CHECK(same_pixels(one.frames[i], four.frames[i]));
 }
 
-TEST_CASE("Iteration thins to the rate asked for", "[video]") {
+TEST_CASE("Iteration follows the requested rate", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.mp4", {.frames = 60});
   Video video = Video::open((dir / "clip.mp4").string(), {.fps = 5});
-  CHECK(video.info().frame_count == 0);  // nothing was read ahead
+  CHECK(video.info().frame_count == 0);  // not indexed
   Indices seen;
   for (const Frame& f : video) seen.push_back(test::number_shown(f));
   CHECK(seen == Indices{0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55});
@@ -294,11 +296,11 @@ TEST_CASE("Iteration thins to the rate asked for", "[video]") {
   CHECK(test::number_shown(*video.next()) == 5);
   CHECK(numbers_of(video.sample(2)) == sample_indices(SamplingRule::eval, 60, 2));
   CHECK(video.info().frame_count == 60);
-  CHECK(test::number_shown(*video.next()) == 0);  // sampling sets it back
+  CHECK(test::number_shown(*video.next()) == 0);  // sampling rewinds
   Video moved = std::move(video);
   CHECK(test::number_shown(*moved.next()) == 5);
 
-  // A rate above the video's gives every frame; a gap is not filled.
+  // A rate above the video's gives every frame; gaps are not filled.
   test::write_clip(dir / "gap.mkv", {.frames = 5, .times_ms = {0, 100, 1000, 1040, 1100}});
   Indices gap;
   for (const Frame& f : Video::open((dir / "gap.mkv").string(), {.fps = 10}))
@@ -306,7 +308,7 @@ TEST_CASE("Iteration thins to the rate asked for", "[video]") {
   CHECK(gap == Indices{0, 1, 2, 4});
 }
 
-TEST_CASE("A truncated file gives the frames it has", "[video]") {
+TEST_CASE("Truncated files give the frames that they contain", "[video]") {
   const test::TempDirectory dir;
   for (const char* name : {"whole.mp4", "whole.mkv", "whole.ts", "whole.avi"}) {
     CAPTURE(name);
@@ -325,18 +327,18 @@ TEST_CASE("A truncated file gives the frames it has", "[video]") {
       CHECK(clip.total_frames > 60 * percent / 100 - 25);
       CHECK(clip.total_frames == video.info().frame_count);
       Indices numbers = numbers_of(clip);
-      numbers.pop_back();  // the last picture may be half there
+      numbers.pop_back();  // the last frame may be incomplete
       CHECK(std::is_sorted(numbers.begin(), numbers.end()));
       for (std::size_t i = 0; i < numbers.size(); ++i) CHECK(numbers[i] == clip.frames[i].index);
     }
   }
 }
 
-TEST_CASE("Frames that do not decode are left out of the count", "[video]") {
+TEST_CASE("Frames that cannot be decoded are not counted", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.mov", {.codec = "mjpeg", .frames = 20});
   std::string bytes = read_file(dir / "clip.mov");
-  // Every picture begins with this marker; overwrite the pictures 4 to 7.
+  // Every image begins with this marker; overwrite images 4 to 7.
   std::vector<std::size_t> starts;
   for (std::size_t at = bytes.find("\xff\xd8\xff"); at != std::string::npos;
        at = bytes.find("\xff\xd8\xff", at + 1))
@@ -361,11 +363,11 @@ TEST_CASE("Frames that do not decode are left out of the count", "[video]") {
             bytes.begin() + static_cast<std::ptrdiff_t>(starts[19] + 500), '\0');
   const auto nothing = dir.write("nothing.mov", bytes).string();
   const auto sample = [&] { Video::open(nothing).sample(4); };
-  CHECK(contains(error_of(sample), "nothing.mov: no frame of it can be decoded"));
-  CHECK(contains(error_of([&] { Video::open(nothing, {.fps = 1}).next(); }), "no frame of it"));
+  CHECK(contains(error_of(sample), "nothing.mov: none of its frames can be decoded"));
+  CHECK(contains(error_of([&] { Video::open(nothing, {.fps = 1}).next(); }), "none of its frames"));
 }
 
-TEST_CASE("Random damage ends in frames or in a MediaError", "[video]") {
+TEST_CASE("Random damage gives frames or a MediaError", "[video]") {
   const test::TempDirectory dir;
   for (const char* name : {"clip.mp4", "clip.mkv", "clip.avi", "clip.gif"}) {
     const bool gif = std::string(name) == "clip.gif";
@@ -392,23 +394,24 @@ TEST_CASE("Random damage ends in frames or in a MediaError", "[video]") {
   }
 }
 
-TEST_CASE("What is no video is refused with its name and what was expected", "[video]") {
+TEST_CASE("Files that are not videos are refused with their name and the expected formats",
+          "[video]") {
   const test::TempDirectory dir;
   const auto refused = [&](const std::filesystem::path& path) {
     const std::string text = error_of([&] { Video::open(path.string()); });
     CHECK(contains(text, path.filename().string()));
     return text;
   };
-  const std::string expected = "expected a video, a picture or a directory of pictures";
+  const std::string expected = "expected a video, an image or a directory of images";
   CHECK(contains(refused(dir / "missing.mp4"), "no such file"));
   CHECK(contains(refused(dir / "missing.mp4"), expected));
   CHECK(contains(refused(dir.write("empty.mp4", "")), "is empty; " + expected));
-  CHECK(contains(refused(dir.write("text.txt", "Nothing to see.\nTruly.\n")), expected));
+  CHECK(contains(refused(dir.write("text.txt", "plain text\nof two lines\n")), expected));
   CHECK(contains(refused(dir.write("text.mp4", std::string(5000, 'x'))), expected));
   CHECK(contains(refused(dir.write("noise.mkv", std::string(5000, '\0'))), expected));
   std::filesystem::create_directory(dir / "nothing");
-  CHECK(contains(refused(dir / "nothing"), "there is no picture in it"));
-  CHECK(contains(refused(dir / "nothing" / "%05d.jpg"), "there is no picture in it"));
+  CHECK(contains(refused(dir / "nothing"), "contains no images"));
+  CHECK(contains(refused(dir / "nothing" / "%05d.jpg"), "contains no images"));
   CHECK(contains(refused(dir / "no_directory" / "%05d.jpg"), expected));
 
   std::string wav(
@@ -416,14 +419,14 @@ TEST_CASE("What is no video is refused with its name and what was expected", "[v
       "\x10\0data\0\x10\0\0",
       44);
   wav += std::string(4096, '\x11');
-  CHECK(contains(refused(dir.write("sound.wav", wav)), "there is no video in it"));
+  CHECK(contains(refused(dir.write("sound.wav", wav)), "contains no video"));
 
-  test::write_clip(dir / "late.mp4", {.index_in_front = false});
+  test::write_clip(dir / "late.mp4", {.index_first = false});
   const std::string bytes = read_file(dir / "late.mp4");
   CHECK(contains(refused(dir.write("cut.mp4", bytes.substr(0, bytes.size() / 2))), expected));
 }
 
-TEST_CASE("A file cannot make the library open another", "[video]") {
+TEST_CASE("A file cannot make the library open another file", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "secret.ts", {.codec = "mpeg2video"});
   const std::string secret = (dir / "secret.ts").string();
@@ -434,18 +437,18 @@ TEST_CASE("A file cannot make the library open another", "[video]") {
   const std::string concat = "ffconcat version 1.0\nfile '" + secret + "'\n";
   CHECK_THROWS_AS(Video::open(dir.write("list.ffconcat", concat).string()), MediaError);
   CHECK_THROWS_AS(Video::open(dir.write("list.txt", concat).string()), MediaError);
-  // FFmpeg's own prefixes are no way in either: without "://" a source is a file's name.
+  // FFmpeg's protocol prefixes are refused too: without "://" a source is a file name.
   CHECK(contains(error_of([&] { Video::open("concat:" + secret); }), "no such file"));
   CHECK(contains(error_of([&] { Video::open("-"); }), "no such file"));
   CHECK_THROWS_AS(Video::open("subfile://" + secret), MediaError);
   CHECK_THROWS_AS(Video::open("concat://" + secret), MediaError);
-  // While an honest name with a colon works.
+  // File names with a colon work.
   std::filesystem::copy_file(dir / "secret.ts", dir / "file:a.ts");
   CHECK(Video::open((dir / "file:a.ts").string()).info().frame_count == 30);
   CHECK(Video::open("file://" + secret).info().frame_count == 30);
 }
 
-TEST_CASE("An address that does not answer is an error that names it", "[video]") {
+TEST_CASE("Unreachable addresses are refused with their name", "[video]") {
   CHECK(contains(error_of([] { Video::open("http://127.0.0.1:1/a.mp4", {.timeout = 5}); }),
                  "http://127.0.0.1:1/a.mp4: cannot be opened"));
   CHECK(contains(error_of([] { Video::open("nonsense://a"); }), "nonsense://a"));
@@ -471,12 +474,12 @@ TEST_CASE("Tiny and huge frames are read", "[video]") {
       "7680x4320"));
 }
 
-TEST_CASE("Directories of pictures are sampled by the reference's rule for them", "[video]") {
+TEST_CASE("Image directories are sampled by the reference's rule", "[video]") {
   const test::TempDirectory dir;
-  // Not in the order of their names as text: 1, 2, ... 10, 11.
+  // Numeric order differs from text order: 1, 2, ... 10, 11.
   for (int i = 1; i <= 12; ++i) dir.write("frame" + std::to_string(i) + ".ppm", ppm(4, 2, i));
-  dir.write("notes.txt", "not a picture");
-  dir.write(".hidden.ppm", "not a picture");
+  dir.write("notes.txt", "not an image");
+  dir.write(".hidden.ppm", "not an image");
   Video video = Video::open(dir.path().string());
   CHECK(video.info().frame_count == 12);
   CHECK(video.info().fps == 3.0);
@@ -506,10 +509,10 @@ TEST_CASE("Directories of pictures are sampled by the reference's rule for them"
 
   dir.write("frame5.ppm", "P6\n");
   CHECK(contains(error_of([&] { video.frames_at(Indices{4}); }), "frame5.ppm"));
-  CHECK(values(video.frames_at(Indices{3})) == Indices{4});  // and stays usable
+  CHECK(values(video.frames_at(Indices{3})) == Indices{4});  // the video stays usable
 }
 
-TEST_CASE("A picture is a video of one frame", "[video]") {
+TEST_CASE("An image is a video of one frame", "[video]") {
   const test::TempDirectory dir;
   Video video = Video::open(dir.write("one.ppm", ppm(1, 1, 9)).string());
   CHECK(video.info().frame_count == 1);
@@ -527,7 +530,7 @@ TEST_CASE("A picture is a video of one frame", "[video]") {
                  "two.ppm"));
 }
 
-TEST_CASE("A stream that cannot go back is iterated, not sampled", "[video]") {
+TEST_CASE("A stream that cannot seek is iterated, not sampled", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.ts", {.codec = "mpeg2video"});
   const std::string bytes = read_file(dir / "clip.ts");
@@ -557,13 +560,13 @@ TEST_CASE("Sampling stops when its token is cancelled, and the video stays usabl
   CHECK(numbers_of(video.frames_at(Indices{3})) == Indices{3});
 }
 
-TEST_CASE("A source that vanishes is an error, and usable when it is back", "[video]") {
+TEST_CASE("A removed file is an error, and usable once it is restored", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.gif", {.codec = "gif"});
   Video video = Video::open((dir / "clip.gif").string());
   CHECK(numbers_of(video.frames_at(Indices{20})) == Indices{20});
   std::filesystem::rename(dir / "clip.gif", dir / "away.gif");
-  for (int attempt = 0; attempt < 2; ++attempt) {  // going back means opening the file again
+  for (int attempt = 0; attempt < 2; ++attempt) {  // seeking back reopens the file
     CHECK_THROWS_AS(video.frames_at(Indices{3}), MediaError);
     CHECK_THROWS_AS(video.next(), MediaError);
   }
@@ -572,7 +575,7 @@ TEST_CASE("A source that vanishes is an error, and usable when it is back", "[vi
   CHECK(test::number_shown(*video.next()) == 0);
 }
 
-TEST_CASE("Options and indices without sense are refused", "[video]") {
+TEST_CASE("Invalid options and indices are refused", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.mp4", {});
   const std::string file = (dir / "clip.mp4").string();
@@ -589,8 +592,9 @@ TEST_CASE("Options and indices without sense are refused", "[video]") {
                  }),
                  "bounds 5 to 9 s"));
   CHECK(contains(error_of<ArgumentError>([&] { video.frames_at(Indices{30}); }),
-                 "no frame 30; it has 0 to 29"));
-  CHECK(contains(error_of<ArgumentError>([&] { video.frames_at(Indices{-1}); }), "no frame -1"));
+                 "frame index 30 is out of range; expected 0 to 29"));
+  CHECK(contains(error_of<ArgumentError>([&] { video.frames_at(Indices{-1}); }),
+                 "frame index -1 is out of range"));
   CHECK(video.frames_at(Indices{}).frames.empty());
   CHECK(numbers_of(video.sample(2)) == sample_indices(SamplingRule::eval, 30, 2));
 }

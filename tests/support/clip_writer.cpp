@@ -28,20 +28,20 @@ int check(int status, const char* what) {
   return status;
 }
 
-/// Paints the bits of `number` as black and white blocks.
+/// Draws the bits of `number` as black and white blocks.
 void paint(AVFrame& frame, int number, const ClipSpec& spec) {
   for (int y = 0; y < frame.height; ++y)
     for (int x = 0; x < frame.width; ++x) {
       const int bit = y * kRows / frame.height * kColumns + x * kColumns / frame.width;
       frame.data[0][y * frame.linesize[0] + x] =
-          static_cast<std::uint8_t>(spec.plain                 ? 128
+          static_cast<std::uint8_t>(spec.uniform               ? 128
                                     : (number >> bit & 1) != 0 ? 235
                                                                : 16);
     }
   for (int plane = 1; plane < 3 && frame.data[plane] != nullptr; ++plane)
     for (int y = 0; y < (frame.height + 1) / 2; ++y)
       std::memset(frame.data[plane] + y * frame.linesize[plane],
-                  spec.plain ? (plane == 1 ? 64 : 192) : 128,
+                  spec.uniform ? (plane == 1 ? 64 : 192) : 128,
                   static_cast<std::size_t>((frame.width + 1) / 2));
 }
 
@@ -107,7 +107,7 @@ void write_clip(const std::filesystem::path& path, const ClipSpec& spec) {
 
   check(avio_open(&output->pb, path.c_str(), AVIO_FLAG_WRITE), "file");
   AVDictionary* options = nullptr;
-  if (spec.index_in_front) av_dict_set(&options, "movflags", "+faststart", 0);
+  if (spec.index_first) av_dict_set(&options, "movflags", "+faststart", 0);
   const int header = avformat_write_header(output.get(), &options);
   av_dict_free(&options);
   check(header, "header");

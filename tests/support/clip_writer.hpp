@@ -1,4 +1,4 @@
-// Makes video files whose frames show their own number, so that a test knows which one it got.
+// Writes video files whose frames show their own index, so that a test can identify them.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,16 @@ struct ClipSpec {
   int height = 64;
   int frames = 30;
   int fps = 25;
-  int gop = 10;        ///< a keyframe at least every so many frames
-  int b_frames = 2;    ///< in a row, where the codec has them
-  int first_time = 0;  ///< of the first frame, in frames; containers hide what is before 0
+  int gop = 10;        ///< maximum distance of keyframes, in frames
+  int b_frames = 2;    ///< consecutive B-frames, if the codec supports them
+  int first_time = 0;  ///< of the first frame, in frames; containers hide frames before 0
   /// Presentation times in milliseconds instead of a constant rate.
   std::vector<std::int64_t> times_ms = {};
-  int rotation = 0;            ///< degrees clockwise, asked for in the container
-  bool index_in_front = true;  ///< mp4, mov: before the frames, where truncation spares it
-  bool bt709 = false;          ///< tagged so; otherwise without a tag
-  bool full_range = false;     ///< tagged so
-  bool plain = false;          ///< every frame is Y = 128, U = 64, V = 192 instead of its number
+  int rotation = 0;         ///< degrees clockwise, in the display matrix
+  bool index_first = true;  ///< mp4, mov: index before the frames, so that truncation keeps it
+  bool bt709 = false;       ///< tag the color matrix; otherwise untagged
+  bool full_range = false;  ///< tag the range
+  bool uniform = false;     ///< every frame is Y = 128, U = 64, V = 192 instead of its index
 };
 
 /// Whether this FFmpeg can encode with `codec`.
@@ -34,7 +34,7 @@ bool has_encoder(const std::string& codec);
 /// Writes the clip into the container that the file's extension names.
 void write_clip(const std::filesystem::path& path, const ClipSpec& spec);
 
-/// The number that a frame of `write_clip` shows (12 blocks, one a bit), before any rotation.
+/// The index that a frame of `write_clip` shows as 12 blocks of one bit, before rotation.
 pllava::Index number_shown(const pllava::Frame& frame);
 
 }  // namespace test

@@ -1,0 +1,143 @@
+// Tokenizer::Model: the checked and indexed TokenizerParts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pllava/text/detail/added_tokens.hpp"
+#include "pllava/text/detail/bpe.hpp"
+#include "pllava/text/detail/byte_tokens.hpp"
+#include "pllava/text/detail/text_rewrite.hpp"
+#include "pllava/text/detail/token_ids.hpp"
+#include "pllava/text/detail/utf8.hpp"
+#include "pllava/text/tokenizer.hpp"
+
+namespace pllava {
+
+/// Not copyable: the indices hold views and pointers into `parts`.
+struct Tokenizer::Model {
+  struct Output {      // the contribution of an id to the decoded text
+    std::string text;  // empty for ids without a token
+    int byte = -1;     // value of a byte token, else -1
+    bool special = false;
+    bool known = false;
+  };
+
+  explicit Model(TokenizerParts p) : parts(std::move(p)) {
+    index_vocab();
+    index_added_tokens();
+    bpe = detail::Bpe(parts, ids);
+    parts.merges = {};  // `bpe` has its own table
+    for (const std::int32_t id : parts.prefix) {
+      if (!known(id)) fail("unknown id in front of every text", "prefix", "a token's id", id);
+    }
+    if (parts.strip_count > 0 && detail::utf8_length(parts.strip, 0) != parts.strip.size()) {
+      fail("cannot strip this from decoded text", "strip", "one character", parts.strip);
+    }
+  }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  bool known(std::int32_t id) const noexcept {
+    return id >= 0 && static_cast<std::size_t>(id) < outputs.size() &&
+           outputs[static_cast<std::size_t>(id)].known;
+  }
+
+  std::int32_t find(std::string_view token) const { return detail::find_token(ids, token); }
+
+  /// Appends the ids of a segment between added tokens: Metaspace, then BPE. `first`: the segment
+  /// starts the text.
+  void encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
+    if (!parts.metaspace) return bpe.encode(text, out);
+    const Metaspace& meta = *parts.metaspace;
+    std::string spaced = detail::rewrite(std::string(text), {" ", meta.replacement});
+    const bool prepend = meta.prepend == Metaspace::Prepend::always ||
+                         (meta.prepend == Metaspace::Prepend::first && first);
+    if (prepend && !spaced.starts_with(meta.replacement)) spaced.insert(0, meta.replacement);
+    if (!meta.split) return bpe.encode(spaced, out);
+    const std::string_view all = spaced;
+    for (std::size_t begin = 0; begin < all.size();) {
+      const std::size_t next = all.find(meta.replacement, begin + 1);
+      const std::size_t end = next == std::string_view::npos ? all.size() : next;
+      bpe.encode(all.substr(begin, end - begin), out);
+      begin = end;
+    }
+  }
+
+  TokenizerParts parts;
+  detail::TokenIds ids;  // of the vocabulary and the added tokens
+  detail::Bpe bpe;
+  std::vector<std::string> added_patterns;
+  detail::AddedTokenTrie raw;         // added tokens matched in the text before normalization
+  detail::AddedTokenTrie normalized;  // added tokens matched in the normalized text
+  std::vector<Output> outputs;        // indexed by id
+
+ private:
+  [[noreturn]] void fail(const std::string& problem, std::string key, std::string expected,
+                         std::string got) const {
+    throw LoadError(problem, {parts.source, std::move(key), std::move(expected), std::move(got)});
+  }
+  [[noreturn]] void fail(const std::string& problem, std::string key, std::string expected,
+                         std::int32_t id) const {
+    fail(problem, std::move(key), std::move(expected), std::to_string(id));
+  }
+
+  void set_output(std::int32_t id, const std::string& token, bool special) {
+    if (static_cast<std::size_t>(id) >= outputs.size()) {
+      outputs.resize(static_cast<std::size_t>(id) + 1);
+    }
+    std::string text = detail::rewrite(token, parts.decoder);
+    const int byte = parts.decode_bytes ? detail::byte_token_value(text) : -1;
+    outputs[static_cast<std::size_t>(id)] = {std::move(text), byte, special, true};
+  }
+
+  void index_vocab() {
+    if (parts.vocab.size() > static_cast<std::size_t>(detail::kMaxTokenId) + 1) {
+      fail("the vocabulary is too large", "vocab",
+           "ids up to " + std::to_string(detail::kMaxTokenId), std::to_string(parts.vocab.size()));
+    }
+    ids.reserve(parts.vocab.size() + parts.added.size());
+    outputs.resize(parts.vocab.size());
+    for (std::size_t i = 0; i < parts.vocab.size(); ++i) {
+      const std::string& token = parts.vocab[i];
+      if (token.empty()) continue;
+      const auto id = static_cast<std::int32_t>(i);
+      if (const auto [entry, inserted] = ids.try_emplace(token, id); !inserted) {
+        fail("token \"" + token + "\" has two ids", "vocab", std::to_string(entry->second), id);
+      }
+      set_output(id, token, false);
+    }
+  }
+
+  void index_added_tokens() {
+    added_patterns.reserve(parts.added.size());
+    for (const AddedToken& token : parts.added) {
+      const std::string key = "added_tokens";
+      if (token.text.empty()) fail("an added token is empty", key, "some text", token.id);
+      if (token.id < 0 || token.id > detail::kMaxTokenId) {
+        fail("added token \"" + token.text + "\" has no valid id", key,
+             "0 to " + std::to_string(detail::kMaxTokenId), token.id);
+      }
+      const auto [entry, inserted] = ids.try_emplace(token.text, token.id);
+      if (!inserted && entry->second != token.id) {
+        fail("token \"" + token.text + "\" has two ids", key, std::to_string(entry->second),
+             token.id);
+      }
+      if (inserted && known(token.id)) {
+        fail("added token \"" + token.text + "\" has another token's id", key, "an unused id",
+             token.id);
+      }
+      set_output(token.id, token.text, token.special);
+      added_patterns.push_back(token.normalized ? detail::rewrite(token.text, parts.normalizer)
+                                                : token.text);
+      if (!added_patterns.back().empty()) {
+        (token.normalized ? normalized : raw).add(added_patterns.back(), token);
+      }
+    }
+  }
+};
+
+}  // namespace pllava

@@ -4,17 +4,22 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstdint>
-#include <fstream>
-#include <stdexcept>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 #include <sentencepiece_processor.h>
+
+#include "pllava/io/detail/json_file.hpp"
+#include "pllava/io/detail/json_reader.hpp"
+#include "pllava/text/detail/token_ids.hpp"
 
 namespace pllava {
 namespace {
@@ -154,64 +159,61 @@ std::vector<TokenMerge> merges_of(const std::vector<Piece>& pieces) {
   return merges;
 }
 
-/// The file as JSON; null if there is none.
-Json read_json(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return nullptr;
-  Json json = Json::parse(in, nullptr, false);
-  if (!json.is_object()) throw LoadError("not a JSON object", {path.string(), "", "", ""});
-  return json;
+/// The JSON object of a file; an empty object if there is no such file.
+Json read_optional_json(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) ? detail::read_json_object(path) : Json::object();
 }
 
-/// What the files beside the model add, and whether they want BOS in front.
-bool read_neighbours(const std::filesystem::path& directory, std::vector<AddedToken>& added) {
-  const std::filesystem::path config_path = directory / "tokenizer_config.json";
-  const std::filesystem::path added_path = directory / "added_tokens.json";
-  const Json config = read_json(config_path);
-  const auto add = [&](AddedToken token) {
-    for (AddedToken& known : added) {
-      if (known.text == token.text && known.id == token.id) {
-        known = std::move(token);
-        return;
-      }
+/// Adds a token, or replaces the one with the same content and id.
+void add_token(std::vector<AddedToken>& added, AddedToken token) {
+  for (AddedToken& known : added) {
+    if (known.text == token.text && known.id == token.id) {
+      known = std::move(token);
+      return;
     }
-    added.push_back(std::move(token));
-  };
-  std::string file = config_path.string();
-  std::string key = "added_tokens_decoder";
-  try {
-    if (config.contains(key)) {
-      for (const auto& [id, token] : config.at(key).items()) {
-        std::size_t used = 0;
-        AddedToken t;
-        t.id = std::stoi(id, &used);
-        if (used != id.size()) throw std::invalid_argument(id + " is not an id");
-        t.text = token.at("content").get<std::string>();
-        t.special = token.value("special", false);
-        t.normalized = token.value("normalized", false);
-        t.lstrip = token.value("lstrip", false);
-        t.rstrip = token.value("rstrip", false);
-        if (token.value("single_word", false)) throw std::invalid_argument("single_word is true");
-        add(std::move(t));
-      }
-    } else if (const Json tokens = read_json(added_path); !tokens.is_null()) {
-      file = added_path.string();
-      for (const auto& [text, id] : tokens.items()) {
-        key = text;
-        AddedToken t;
-        t.id = id.get<std::int32_t>();
-        t.text = text;
-        t.special = true;
-        add(std::move(t));
-      }
-    }
-    key = "add_bos_token";
-    return config.is_null() || config.value(key, true);
-  } catch (const Json::exception& e) {
-    throw LoadError("unsupported added token or flag", {file, key, "", e.what()});
-  } catch (const std::logic_error& e) {  // from std::stoi or above
-    throw LoadError("unsupported added token or flag", {file, key, "", e.what()});
   }
+  added.push_back(std::move(token));
+}
+
+/// Adds the tokens of `added_tokens_decoder` in tokenizer_config.json: {"32000": {"content": ...}}.
+void read_added_tokens_decoder(const detail::JsonReader& config, std::vector<AddedToken>& added) {
+  const detail::JsonReader decoder = config.object("added_tokens_decoder");
+  for (const auto& [id, token] : config.find("added_tokens_decoder")->items()) {
+    AddedToken t;
+    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), t.id);
+    decoder.require(id.c_str(), error == std::errc() && end == id.data() + id.size(),
+                    "an integer as its key");
+    const detail::JsonReader entry = decoder.object(id.c_str());
+    entry.require("content", entry.find("content") != nullptr, "a string");
+    t.text = entry.text("content", "");
+    t.special = entry.boolean("special", false);
+    t.normalized = entry.boolean("normalized", false);
+    t.lstrip = entry.boolean("lstrip", false);
+    t.rstrip = entry.boolean("rstrip", false);
+    entry.require("single_word", !entry.boolean("single_word", false), "false");
+    add_token(added, std::move(t));
+  }
+}
+
+/// Adds the tokens of the files next to the model. Returns whether BOS starts every text.
+bool read_tokenizer_config(const std::filesystem::path& directory, std::vector<AddedToken>& added) {
+  const std::filesystem::path config_path = directory / "tokenizer_config.json";
+  const Json config_json = read_optional_json(config_path);
+  const detail::JsonReader config(config_json, config_path.string());
+  if (config.find("added_tokens_decoder") != nullptr) {
+    read_added_tokens_decoder(config, added);
+  } else {
+    const std::filesystem::path added_path = directory / "added_tokens.json";
+    const Json tokens = read_optional_json(added_path);
+    const detail::JsonReader reader(tokens, added_path.string());
+    for (const auto& [text, id] : tokens.items()) {
+      const Index checked = reader.integer(text.c_str(), -1, 0, detail::kMaxTokenId);
+      reader.require(text.c_str(), checked >= 0, "an integer");
+      add_token(added, {.id = static_cast<std::int32_t>(checked), .text = text, .special = true});
+    }
+  }
+  return config.boolean("add_bos_token", true);
 }
 
 }  // namespace
@@ -277,7 +279,7 @@ Tokenizer tokenizer_from_sentencepiece(const std::filesystem::path& path) {
   }
   parts.normalizer.push_back({" ", space});
   parts.decoder.push_back({space, " "});
-  if (read_neighbours(path.parent_path(), parts.added) && processor.bos_id() >= 0) {
+  if (read_tokenizer_config(path.parent_path(), parts.added) && processor.bos_id() >= 0) {
     parts.prefix.push_back(processor.bos_id());
   }
   return Tokenizer(std::move(parts));

@@ -168,7 +168,7 @@ Json read_optional_json(const std::filesystem::path& path) {
 /// Adds a token, or replaces the one with the same content and id.
 void add_token(std::vector<AddedToken>& added, AddedToken token) {
   for (AddedToken& known : added) {
-    if (known.text == token.text && known.id == token.id) {
+    if (known.content == token.content && known.id == token.id) {
       known = std::move(token);
       return;
     }
@@ -186,7 +186,7 @@ void read_added_tokens_decoder(const detail::JsonReader& config, std::vector<Add
                     "an integer as its key");
     const detail::JsonReader entry = decoder.object(id.c_str());
     entry.require("content", entry.find("content") != nullptr, "a string");
-    t.text = entry.text("content", "");
+    t.content = entry.text("content", "");
     t.special = entry.boolean("special", false);
     t.normalized = entry.boolean("normalized", false);
     t.lstrip = entry.boolean("lstrip", false);
@@ -210,7 +210,8 @@ bool read_tokenizer_config(const std::filesystem::path& directory, std::vector<A
     for (const auto& [text, id] : tokens.items()) {
       const Index checked = reader.integer(text.c_str(), -1, 0, detail::kMaxTokenId);
       reader.require(text.c_str(), checked >= 0, "an integer");
-      add_token(added, {.id = static_cast<std::int32_t>(checked), .text = text, .special = true});
+      add_token(added,
+                {.id = static_cast<std::int32_t>(checked), .content = text, .special = true});
     }
   }
   return config.boolean("add_bos_token", true);
@@ -256,15 +257,15 @@ Tokenizer tokenizer_from_sentencepiece(const std::filesystem::path& path) {
     parts.vocab.push_back(piece.text);
     AddedToken token;
     token.id = static_cast<std::int32_t>(i);
-    token.text = piece.text;
+    token.content = piece.text;
     switch (piece.kind) {
       case Kind::normal: break;
       case Kind::byte: parts.byte_fallback = parts.decode_bytes = true; break;
-      case Kind::user_defined: parts.added.push_back(token); break;
-      case Kind::unknown: parts.unk = piece.text; [[fallthrough]];
+      case Kind::user_defined: parts.added_tokens.push_back(token); break;
+      case Kind::unknown: parts.unk_token = piece.text; [[fallthrough]];
       case Kind::control:
         token.special = true;
-        parts.added.push_back(token);
+        parts.added_tokens.push_back(token);
         break;
       default: fail(problem, "pieces", "no unused piece", "\"" + piece.text + "\"");
     }
@@ -274,13 +275,13 @@ Tokenizer tokenizer_from_sentencepiece(const std::filesystem::path& path) {
   const std::string space = "\u2581";
   if (model.dummy_prefix) {
     parts.normalizer.push_back({"", space});
-    parts.strip = " ";
+    parts.strip_content = " ";
     parts.strip_count = 1;
   }
   parts.normalizer.push_back({" ", space});
   parts.decoder.push_back({space, " "});
-  if (read_tokenizer_config(path.parent_path(), parts.added) && processor.bos_id() >= 0) {
-    parts.prefix.push_back(processor.bos_id());
+  if (read_tokenizer_config(path.parent_path(), parts.added_tokens) && processor.bos_id() >= 0) {
+    parts.prefix_ids.push_back(processor.bos_id());
   }
   return Tokenizer(std::move(parts));
 }

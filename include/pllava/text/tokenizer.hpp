@@ -13,58 +13,9 @@
 
 #include "pllava/config.hpp"
 #include "pllava/error.hpp"
+#include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava {
-
-/// A token that is found in the text itself before anything is merged, as `<image>` or `</s>`.
-struct AddedToken {
-  std::int32_t id = 0;
-  std::string text;
-  bool special = false;     ///< left out by decode() unless asked for
-  bool normalized = false;  ///< looked for after normalisation, in its own normalised form
-  bool lstrip = false;      ///< swallows white space on its left
-  bool rstrip = false;      ///< swallows white space on its right
-};
-
-/// Every `from` becomes `to`; an empty `from` puts `to` in front of any text that is not empty.
-struct TextRewrite {
-  std::string from;
-  std::string to;
-};
-
-/// Spaces become `replacement`, and one more may be put in front of a segment that has none.
-struct Metaspace {
-  enum class Prepend { first, always, never };
-
-  std::string replacement = "\u2581";
-  Prepend prepend = Prepend::always;  ///< `first`: only where the text itself begins
-  bool split = true;                  ///< merge inside words only, each with its `replacement`
-};
-
-/// Two tokens that become one. Lower ranks go first; among equal ranks, the leftmost place.
-struct TokenMerge {
-  std::string left;
-  std::string right;
-  std::int32_t rank = 0;
-};
-
-/// Everything a Tokenizer is made of. A loader fills it; Tokenizer's constructor checks it.
-struct TokenizerParts {
-  std::string source;              ///< file name for messages
-  std::vector<std::string> vocab;  ///< indexed by id; an empty string leaves the id unused
-  std::vector<TokenMerge> merges;
-  std::vector<AddedToken> added;
-  std::string unk;             ///< stands for characters the vocabulary lacks
-  bool byte_fallback = false;  ///< such characters become `<0x00>`…`<0xFF>` tokens instead
-  bool fuse_unk = false;       ///< neighbouring unknown characters share one `unk`
-  std::vector<TextRewrite> normalizer;  ///< applied in order to each segment between added tokens
-  std::optional<Metaspace> metaspace;   ///< applied after `normalizer`
-  std::vector<std::int32_t> prefix;     ///< ids in front of every text: BOS or nothing
-  std::vector<TextRewrite> decoder;     ///< applied to each token's text; no empty `from`
-  bool decode_bytes = false;            ///< decode() turns byte tokens into UTF-8
-  std::string strip;                    ///< one character decode() takes off the very start ...
-  Index strip_count = 0;                ///< ... at most this often
-};
 
 struct EncodeOptions {
   bool bos = true;         ///< put the ids in front that the tokenizer file asks for, if any
@@ -72,8 +23,8 @@ struct EncodeOptions {
 };
 
 struct DecodeOptions {
-  bool skip_special = true;  ///< leave out special tokens such as `</s>` and `<image>`
-  bool continues = false;    ///< earlier text exists, so a leading space is kept
+  bool skip_special_tokens = true;  ///< leave out special tokens such as `</s>` and `<image>`
+  bool continues = false;           ///< earlier text exists, so a leading space is kept
 };
 
 /// A byte-pair tokenizer. Const after construction: one object, or its cheap copies, may be used
@@ -135,7 +86,7 @@ class StreamDecoder {
   std::string strip(std::string text);
 
   Tokenizer tokenizer_;
-  bool skip_special_;
+  bool skip_special_tokens_;
   Index to_strip_;     // leading characters that may still be taken off
   std::string bytes_;  // the current run of byte tokens
 };

@@ -10,7 +10,7 @@
 
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/utf8.hpp"
-#include "pllava/text/tokenizer.hpp"
+#include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
 

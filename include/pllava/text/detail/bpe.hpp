@@ -11,10 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/error.hpp"
 #include "pllava/text/detail/byte_tokens.hpp"
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/utf8.hpp"
-#include "pllava/text/tokenizer.hpp"
+#include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
 
@@ -102,15 +103,15 @@ class Bpe {
   }
 
   void find_unk_token(const TokenizerParts& parts) {
-    unk_id_ = find_token(*ids_, parts.unk);
+    unk_id_ = find_token(*ids_, parts.unk_token);
     if (unk_id_ == kNoToken) {
       throw LoadError("characters outside the vocabulary have no token",
                       {parts.source, "unk_token", "a token of the vocabulary, or byte_fallback",
-                       "\"" + parts.unk + "\""});
+                       "\"" + parts.unk_token + "\""});
     }
   }
 
-  /// One symbol per character; a character outside the vocabulary becomes its bytes or `unk`.
+  /// One symbol per character; a character outside the vocabulary becomes its bytes or `unk_token`.
   std::vector<Symbol> split_characters(std::string_view text) const {
     std::vector<Symbol> symbols;
     symbols.reserve(text.size());

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "pllava/text/tokenizer.hpp"
+#include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
 

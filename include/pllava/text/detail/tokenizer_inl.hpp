@@ -33,14 +33,14 @@ PLLAVA_INLINE Tokenizer Tokenizer::bytes(Index image_token) {
   parts.vocab.resize(static_cast<std::size_t>(image_token) + 1);
   const auto add_special = [&](Index id, const char* text) {
     parts.vocab[static_cast<std::size_t>(id)] = text;
-    parts.added.push_back({static_cast<std::int32_t>(id), text, true});
+    parts.added_tokens.push_back({static_cast<std::int32_t>(id), text, true});
   };
   add_special(0, "<unk>"), add_special(1, "<s>"), add_special(2, "</s>");
   add_special(image_token, "<image>");
   for (unsigned b = 0; b < 256; ++b) parts.vocab[3 + b] = detail::byte_token(b);
-  parts.unk = "<unk>";
+  parts.unk_token = "<unk>";
   parts.byte_fallback = parts.decode_bytes = true;
-  parts.prefix = {1};
+  parts.prefix_ids = {1};
   return Tokenizer(std::move(parts));
 }
 
@@ -52,7 +52,7 @@ PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
   }
   const Model& model = *model_;
   std::vector<std::int32_t> ids;
-  if (options.bos) ids = model.parts.prefix;
+  if (options.bos) ids = model.parts.prefix_ids;
   for (const detail::TextSpan& outer : model.raw.split(text)) {
     if (outer.id != detail::kNoToken) {
       ids.push_back(outer.id);
@@ -88,8 +88,8 @@ PLLAVA_INLINE std::optional<std::int32_t> Tokenizer::id_of(std::string_view toke
 
 PLLAVA_INLINE std::string_view Tokenizer::token(std::int32_t id) const {
   if (!model_->known(id)) throw ArgumentError("no token has the id " + std::to_string(id));
-  for (const AddedToken& token : model_->parts.added) {
-    if (token.id == id) return token.text;
+  for (const AddedToken& token : model_->parts.added_tokens) {
+    if (token.id == id) return token.content;
   }
   return model_->parts.vocab[static_cast<std::size_t>(id)];
 }
@@ -99,8 +99,8 @@ PLLAVA_INLINE bool Tokenizer::is_special(std::int32_t id) const noexcept {
 }
 
 PLLAVA_INLINE std::optional<std::int32_t> Tokenizer::bos_id() const noexcept {
-  if (model_->parts.prefix.empty()) return std::nullopt;
-  return model_->parts.prefix.front();
+  if (model_->parts.prefix_ids.empty()) return std::nullopt;
+  return model_->parts.prefix_ids.front();
 }
 
 PLLAVA_INLINE Index Tokenizer::size() const noexcept {
@@ -109,14 +109,14 @@ PLLAVA_INLINE Index Tokenizer::size() const noexcept {
 
 PLLAVA_INLINE StreamDecoder::StreamDecoder(Tokenizer tokenizer, DecodeOptions options)
     : tokenizer_(std::move(tokenizer)),
-      skip_special_(options.skip_special),
+      skip_special_tokens_(options.skip_special_tokens),
       to_strip_(options.continues ? 0 : tokenizer_.model_->parts.strip_count) {}
 
 PLLAVA_INLINE std::string StreamDecoder::push(std::int32_t id) {
   const Tokenizer::Model& model = *tokenizer_.model_;
   if (!model.known(id)) return {};
   const auto& output = model.outputs[static_cast<std::size_t>(id)];
-  if (output.special && skip_special_) return {};
+  if (output.special && skip_special_tokens_) return {};
   if (output.byte >= 0) {
     bytes_ += static_cast<char>(output.byte);
     return {};
@@ -136,7 +136,7 @@ PLLAVA_INLINE std::string StreamDecoder::flush() {
 }
 
 PLLAVA_INLINE std::string StreamDecoder::strip(std::string text) {
-  const std::string& character = tokenizer_.model_->parts.strip;
+  const std::string& character = tokenizer_.model_->parts.strip_content;
   std::size_t begin = 0;
   while (to_strip_ > 0 && begin < text.size()) {
     if (text.compare(begin, character.size(), character) == 0) {

@@ -12,7 +12,7 @@
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/text/detail/token_ids.hpp"
-#include "pllava/text/tokenizer.hpp"
+#include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
 
@@ -82,7 +82,7 @@ class TokenizerJson {
     model.require("ignore_merges", !model.boolean("ignore_merges", false), "false");
     parts.byte_fallback = model.boolean("byte_fallback", false);
     parts.fuse_unk = model.boolean("fuse_unk", false);
-    parts.unk = model.text("unk_token", "");
+    parts.unk_token = model.text("unk_token", "");
   }
 
   static void read_vocab(const JsonReader& model, TokenizerParts& parts) {
@@ -137,13 +137,13 @@ class TokenizerJson {
     for (const JsonReader& entry : objects(array, "added_tokens")) {
       AddedToken token;
       token.id = static_cast<std::int32_t>(required_index(entry, "id"));
-      token.text = required_text(entry, "content");
+      token.content = required_text(entry, "content");
       token.special = entry.boolean("special", false);
       token.normalized = entry.boolean("normalized", false);
       token.lstrip = entry.boolean("lstrip", false);
       token.rstrip = entry.boolean("rstrip", false);
       entry.require("single_word", !entry.boolean("single_word", false), "false");
-      parts.added.push_back(std::move(token));
+      parts.added_tokens.push_back(std::move(token));
     }
   }
 
@@ -184,13 +184,14 @@ class TokenizerJson {
     step.require("replacement", !meta.replacement.empty(), "one character");
     const std::string scheme = step.text("prepend_scheme", "always");
     if (scheme == "first") {
-      meta.prepend = Metaspace::Prepend::first;
+      meta.prepend_scheme = Metaspace::PrependScheme::first;
     } else if (scheme == "never") {
-      meta.prepend = Metaspace::Prepend::never;
+      meta.prepend_scheme = Metaspace::PrependScheme::never;
     } else {
       step.require("prepend_scheme", scheme == "always", "first, always or never");
     }
-    if (!step.boolean("add_prefix_space", true)) meta.prepend = Metaspace::Prepend::never;
+    if (!step.boolean("add_prefix_space", true))
+      meta.prepend_scheme = Metaspace::PrependScheme::never;
     meta.split = step.boolean("split", true);
     parts.metaspace = std::move(meta);
   }
@@ -215,7 +216,7 @@ class TokenizerJson {
       const JsonReader token = step.object("special_tokens").object(name.c_str());
       token.require("ids", token.find("ids") != nullptr, "an array of ids");
       for (const Index id : token.integers("ids", 0, 0, kMaxTokenId))
-        parts.prefix.push_back(static_cast<std::int32_t>(id));
+        parts.prefix_ids.push_back(static_cast<std::int32_t>(id));
     }
     step.require("single", text_seen, "a place for the text");
   }
@@ -240,7 +241,7 @@ class TokenizerJson {
         enter(fuse, true);
       } else {
         enter(strip, type == "Strip" && stage == fuse);
-        parts.strip = required_text(step, "content");
+        parts.strip_content = required_text(step, "content");
         parts.strip_count = required_index(step, "start");
         step.require("stop", required_index(step, "stop") == 0, "0");
       }

@@ -31,11 +31,14 @@ struct Tokenizer::Model {
     index_added_tokens();
     bpe = detail::Bpe(parts, ids);
     parts.merges = {};  // `bpe` has its own table
-    for (const std::int32_t id : parts.prefix) {
-      if (!known(id)) fail("unknown id in front of every text", "prefix", "a token's id", id);
+    for (const std::int32_t id : parts.prefix_ids) {
+      if (!known(id))
+        fail("unknown id at the start of every text", "prefix_ids", "a token's id", id);
     }
-    if (parts.strip_count > 0 && detail::utf8_length(parts.strip, 0) != parts.strip.size()) {
-      fail("cannot strip this from decoded text", "strip", "one character", parts.strip);
+    if (parts.strip_count > 0 &&
+        detail::utf8_length(parts.strip_content, 0) != parts.strip_content.size()) {
+      fail("cannot strip this from decoded text", "strip_content", "one character",
+           parts.strip_content);
     }
   }
   Model(const Model&) = delete;
@@ -54,8 +57,8 @@ struct Tokenizer::Model {
     if (!parts.metaspace) return bpe.encode(text, out);
     const Metaspace& meta = *parts.metaspace;
     std::string spaced = detail::rewrite(std::string(text), {" ", meta.replacement});
-    const bool prepend = meta.prepend == Metaspace::Prepend::always ||
-                         (meta.prepend == Metaspace::Prepend::first && first);
+    const bool prepend = meta.prepend_scheme == Metaspace::PrependScheme::always ||
+                         (meta.prepend_scheme == Metaspace::PrependScheme::first && first);
     if (prepend && !spaced.starts_with(meta.replacement)) spaced.insert(0, meta.replacement);
     if (!meta.split) return bpe.encode(spaced, out);
     const std::string_view all = spaced;
@@ -99,7 +102,7 @@ struct Tokenizer::Model {
       fail("the vocabulary is too large", "vocab",
            "ids up to " + std::to_string(detail::kMaxTokenId), std::to_string(parts.vocab.size()));
     }
-    ids.reserve(parts.vocab.size() + parts.added.size());
+    ids.reserve(parts.vocab.size() + parts.added_tokens.size());
     outputs.resize(parts.vocab.size());
     for (std::size_t i = 0; i < parts.vocab.size(); ++i) {
       const std::string& token = parts.vocab[i];
@@ -113,26 +116,26 @@ struct Tokenizer::Model {
   }
 
   void index_added_tokens() {
-    added_patterns.reserve(parts.added.size());
-    for (const AddedToken& token : parts.added) {
+    added_patterns.reserve(parts.added_tokens.size());
+    for (const AddedToken& token : parts.added_tokens) {
       const std::string key = "added_tokens";
-      if (token.text.empty()) fail("an added token is empty", key, "some text", token.id);
+      if (token.content.empty()) fail("an added token is empty", key, "some text", token.id);
       if (token.id < 0 || token.id > detail::kMaxTokenId) {
-        fail("added token \"" + token.text + "\" has no valid id", key,
+        fail("added token \"" + token.content + "\" has no valid id", key,
              "0 to " + std::to_string(detail::kMaxTokenId), token.id);
       }
-      const auto [entry, inserted] = ids.try_emplace(token.text, token.id);
+      const auto [entry, inserted] = ids.try_emplace(token.content, token.id);
       if (!inserted && entry->second != token.id) {
-        fail("token \"" + token.text + "\" has two ids", key, std::to_string(entry->second),
+        fail("token \"" + token.content + "\" has two ids", key, std::to_string(entry->second),
              token.id);
       }
       if (inserted && known(token.id)) {
-        fail("added token \"" + token.text + "\" has another token's id", key, "an unused id",
+        fail("added token \"" + token.content + "\" has another token's id", key, "an unused id",
              token.id);
       }
-      set_output(token.id, token.text, token.special);
-      added_patterns.push_back(token.normalized ? detail::rewrite(token.text, parts.normalizer)
-                                                : token.text);
+      set_output(token.id, token.content, token.special);
+      added_patterns.push_back(token.normalized ? detail::rewrite(token.content, parts.normalizer)
+                                                : token.content);
       if (!added_patterns.back().empty()) {
         (token.normalized ? normalized : raw).add(added_patterns.back(), token);
       }

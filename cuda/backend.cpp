@@ -653,7 +653,7 @@ std::int32_t Backend::sample(View id, View logits, Sampler& sampler) {
   const Sampler::Step step = sampler.next();
   const Index count = logits.shape.count();
   std::vector<std::int32_t> ids(step.penalised.begin(), step.penalised.end());
-  ids.insert(ids.end(), step.excluded.begin(), step.excluded.end());
+  ids.insert(ids.end(), step.suppressed.begin(), step.suppressed.end());
   auto scope = this->scope();
   const View changed = scratch({static_cast<Index>(ids.size())}, DType::i32);
   const View candidates = scratch({count * Index{sizeof(std::uint64_t)}}, DType::u8);
@@ -661,7 +661,7 @@ std::int32_t Backend::sample(View id, View logits, Sampler& sampler) {
   kernels::Sampling call;
   call.ids = changed.as<std::int32_t>();
   call.penalised = static_cast<int>(step.penalised.size());
-  call.excluded = static_cast<int>(step.excluded.size());
+  call.excluded = static_cast<int>(step.suppressed.size());
   call.penalty = options.repetition_penalty;
   call.temperature = options.temperature;
   call.top_k = static_cast<int>(std::min(options.top_k, count));

@@ -192,8 +192,8 @@ void add_clip(CLI::App& app, Options& o) {
       ->check(not_negative());
 }
 
-void add_wording(CLI::App& app, Options& o) {
-  app.add_option("--template", o.wording,
+void add_conversation_template(CLI::App& app, Options& o) {
+  app.add_option("--template", o.conversation_template,
                  "conversation template (default: the task's, else plain), for example demo")
       ->type_name("NAME")
       ->check(known(pllava::conversation_template));
@@ -236,7 +236,7 @@ void add_generation(CLI::App& app, Options& o) {
 void add_answering(CLI::App& app, Options& o) {
   add_model(app, o);
   add_clip(app, o);
-  add_wording(app, o);
+  add_conversation_template(app, o);
   add_generation(app, o);
   app.add_flag("--json", o.json, "write one JSON object per answer");
   app.add_flag("--quiet", o.quiet, "no progress on stderr");
@@ -312,7 +312,7 @@ void add_commands(CLI::App& app, Options& o) {
   add_prompt(trace, o);
   add_model(trace, o);
   add_clip(trace, o);
-  add_wording(trace, o);
+  add_conversation_template(trace, o);
   trace.add_flag("--quiet", o.quiet, "no progress on stderr, no file name on stdout");
 
   CLI::App& inspect = add_command(

@@ -57,7 +57,7 @@ struct Options {
   // prompt and answer
   std::vector<std::string> questions;
   std::string prompt;  ///< empty: the task's question, else kDefaultPrompt
-  std::string wording;
+  std::string conversation_template;
   std::string task;
   pllava::GenerateOptions generate;
 

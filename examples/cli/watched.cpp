@@ -8,7 +8,7 @@ namespace cli {
 pllava::WatchOptions watch_options(const Context& context) {
   pllava::WatchOptions how;
   how.task = context.options.task;
-  how.wording = context.options.wording;
+  how.conversation_template = context.options.conversation_template;
   how.control = context.control();
   return how;
 }

@@ -22,12 +22,12 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// What the kernel chooses; -1 for none.
 std::int32_t choose(const SamplingOptions& options, const Sampler::Step& step, Logits logits) {
   std::vector<std::int32_t> ids(step.penalised.begin(), step.penalised.end());
-  ids.insert(ids.end(), step.excluded.begin(), step.excluded.end());
+  ids.insert(ids.end(), step.suppressed.begin(), step.suppressed.end());
   std::vector<std::uint64_t> candidates(logits.size());
   cuda::kernels::Sampling call;
   call.ids = ids.data();
   call.penalised = static_cast<int>(step.penalised.size());
-  call.excluded = static_cast<int>(step.excluded.size());
+  call.excluded = static_cast<int>(step.suppressed.size());
   call.penalty = options.repetition_penalty;
   call.temperature = options.temperature;
   call.top_k = static_cast<int>(options.top_k);

@@ -122,7 +122,7 @@ TEST_CASE("Watching refuses what cannot be watched", "[session]") {
   const Pipeline model = tiny();
   CHECK_THROWS_AS(model.watch(Clip{}), MediaError);
   WatchOptions unknown;
-  unknown.wording = "no such template";
+  unknown.conversation_template = "no such template";
   CHECK_THROWS_AS(model.watch(clip(), unknown), PromptError);
   std::atomic<bool> cancel{true};
   WatchOptions cancelled;

@@ -137,8 +137,9 @@ TEST_CASE("the pieces of a dialogue add up to the conversation's prompt", "[prom
   std::string read = dialogue.prefix();
   for (const std::string question : {"What happened?", "", "Who did it?"}) {
     read += dialogue.ask(question);
-    conversation.user_query({question, task.pre, task.post, conversation.messages().empty()});
-    if (task.answer) conversation.assistant_response(*task.answer);
+    conversation.user_query(
+        {question, task.pre_query, task.post_query, conversation.messages().empty()});
+    if (task.answer_prompt) conversation.assistant_response(*task.answer_prompt);
     CHECK(read == conversation.prompt());
     CHECK(read == dialogue.prompt());
     if (question.empty()) {  // not answered, as if with nothing

@@ -145,7 +145,7 @@ TEST_CASE("a token chosen elsewhere counts like one's own", "[sampling]") {
     const auto step = told.next();
     CHECK(step.uniform == own.next().uniform);
     CHECK(step.penalised.size() >= 2);
-    CHECK(step.excluded.size() == (i < 2 ? 1u : 0u));
+    CHECK(step.suppressed.size() == (i < 2 ? 1u : 0u));
     const std::int32_t id = once(own, {1, 2, 3, 2, 1});
     told.accept(id);
   }

@@ -49,17 +49,18 @@ std::vector<std::string> conversation_keys();
 /// A question as the data set has it, and what a task puts around it.
 struct UserQuery {
   std::string text;
-  std::optional<std::string> pre = std::nullopt;   ///< goes in front, with a space
-  std::optional<std::string> post = std::nullopt;  ///< goes behind, with a space
-  Index videos = 0;                                ///< how many videos the message brings
+  std::optional<std::string> pre_query = std::nullopt;   ///< goes in front, with a space
+  std::optional<std::string> post_query = std::nullopt;  ///< goes behind, with a space
+  Index videos = 0;                                      ///< how many videos the message brings
 };
 
 /// A list of messages and the prompt they make: the reference's `Conversation`.
 class Conversation {
  public:
-  explicit Conversation(ConversationTemplate wording) : template_(std::move(wording)) {}
+  explicit Conversation(ConversationTemplate conversation_template)
+      : template_(std::move(conversation_template)) {}
 
-  const ConversationTemplate& wording() const noexcept { return template_; }
+  const ConversationTemplate& conversation_template() const noexcept { return template_; }
   /// (role, text), oldest first.
   const std::vector<std::pair<Role, std::string>>& messages() const noexcept { return messages_; }
 
@@ -87,12 +88,12 @@ struct TaskPrompt {
   std::string name;
   std::string template_key;            ///< for the 7B and 13B models
   std::string template_key_llavanext;  ///< for the 34B model
-  std::optional<std::string> pre = std::nullopt;
-  std::optional<std::string> post = std::nullopt;
-  std::optional<std::string> answer = std::nullopt;  ///< how every answer begins
-  std::string query = {};        ///< the task's one question; empty where the data set asks
-  std::string answer_tag = {};   ///< extract_answer() keeps what follows it ...
-  std::string answer_head = {};  ///< ... and puts this in front
+  std::optional<std::string> pre_query = std::nullopt;
+  std::optional<std::string> post_query = std::nullopt;
+  std::optional<std::string> answer_prompt = std::nullopt;  ///< how every answer begins
+  std::string query = {};          ///< the task's one question; empty where the data set asks
+  std::string answer_tag = {};     ///< extract_answer() keeps what follows it ...
+  std::string return_prompt = {};  ///< ... and puts this in front
 };
 
 /// The task of this name: "mvbench", "vcgbench", "videoqa", "recaption" (with the template of its
@@ -117,7 +118,7 @@ class Dialogue {
  public:
   /// `task` adds its pre, post and answer texts to every question.
   /// Throws PromptError if the template does not bring exactly one video.
-  explicit Dialogue(ConversationTemplate wording, TaskPrompt task = {});
+  explicit Dialogue(ConversationTemplate conversation_template, TaskPrompt task = {});
 
   /// The prompt through kVideoToken: the same for every question, known before any.
   const std::string& prefix() const noexcept { return prefix_; }
@@ -142,7 +143,8 @@ class Dialogue {
 /// The answer in the decoded text of a whole conversation (special tokens skipped): what follows
 /// the last assistant role, without separator and surrounding white space. `pllava_answer` of the
 /// reference; as there, an answer that itself contains the role loses what precedes it.
-std::string extract_answer(const ConversationTemplate& wording, std::string_view decoded);
+std::string extract_answer(const ConversationTemplate& conversation_template,
+                           std::string_view decoded);
 /// What the task makes of that answer: MVBench keeps the option as "(A) ...", VideoQA what follows
 /// its answer prompt; the others keep all.
 std::string extract_answer(const TaskPrompt& task, std::string_view answer);

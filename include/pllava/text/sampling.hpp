@@ -49,9 +49,9 @@ class Sampler {
   /// What the next token depends on beside options and logits. A backend may choose it where the
   /// logits are, as `sample` would, and say so with `accept`.
   struct Step {
-    std::span<const std::int32_t> penalised;  ///< for repetition, each once; not all have a logit
-    std::span<const std::int32_t> excluded;   ///< held off; not all have a logit
-    double uniform;                           ///< where the draw falls, in [0, 1)
+    std::span<const std::int32_t> penalised;   ///< for repetition, each once; not all have a logit
+    std::span<const std::int32_t> suppressed;  ///< held off; not all have a logit
+    double uniform;                            ///< where the draw falls, in [0, 1)
   };
   Step next() const noexcept;
   /// Counts a token that was chosen elsewhere as sampled and observed.

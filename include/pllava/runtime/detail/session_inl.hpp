@@ -13,12 +13,12 @@ namespace detail {
 
 inline Dialogue make_dialogue(const WatchOptions& options) {
   const TaskPrompt task = options.task.empty() ? TaskPrompt{} : task_prompt(options.task);
-  const std::string key = !options.wording.empty()     ? options.wording
-                          : !task.template_key.empty() ? task.template_key
-                                                       : "plain";
-  ConversationTemplate wording = conversation_template(key);
-  if (!options.system.empty()) wording.system = options.system;
-  return Dialogue(std::move(wording), task);
+  const std::string key = !options.conversation_template.empty() ? options.conversation_template
+                          : !task.template_key.empty()           ? task.template_key
+                                                                 : "plain";
+  ConversationTemplate used = conversation_template(key);
+  if (!options.system.empty()) used.system = options.system;
+  return Dialogue(std::move(used), task);
 }
 
 inline std::string trimmed(const std::string& text) {

@@ -99,10 +99,10 @@ PLLAVA_INLINE const std::vector<ConversationTemplate>& all_templates() {
 PLLAVA_INLINE std::vector<TaskPrompt> make_tasks() {
   const std::string pre(kPreQuery), post(kPostQuery), answer(kAnswerPrompt);
   TaskPrompt mvbench{"mvbench", "eval_mvbench", "eval_mvbench_llavanext"};
-  mvbench.post = "\nOnly give the best option.";
-  mvbench.answer = "Best option:(";
+  mvbench.post_query = "\nOnly give the best option.";
+  mvbench.answer_prompt = "Best option:(";
   mvbench.answer_tag = "Best option:(";
-  mvbench.answer_head = "(";
+  mvbench.return_prompt = "(";
   TaskPrompt vcgbench{"vcgbench", "eval_vcgbench", "eval_vcg_llavanext"};
   TaskPrompt videoqa{"videoqa", "eval_videoqabench", "eval_videoqa_llavanext", pre, post, answer};
   videoqa.answer_tag = "Answer: In the video,";
@@ -184,8 +184,8 @@ PLLAVA_INLINE const TaskPrompt& task_prompt(std::string_view name) {
 PLLAVA_INLINE void Conversation::user_query(const UserQuery& query) {
   if (query.videos < 0) throw ArgumentError("a message cannot bring a negative number of videos");
   std::string text = query.text;
-  if (query.post) text += " " + *query.post;
-  if (query.pre) text.insert(0, *query.pre + " ");
+  if (query.post_query) text += " " + *query.post_query;
+  if (query.pre_query) text.insert(0, *query.pre_query + " ");
   if (query.videos > 0) {
     // "<image>\n" twice is "<image><image>\n": all but the last character repeats.
     const std::string& token = template_.video_token;
@@ -235,10 +235,11 @@ PLLAVA_INLINE PromptParts split_at_video(std::string_view prompt) {
   return {std::string(prompt.substr(0, cut)), std::string(prompt.substr(cut))};
 }
 
-PLLAVA_INLINE Dialogue::Dialogue(ConversationTemplate wording, TaskPrompt task)
-    : conversation_(std::move(wording)), task_(std::move(task)) {
+PLLAVA_INLINE Dialogue::Dialogue(ConversationTemplate conversation_template, TaskPrompt task)
+    : conversation_(std::move(conversation_template)), task_(std::move(task)) {
   Conversation empty_question = conversation_;
-  empty_question.user_query({.text = "", .pre = task_.pre, .post = task_.post, .videos = 1});
+  empty_question.user_query(
+      {.text = "", .pre_query = task_.pre_query, .post_query = task_.post_query, .videos = 1});
   prefix_ = split_at_video(empty_question.prompt()).before_video;
   given_ = prefix_.size();
 }
@@ -250,9 +251,11 @@ PLLAVA_INLINE std::string Dialogue::ask(std::string question) {
   }
   const bool first = conversation_.messages().empty();
   if (!first) answered("");  // closes a question that nobody answered
-  conversation_.user_query(
-      {.text = std::move(question), .pre = task_.pre, .post = task_.post, .videos = first ? 1 : 0});
-  if (task_.answer) conversation_.assistant_response(*task_.answer);
+  conversation_.user_query({.text = std::move(question),
+                            .pre_query = task_.pre_query,
+                            .post_query = task_.post_query,
+                            .videos = first ? 1 : 0});
+  if (task_.answer_prompt) conversation_.assistant_response(*task_.answer_prompt);
   const std::string all = conversation_.prompt();
   return all.substr(std::exchange(given_, all.size()));
 }
@@ -266,15 +269,15 @@ PLLAVA_INLINE std::string Dialogue::prompt() const {
   return conversation_.messages().empty() ? prefix_ : conversation_.prompt();
 }
 
-PLLAVA_INLINE std::string extract_answer(const ConversationTemplate& wording,
+PLLAVA_INLINE std::string extract_answer(const ConversationTemplate& conversation_template,
                                          std::string_view decoded) {
-  const std::string& role = wording.roles[1];
+  const std::string& role = conversation_template.roles[1];
   // The decoder puts a space behind the added token, because a text segment begins there.
   const std::string tag = role == "<|im_start|>assistant\n" ? "<|im_start|> assistant\n" : role;
   if (const std::size_t at = decoded.rfind(tag); at != decoded.npos) {
     decoded.remove_prefix(at + tag.size());
   }
-  const std::string& sep = wording.sep[1];
+  const std::string& sep = conversation_template.sep[1];
   if (!sep.empty() && decoded.ends_with(sep)) decoded.remove_suffix(sep.size());
   return std::string(detail::strip_spaces(decoded));
 }
@@ -286,8 +289,8 @@ PLLAVA_INLINE std::string extract_answer(const TaskPrompt& task, std::string_vie
   if (first != answer.npos) {
     kept = detail::without(answer.substr(first), task.answer_tag);
   }
-  if (task.answer_head.empty()) return std::string(detail::strip_spaces(kept));
-  return task.answer_head + kept;
+  if (task.return_prompt.empty()) return std::string(detail::strip_spaces(kept));
+  return task.return_prompt + kept;
 }
 
 }  // namespace pllava

@@ -51,17 +51,17 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
     return id >= 0 && static_cast<std::size_t>(id) < logits.size();
   };
   constexpr float largest = std::numeric_limits<float>::max();
-  constexpr float excluded = -std::numeric_limits<float>::infinity();
+  constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
   for (const std::int32_t id : step.penalised) {
     if (!with_logit(id)) continue;
     float& logit = logits[static_cast<std::size_t>(id)];
     const float penalty = options_.repetition_penalty;
     logit = std::min(logit < 0 ? logit * penalty : logit / penalty, largest);  // must not overflow
   }
-  for (const std::int32_t id : step.excluded)
-    if (with_logit(id)) logits[static_cast<std::size_t>(id)] = excluded;
+  for (const std::int32_t id : step.suppressed)
+    if (with_logit(id)) logits[static_cast<std::size_t>(id)] = minus_infinity;
   const auto best = std::max_element(logits.begin(), logits.end());
-  if (best == logits.end() || *best == excluded) {
+  if (best == logits.end() || *best == minus_infinity) {
     throw Error("no token to choose: all of " + std::to_string(logits.size()) +
                 " logits are minus infinity");
   }
@@ -75,7 +75,7 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
 PLLAVA_INLINE Sampler::Step Sampler::next() const noexcept {
   Step step = {};
   if (options_.repetition_penalty != 1.0f) step.penalised = seen_once_;
-  if (sampled_ < options_.min_new_tokens) step.excluded = eos_;
+  if (sampled_ < options_.min_new_tokens) step.suppressed = eos_;
   std::uint64_t z = state_ + kGamma;  // SplitMix64
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;

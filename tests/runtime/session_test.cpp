@@ -137,6 +137,50 @@ TEST_CASE("Watching refuses what cannot be watched", "[session]") {
   }
 }
 
+TEST_CASE("The task's template follows the model's chat format", "[session]") {
+  constexpr std::int32_t image = 259, im_start = 260, im_end = 261;
+  TokenizerParts parts;
+  parts.source = "bytes and ChatML tokens";
+  parts.vocab = {"<unk>", "<s>", "</s>"};
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  for (std::size_t b = 0; b < 256; ++b)
+    parts.vocab.push_back({'<', '0', 'x', digits[b / 16], digits[b % 16], '>'});
+  parts.added_tokens = {{2, "</s>", true},
+                        {image, std::string(kVideoToken), true},
+                        {im_start, "<|im_start|>", true},
+                        {im_end, "<|im_end|>", true}};
+  parts.byte_fallback = parts.decode_bytes = true;
+  parts.prefix_ids = {1};
+  const Tokenizer tokenizer{parts};
+
+  const auto prompt = [&](Index eos, const WatchOptions& options) {
+    ModelConfig config = ModelConfig::preset("tiny");
+    config.image_token = image;
+    config.text.vocab = std::max(config.text.vocab, tokenizer.size());
+    config.text.context = 2048;
+    config.eos_tokens = {eos};
+    PreprocessConfig preprocess;
+    preprocess.image_size = config.vision.image_size;
+    const Pipeline model{cpu::Backend({.threads = 2}), config, RandomWeights::scope(7), tokenizer,
+                         preprocess};
+    return model.watch(clip(), options).ask("Why?", short_answer()).prompt;
+  };
+  WatchOptions options;
+  options.task = "vcgbench";
+  const std::string system = conversation_template("eval_vcgbench").system;
+  const std::string vicuna = system + " USER: <image>\n USER: Why? ASSISTANT:";
+  const std::string chatml = system +
+                             "<|im_end|>\n<|im_start|>user\n<image>\n<|im_end|>\n"
+                             "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n";
+  CHECK(prompt(2, options) == vicuna);
+  CHECK(prompt(im_end, options) == chatml);
+  options.conversation_template = "eval_vcgbench";
+  CHECK(prompt(im_end, options) == vicuna);
+  options.conversation_template = "eval_vcg_llavanext";
+  CHECK(prompt(2, options) == chatml);
+  CHECK(prompt(im_end, {}) == "USER:<image> Why? ASSISTANT:");
+}
+
 TEST_CASE("Cancelling stops each stage with an error that names it", "[session]") {
   const Pipeline model = tiny();
   for (const std::string stage : {"preprocess", "vision", "project", "prefill"}) {

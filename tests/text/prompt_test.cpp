@@ -1,4 +1,4 @@
-// Conversation templates, task prompts and answers against the strings of the reference.
+// Conversation templates, task prompts and answer extraction against the strings of the reference.
 #include "pllava/text/prompt.hpp"
 
 #include "support/catch.hpp"
@@ -7,6 +7,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
+using pllava::ChatFormat;
 using pllava::Conversation;
 using pllava::conversation_template;
 using pllava::Dialogue;
@@ -45,7 +46,7 @@ std::size_t hash_of(const std::string& text) {  // FNV-1a, 64 bits
 
 }  // namespace
 
-TEST_CASE("each task makes the reference's prompt for 7B and 13B", "[prompt]") {
+TEST_CASE("each task gives the reference's prompt for 7B and 13B", "[prompt]") {
   const std::string q = "Question: Why?\nOptions:\n(A) x\n(B) y";
   CHECK(prompt_of("eval_mvbench", task_prompt("mvbench"), q) ==
         kMvbenchSystem + " USER: <image>\n USER: " + q +
@@ -60,14 +61,14 @@ TEST_CASE("each task makes the reference's prompt for 7B and 13B", "[prompt]") {
                                      "vision-language assistant. \nYou are able"));
   CHECK(recaptioned == conversation_template("eval_recaption").system +
                            " USER: <image>\n USER: " + recaption.query + " ASSISTANT:");
-  // Without the VideoQA task, the VideoQA template's pre, post and answer texts stay unused.
+  // Without the VideoQA task, pre_query, post_query and answer_prompt of its template are unused.
   CHECK(prompt_of("eval_videoqabench", recaption, recaption.query) ==
         "USER: <image>\n " + recaption.query + " ASSISTANT:");
   CHECK(prompt_of("plain", task_prompt("describe"), task_prompt("describe").query) ==
         "USER:<image> Describe the video in details. ASSISTANT:");
 }
 
-TEST_CASE("each task makes the reference's prompt for 34B", "[prompt]") {
+TEST_CASE("each task gives the reference's prompt for 34B", "[prompt]") {
   CHECK(prompt_of("eval_mvbench_llavanext", task_prompt("mvbench"), "Q") ==
         kVcgSystem +
             "<|im_end|>\n<|im_start|>user\n<image>\n<|im_end|>\n<|im_start|>user\nQ \nOnly give "
@@ -80,13 +81,46 @@ TEST_CASE("each task makes the reference's prompt for 34B", "[prompt]") {
         "<|im_start|>system\nAnswer the question.<|im_end|>\n<|im_start|>user\n<image>\n " + kPre +
             " Q \n<|im_end|>\n<|im_start|>assistant\n\nAnswer: In the video,");
   for (const char* task : {"mvbench", "vcgbench", "videoqa", "recaption", "describe"}) {
-    CHECK_NOTHROW(conversation_template(task_prompt(task).template_key));
-    CHECK_NOTHROW(conversation_template(task_prompt(task).template_key_llavanext));
+    const auto roles = [&](ChatFormat format) {
+      return conversation_template(template_key(task_prompt(task), format)).roles;
+    };
+    CHECK_THAT(roles(ChatFormat::vicuna)[0], StartsWith("USER:"));
+    CHECK_THAT(roles(ChatFormat::chatml)[0], StartsWith("<|im_start|>user"));
   }
 }
 
-TEST_CASE("long texts are the reference's to the byte", "[prompt]") {
-  // Length and hash, so that no editor or formatter can change a space unnoticed.
+TEST_CASE("template_key selects the task's template by chat format", "[prompt]") {
+  const auto keys = [](const pllava::TaskPrompt& task) {
+    return std::pair(template_key(task, ChatFormat::vicuna),
+                     template_key(task, ChatFormat::chatml));
+  };
+  using Keys = std::pair<std::string, std::string>;
+  CHECK(keys(task_prompt("mvbench")) == Keys{"eval_mvbench", "eval_mvbench_llavanext"});
+  CHECK(keys(task_prompt("vcgbench")) == Keys{"eval_vcgbench", "eval_vcg_llavanext"});
+  CHECK(keys(task_prompt("videoqa")) == Keys{"eval_videoqabench", "eval_videoqa_llavanext"});
+  CHECK(keys(task_prompt("recaption")) == Keys{"eval_recaption", "eval_recaption_llavanext"});
+  CHECK(keys(task_prompt("describe")) == Keys{"plain", "eval_vcg_llavanext"});
+  CHECK(keys({}) == Keys{"plain", "plain"});
+}
+
+TEST_CASE("chat_format is chatml only if <|im_end|> ends a sequence", "[prompt]") {
+  using Ids = std::vector<pllava::Index>;
+  pllava::TokenizerParts parts;
+  parts.vocab = {"<unk>", "<s>", "</s>"};
+  parts.unk_token = "<unk>";
+  const pllava::Tokenizer vicuna{parts};
+  CHECK(chat_format(vicuna, Ids{2}) == ChatFormat::vicuna);
+  CHECK(chat_format(vicuna, Ids{7}) == ChatFormat::vicuna);
+  parts.added_tokens = {{7, "<|im_end|>", true}};
+  const pllava::Tokenizer chatml{parts};
+  CHECK(chat_format(chatml, Ids{7}) == ChatFormat::chatml);
+  CHECK(chat_format(chatml, Ids{2, 7}) == ChatFormat::chatml);
+  CHECK(chat_format(chatml, Ids{2}) == ChatFormat::vicuna);
+  CHECK(chat_format(chatml, Ids{}) == ChatFormat::vicuna);
+}
+
+TEST_CASE("long strings equal the reference's byte for byte", "[prompt]") {
+  // Length and hash detect any change, including white space.
   const auto check = [](const std::string& text, std::size_t size, std::uint64_t hash) {
     INFO(text);
     CHECK(text.size() == size);
@@ -101,7 +135,7 @@ TEST_CASE("long texts are the reference's to the byte", "[prompt]") {
   check(conversation_template("eval_mvbench").system, 244, 0x21ade0a825fb832eu);
 }
 
-TEST_CASE("the demo's conversation has two spaces after the video and closes its answers",
+TEST_CASE("the demo template puts two spaces after the video and a separator after answers",
           "[prompt]") {
   Dialogue demo(conversation_template("demo"));
   const std::string system = conversation_template("demo").system;
@@ -114,7 +148,7 @@ TEST_CASE("the demo's conversation has two spaces after the video and closes its
             " USER:<image>  USER:What is the man doing? ASSISTANT: He cooks.</s>USER:Why? "
             "ASSISTANT:");
 
-  // The same out of the reference's own steps on the template "plain".
+  // The same prompt from the reference's steps on the template "plain".
   Conversation plain([&] {
     pllava::ConversationTemplate t = conversation_template("plain");
     t.system = system;
@@ -127,7 +161,7 @@ TEST_CASE("the demo's conversation has two spaces after the video and closes its
   CHECK(plain.prompt() == demo.prompt());
 }
 
-TEST_CASE("the pieces of a dialogue add up to the conversation's prompt", "[prompt]") {
+TEST_CASE("the increments of a dialogue concatenate to the conversation's prompt", "[prompt]") {
   const std::string key = GENERATE(from_range(pllava::conversation_keys()));
   const std::string task_name = GENERATE("", "mvbench", "videoqa");
   const pllava::TaskPrompt task = task_name.empty() ? pllava::TaskPrompt{} : task_prompt(task_name);
@@ -142,7 +176,7 @@ TEST_CASE("the pieces of a dialogue add up to the conversation's prompt", "[prom
     if (task.answer_prompt) conversation.assistant_response(*task.answer_prompt);
     CHECK(read == conversation.prompt());
     CHECK(read == dialogue.prompt());
-    if (question.empty()) {  // not answered, as if with nothing
+    if (question.empty()) {  // no answer equals an empty answer
       conversation.extend_answer("");
       continue;
     }
@@ -157,7 +191,7 @@ TEST_CASE("the pieces of a dialogue add up to the conversation's prompt", "[prom
   CHECK(parts.before_video + parts.after_video == read);
 }
 
-TEST_CASE("a copied dialogue goes its own way", "[prompt]") {
+TEST_CASE("a copy of a dialogue is independent", "[prompt]") {
   Dialogue dialogue(conversation_template("plain"));
   const Dialogue start = dialogue;
   const std::string first = dialogue.ask("A?");
@@ -166,7 +200,7 @@ TEST_CASE("a copied dialogue goes its own way", "[prompt]") {
   CHECK(start.prompt() == start.prefix());
 }
 
-TEST_CASE("the video's token is placed by the template's style", "[prompt]") {
+TEST_CASE("the template's style determines the position of the video token", "[prompt]") {
   Conversation plain(conversation_template("plain"));
   CHECK_THROWS_AS(plain.prompt(), PromptError);
   plain.user_query({.text = "Look: <image> here", .videos = 1});
@@ -177,13 +211,13 @@ TEST_CASE("the video's token is placed by the template's style", "[prompt]") {
   REQUIRE(two.messages().size() == 2);
   CHECK(two.messages()[0].second == "<image><image>\n");
 
-  Conversation broken(conversation_template("plain"));  // as the reference writes it
+  Conversation broken(conversation_template("plain"));  // a defect of the reference, kept
   broken.user_query({.text = "Q", .videos = 2});
   CHECK(broken.prompt() == "USER:<image<image> Q ASSISTANT:");
   CHECK_THROWS_AS(plain.user_query({.text = "Q", .videos = -1}), pllava::ArgumentError);
 }
 
-TEST_CASE("a prompt needs exactly one video", "[prompt]") {
+TEST_CASE("a prompt must contain exactly one video token", "[prompt]") {
   CHECK_THROWS_AS(pllava::split_at_video("no video"), PromptError);
   CHECK_THROWS_WITH(pllava::split_at_video("no video"), Contains("0 times"));
   CHECK_THROWS_WITH(pllava::split_at_video("<image><image>"), Contains("2 times"));
@@ -193,7 +227,7 @@ TEST_CASE("a prompt needs exactly one video", "[prompt]") {
 
   Dialogue dialogue(conversation_template("plain"));
   CHECK_THROWS_WITH(dialogue.ask("an <image>?"), Contains("<image>"));
-  CHECK(dialogue.ask("Q") == " Q ASSISTANT:");  // the failed call changed nothing
+  CHECK(dialogue.ask("Q") == " Q ASSISTANT:");  // the failed call had no effect
 
   pllava::ConversationTemplate none = conversation_template("plain");
   none.video_token = "<video>";
@@ -202,7 +236,7 @@ TEST_CASE("a prompt needs exactly one video", "[prompt]") {
   CHECK_THROWS_AS(Dialogue(none), PromptError);
 }
 
-TEST_CASE("an unknown template or task is refused with a list", "[prompt]") {
+TEST_CASE("an unknown template or task throws an error that lists the known ones", "[prompt]") {
   CHECK_THROWS_AS(conversation_template("eval_vcg_llava_next"), PromptError);
   CHECK_THROWS_WITH(
       conversation_template("eval_vcg_llava_next"),
@@ -211,7 +245,7 @@ TEST_CASE("an unknown template or task is refused with a list", "[prompt]") {
   CHECK(pllava::conversation_keys().size() == 10);
 }
 
-TEST_CASE("the answer is what follows the last assistant role", "[prompt]") {
+TEST_CASE("extract_answer returns the text after the last assistant role", "[prompt]") {
   const auto& vicuna = conversation_template("eval_vcgbench");
   CHECK(extract_answer(vicuna, "USER:  \n USER: Q? ASSISTANT: \n He cooks.  ") == "He cooks.");
   CHECK(extract_answer(vicuna, "Q ASSISTANT: no ASSISTANT: yes") == "yes");
@@ -224,11 +258,11 @@ TEST_CASE("the answer is what follows the last assistant role", "[prompt]") {
   CHECK(extract_answer(yi, "Q<|im_start|> assistant\nx<|im_end|>\n") == "x");
 }
 
-TEST_CASE("a task keeps its part of the answer", "[prompt]") {
+TEST_CASE("extract_answer keeps the part of the answer that the task scores", "[prompt]") {
   CHECK(extract_answer(task_prompt("mvbench"), "Best option:(B) Sat.") == "(B) Sat.");
   CHECK(extract_answer(task_prompt("mvbench"), "Best option:(B) or Best option:(C)") ==
         "(B) or C)");
-  CHECK(extract_answer(task_prompt("mvbench"), "B") == "(");  // the reference drops it, too
+  CHECK(extract_answer(task_prompt("mvbench"), "B") == "(");  // as in the reference
   CHECK(extract_answer(task_prompt("videoqa"), "Answer: In the video, he is cooking. ") ==
         "he is cooking.");
   CHECK(extract_answer(task_prompt("vcgbench"), "He cooks.") == "He cooks.");

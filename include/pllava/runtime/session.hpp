@@ -14,8 +14,9 @@ namespace pllava {
 
 struct WatchOptions {
   std::string task;  ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
-  std::string conversation_template;  ///< its key; empty takes the task's, or "plain"
-  std::string system;                 ///< replaces the template's system text where not empty
+  /// Key of a conversation template; empty for the task's template in the model's chat_format().
+  std::string conversation_template;
+  std::string system;  ///< replaces the template's system text where not empty
   Index capacity = 0;  ///< positions of context to reserve; 0: all that the model has
   RunControl control = {};
   bool trace = false;  ///< keep intermediate results in the report (clips only)

@@ -1,10 +1,11 @@
-// What the model reads: conversation templates, task prompts, and the way back from decoded text to
-// the answer (reference sections 5.1 to 5.4 and 8.4, strings exact to the byte).
+// Prompts: conversation templates, task prompts, and extraction of the answer from decoded text
+// (reference sections 5.1 to 5.4 and 8.4; all strings equal the reference's byte for byte).
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,49 +13,51 @@
 
 #include "pllava/config.hpp"
 #include "pllava/error.hpp"
+#include "pllava/text/tokenizer.hpp"
 
 namespace pllava {
 
-/// The text that stands for the video in a prompt. The tokenizer knows it as an added token.
+/// The placeholder of the video in a prompt. It is an added token of the tokenizer.
 inline constexpr std::string_view kVideoToken = "<image>";
 
 enum class Role : std::uint8_t { user, assistant };
 
-/// Where the video goes: into a message of its own, or in front of the question.
+/// Position of the video token: in a separate message, or before the question in the same message
+/// (the reference's MM_ALONE and MM_INTERLEAF).
 enum class VideoStyle : std::uint8_t { alone, interleaved };
 
-/// The wording of a conversation. Templates are values: copy one and change what you like.
+/// The format of a conversation. A template is a value: copy it to change it.
 struct ConversationTemplate {
   std::string key;
   std::string system;
-  std::array<std::string, 2> roles;  ///< what opens a message, indexed by Role
-  std::array<std::string, 2> sep;    ///< what closes it
-  std::string video_token;           ///< kVideoToken, with a newline in most templates
+  std::array<std::string, 2> roles;  ///< prefix of a message, indexed by Role
+  std::array<std::string, 2> sep;    ///< suffix of a message, indexed by Role
+  std::string video_token;           ///< kVideoToken, followed by a newline in most templates
   VideoStyle style = VideoStyle::interleaved;
-  // The reference carries these three with its VideoQA templates and applies them in the VideoQA
-  // task only; see TaskPrompt.
+  // The reference defines these three in its VideoQA templates and applies them in the VideoQA task
+  // only; see TaskPrompt.
   std::optional<std::string> pre_query = std::nullopt;
   std::optional<std::string> post_query = std::nullopt;
   std::optional<std::string> answer_prompt = std::nullopt;
 };
 
-/// The template of this key: "plain", "eval_vcgbench", "eval_mvbench", "eval_videoqabench",
-/// "eval_recaption", each of the latter also for 34B as "eval_vcg_llavanext",
-/// "eval_mvbench_llavanext", "eval_videoqa_llavanext", "eval_recaption_llavanext"; and "demo", the
-/// wording of the reference's demo. Throws PromptError that lists the keys.
+/// The template of a key. Vicuna format (7B and 13B): "plain", "eval_vcgbench", "eval_mvbench",
+/// "eval_videoqabench", "eval_recaption", and "demo", the template of the reference's demo. ChatML
+/// format (34B): "eval_vcg_llavanext", "eval_mvbench_llavanext", "eval_videoqa_llavanext",
+/// "eval_recaption_llavanext". Throws PromptError listing all keys if the key is unknown.
 const ConversationTemplate& conversation_template(std::string_view key);
-/// All keys, in the order above.
+/// All keys of conversation_template().
 std::vector<std::string> conversation_keys();
 
-/// A question as the data set has it, and what a task puts around it.
+/// A question from the user, and the text that a task puts around it.
 struct UserQuery {
   std::string text;
-  std::optional<std::string> pre_query = std::nullopt;   ///< goes in front, with a space
-  std::optional<std::string> post_query = std::nullopt;  ///< goes behind, with a space
-  Index videos = 0;                                      ///< how many videos the message brings
+  std::optional<std::string> pre_query = std::nullopt;   ///< inserted before `text` and a space
+  std::optional<std::string> post_query = std::nullopt;  ///< appended after a space
+  Index videos = 0;                                      ///< number of videos in the message
 };
 
-/// A list of messages and the prompt they make: the reference's `Conversation`.
+/// A list of messages, formatted to a prompt by a template: the reference's `Conversation`.
 class Conversation {
  public:
   explicit Conversation(ConversationTemplate conversation_template)
@@ -64,17 +67,17 @@ class Conversation {
   /// (role, text), oldest first.
   const std::vector<std::pair<Role, std::string>>& messages() const noexcept { return messages_; }
 
-  /// Appends a question. With videos, their token becomes a message of its own (VideoStyle::alone)
-  /// or goes in front of the question, unless the question already contains it (interleaved).
+  /// Appends a question. The video token becomes a separate message (VideoStyle::alone) or is
+  /// inserted before the question unless the question already contains it (interleaved).
   /// Throws ArgumentError for a negative number of videos.
   void user_query(const UserQuery& query);
-  /// Appends an answer, or the beginning of one that the model shall continue.
+  /// Appends an answer, or the start of an answer that the model continues.
   void assistant_response(std::string text);
-  /// Goes on with the answer begun last; begins one where the user spoke last.
+  /// Appends to the last answer; starts an answer if the last message is the user's.
   void extend_answer(std::string_view text);
 
-  /// The prompt. Each message is its role, its text, its separator. Where the user spoke last, the
-  /// assistant's role follows; where the assistant did, its separator is left out so that the model
+  /// The prompt: role, text and separator of each message. If the last message is the user's, the
+  /// assistant's role follows. If it is the assistant's, its separator is omitted so that the model
   /// continues the sentence. Throws PromptError if there is no message.
   std::string prompt() const;
 
@@ -83,26 +86,40 @@ class Conversation {
   std::vector<std::pair<Role, std::string>> messages_;
 };
 
-/// What a benchmark of the reference puts around its questions.
-struct TaskPrompt {
-  std::string name;
-  std::string template_key;            ///< for the 7B and 13B models
-  std::string template_key_llavanext;  ///< for the 34B model
-  std::optional<std::string> pre_query = std::nullopt;
-  std::optional<std::string> post_query = std::nullopt;
-  std::optional<std::string> answer_prompt = std::nullopt;  ///< how every answer begins
-  std::string query = {};          ///< the task's one question; empty where the data set asks
-  std::string answer_tag = {};     ///< extract_answer() keeps what follows it ...
-  std::string return_prompt = {};  ///< ... and puts this in front
+/// The markup of messages that a model was trained on.
+enum class ChatFormat : std::uint8_t {
+  vicuna,  ///< "USER: ... ASSISTANT: ...</s>": 7B and 13B
+  chatml,  ///< "<|im_start|>user\n...<|im_end|>\n": 34B
 };
 
-/// The task of this name: "mvbench", "vcgbench", "videoqa", "recaption" (with the template of its
-/// own; the reference's script runs its query through "eval_videoqabench" unless told otherwise) or
-/// "describe" (one fixed question for trying a model). Throws PromptError that lists the names.
+/// chatml if the tokenizer has the token "<|im_end|>" and its id is an end-of-sequence id of the
+/// model, else vicuna.
+ChatFormat chat_format(const Tokenizer& tokenizer, std::span<const Index> eos_ids);
+
+/// The prompt of a benchmark of the reference: its templates and the text around each question.
+struct TaskPrompt {
+  std::string name;
+  std::string vicuna_template;  ///< key for ChatFormat::vicuna
+  std::string chatml_template;  ///< key for ChatFormat::chatml
+  std::optional<std::string> pre_query = std::nullopt;
+  std::optional<std::string> post_query = std::nullopt;
+  std::optional<std::string> answer_prompt = std::nullopt;  ///< the start of every answer
+  std::string query = {};       ///< the task's fixed question; empty if the data set has questions
+  std::string answer_tag = {};  ///< extract_answer() keeps the text after it ...
+  std::string return_prompt = {};  ///< ... and prepends this
+};
+
+/// The task of a name: "mvbench", "vcgbench", "videoqa", "recaption" (with the template
+/// "eval_recaption"; the reference's script uses "eval_videoqabench" by default) or "describe" (a
+/// fixed question for a quick test of a model). Throws PromptError listing all names if the name is
+/// unknown.
 const TaskPrompt& task_prompt(std::string_view name);
 
-/// A prompt cut behind its video. The cut is behind an added token, so both halves can be tokenised
-/// by themselves: the second with {.bos = false, .continues = true}.
+/// Key of the task's conversation template for a model of this format; "plain" for TaskPrompt{}.
+std::string template_key(const TaskPrompt& task, ChatFormat format);
+
+/// A prompt split after the video token. Since the split follows an added token, the parts can be
+/// encoded separately, the second with {.bos = false, .continues = true}.
 struct PromptParts {
   std::string before_video;  ///< ends with kVideoToken
   std::string after_video;
@@ -111,42 +128,43 @@ struct PromptParts {
 /// Throws PromptError unless the prompt contains kVideoToken exactly once.
 PromptParts split_at_video(std::string_view prompt);
 
-/// A conversation about one video as the pieces of text that a model with a KV cache reads, one
-/// after the other. The pieces and the answers in between are exactly Conversation's prompt.
-/// A value: copy it to be able to go back.
+/// A conversation about one video, as the text increments that a model with a KV cache reads. The
+/// increments and the generated answers concatenate to Conversation::prompt(). A value: a copy is
+/// an independent conversation from the same point.
 class Dialogue {
  public:
-  /// `task` adds its pre, post and answer texts to every question.
-  /// Throws PromptError if the template does not bring exactly one video.
+  /// `task` adds its pre_query, post_query and answer_prompt to every question.
+  /// Throws PromptError if the template does not insert exactly one video token.
   explicit Dialogue(ConversationTemplate conversation_template, TaskPrompt task = {});
 
-  /// The prompt through kVideoToken: the same for every question, known before any.
+  /// The prompt up to and including kVideoToken. It does not depend on the question.
   const std::string& prefix() const noexcept { return prefix_; }
 
-  /// The text to append for this question, up to where the model's answer begins. For a follow-up
-  /// it starts with the separator that closes the answer before. Throws PromptError, and changes
-  /// nothing, if the question contains kVideoToken.
+  /// Appends a question and returns the text to prefill: everything after the previous increment
+  /// or answer, up to the start of the model's answer. For a follow-up question it starts with the
+  /// separator of the previous answer. Throws PromptError, without effect, if the question contains
+  /// kVideoToken.
   std::string ask(std::string question);
-  /// Takes down what the model answered, as it was generated.
+  /// Appends the generated answer, unmodified.
   void answered(std::string_view text);
 
-  /// Everything so far.
+  /// The prompt of the conversation so far, with answers.
   std::string prompt() const;
 
  private:
   Conversation conversation_;
   TaskPrompt task_;
   std::string prefix_;
-  std::size_t given_ = 0;  // how much of prompt() has been handed out or generated
+  std::size_t given_ = 0;  // length of the part of prompt() that was returned or generated
 };
 
-/// The answer in the decoded text of a whole conversation (special tokens skipped): what follows
-/// the last assistant role, without separator and surrounding white space. `pllava_answer` of the
-/// reference; as there, an answer that itself contains the role loses what precedes it.
+/// The answer in the decoded text of a whole conversation (special tokens skipped): the text after
+/// the last assistant role, without separator and surrounding white space. This is `pllava_answer`
+/// of the reference; an answer that contains the role itself loses the text before it, as there.
 std::string extract_answer(const ConversationTemplate& conversation_template,
                            std::string_view decoded);
-/// What the task makes of that answer: MVBench keeps the option as "(A) ...", VideoQA what follows
-/// its answer prompt; the others keep all.
+/// The task's part of that answer: MVBench keeps the option as "(A) ...", VideoQA the text after
+/// its answer prompt; other tasks keep the whole answer.
 std::string extract_answer(const TaskPrompt& task, std::string_view answer);
 
 }  // namespace pllava

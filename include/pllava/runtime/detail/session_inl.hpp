@@ -11,12 +11,11 @@ namespace pllava {
 
 namespace detail {
 
-inline Dialogue make_dialogue(const WatchOptions& options) {
+inline Dialogue make_dialogue(const WatchOptions& options, ChatFormat format) {
   const TaskPrompt task = options.task.empty() ? TaskPrompt{} : task_prompt(options.task);
-  const std::string key = !options.conversation_template.empty() ? options.conversation_template
-                          : !task.template_key.empty()           ? task.template_key
-                                                                 : "plain";
-  ConversationTemplate used = conversation_template(key);
+  ConversationTemplate used =
+      conversation_template(options.conversation_template.empty() ? template_key(task, format)
+                                                                  : options.conversation_template);
   if (!options.system.empty()) used.system = options.system;
   return Dialogue(std::move(used), task);
 }
@@ -35,7 +34,8 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       context_(model_->make_context(options.capacity)),
-      dialogue_(detail::make_dialogue(options)) {
+      dialogue_(
+          detail::make_dialogue(options, chat_format(tokenizer_, model_->config().eos_tokens))) {
   ids_ = tokenizer_.encode(dialogue_.prefix());
   const Index image_token = model_->config().image_token;
   if (ids_.empty() || ids_.back() != static_cast<std::int32_t>(image_token))

@@ -1,7 +1,9 @@
-// Bodies of prompt.hpp, with the reference's strings.
+// Bodies of prompt.hpp, and the strings of the reference.
 #pragma once
 
 #include <algorithm>
+#include <optional>
+#include <span>
 
 #include "pllava/text/detail/utf8.hpp"
 #include "pllava/text/prompt.hpp"
@@ -58,37 +60,38 @@ constexpr std::string_view kAnswerPrompt = "\nAnswer: In the video,";
 
 PLLAVA_INLINE std::vector<ConversationTemplate> make_templates() {
   using Pair = std::array<std::string, 2>;
-  const Pair roles_v{"USER: ", "ASSISTANT:"};
-  const Pair roles_plain{"USER:", "ASSISTANT:"};
-  const Pair roles_y{"<|im_start|>user\n", "<|im_start|>assistant\n"};
-  const Pair sep_v{" ", "</s>"};
-  const Pair sep_y{"<|im_end|>\n", "<|im_end|>\n"};
+  const Pair vicuna_roles{"USER: ", "ASSISTANT:"};
+  const Pair plain_roles{"USER:", "ASSISTANT:"};
+  const Pair chatml_roles{"<|im_start|>user\n", "<|im_start|>assistant\n"};
+  const Pair vicuna_sep{" ", "</s>"};
+  const Pair chatml_sep{"<|im_end|>\n", "<|im_end|>\n"};
   const std::string token(kVideoToken);
-  const std::string line = token + "\n";
+  const std::string token_line = token + "\n";
   constexpr VideoStyle alone = VideoStyle::alone;
-  constexpr VideoStyle mixed = VideoStyle::interleaved;
+  constexpr VideoStyle interleaved = VideoStyle::interleaved;
   const std::string vcg(kSystemVcg), mvbench(kSystemMvbench), recaption(kSystemRecaption);
-  std::vector<ConversationTemplate> all{
-      {"plain", "", roles_plain, sep_v, token, mixed},
-      {"eval_vcgbench", vcg, roles_v, sep_v, line, alone},
-      {"eval_mvbench", mvbench, roles_v, sep_v, line, alone},
-      {"eval_videoqabench", "", roles_v, sep_v, line, mixed},
-      {"eval_recaption", recaption, roles_v, sep_v, line, alone},
-      {"eval_vcg_llavanext", vcg, roles_y, sep_y, line, alone},
-      {"eval_mvbench_llavanext", vcg, roles_y, sep_y, line, alone},  // SYS_VCG there, too
-      {"eval_videoqa_llavanext", "<|im_start|>system\nAnswer the question.", roles_y, sep_y, line,
-       mixed},
-      {"eval_recaption_llavanext", recaption, roles_y, sep_y, line, alone},
-      // The demo uploads the video with an empty question to "plain": its message is "<image> ".
-      {"demo", std::string(kSystemDemo), roles_plain, sep_v, token + " ", alone},
+  std::vector<ConversationTemplate> templates{
+      {"plain", "", plain_roles, vicuna_sep, token, interleaved},
+      {"eval_vcgbench", vcg, vicuna_roles, vicuna_sep, token_line, alone},
+      {"eval_mvbench", mvbench, vicuna_roles, vicuna_sep, token_line, alone},
+      {"eval_videoqabench", "", vicuna_roles, vicuna_sep, token_line, interleaved},
+      {"eval_recaption", recaption, vicuna_roles, vicuna_sep, token_line, alone},
+      {"eval_vcg_llavanext", vcg, chatml_roles, chatml_sep, token_line, alone},
+      {"eval_mvbench_llavanext", vcg, chatml_roles, chatml_sep, token_line,
+       alone},  // the reference uses SYS_VCG here too
+      {"eval_videoqa_llavanext", "<|im_start|>system\nAnswer the question.", chatml_roles,
+       chatml_sep, token_line, interleaved},
+      {"eval_recaption_llavanext", recaption, chatml_roles, chatml_sep, token_line, alone},
+      // The demo sends the video and an empty question to "plain", which gives "<image> ".
+      {"demo", std::string(kSystemDemo), plain_roles, vicuna_sep, token + " ", alone},
   };
-  for (ConversationTemplate& t : all) {
+  for (ConversationTemplate& t : templates) {
     if (!t.key.starts_with("eval_videoqa")) continue;
     t.pre_query = kPreQuery;
     t.post_query = kPostQuery;
     t.answer_prompt = kAnswerPrompt;
   }
-  return all;
+  return templates;
 }
 
 PLLAVA_INLINE const std::vector<ConversationTemplate>& all_templates() {
@@ -97,14 +100,16 @@ PLLAVA_INLINE const std::vector<ConversationTemplate>& all_templates() {
 }
 
 PLLAVA_INLINE std::vector<TaskPrompt> make_tasks() {
-  const std::string pre(kPreQuery), post(kPostQuery), answer(kAnswerPrompt);
   TaskPrompt mvbench{"mvbench", "eval_mvbench", "eval_mvbench_llavanext"};
   mvbench.post_query = "\nOnly give the best option.";
   mvbench.answer_prompt = "Best option:(";
   mvbench.answer_tag = "Best option:(";
   mvbench.return_prompt = "(";
   TaskPrompt vcgbench{"vcgbench", "eval_vcgbench", "eval_vcg_llavanext"};
-  TaskPrompt videoqa{"videoqa", "eval_videoqabench", "eval_videoqa_llavanext", pre, post, answer};
+  TaskPrompt videoqa{"videoqa", "eval_videoqabench", "eval_videoqa_llavanext"};
+  videoqa.pre_query = kPreQuery;
+  videoqa.post_query = kPostQuery;
+  videoqa.answer_prompt = kAnswerPrompt;
   videoqa.answer_tag = "Answer: In the video,";
   TaskPrompt recaption{"recaption", "eval_recaption", "eval_recaption_llavanext"};
   recaption.query = kRecaptionQuery;
@@ -126,7 +131,7 @@ PLLAVA_INLINE std::size_t count_of(std::string_view text, std::string_view part)
   return n;
 }
 
-/// `text` with every `part` taken out.
+/// `text` without any occurrence of `part`.
 PLLAVA_INLINE std::string without(std::string_view text, std::string_view part) {
   std::string rest;
   for (std::size_t at; (at = text.find(part)) != text.npos; text.remove_prefix(at + part.size())) {
@@ -162,8 +167,8 @@ PLLAVA_INLINE const ConversationTemplate& conversation_template(std::string_view
     if (t.key == key) return t;
     known += (known.empty() ? "" : ", ") + t.key;
   }
-  throw PromptError("no conversation template is called \"" + std::string(key) +
-                    "\"; there are: " + known);
+  throw PromptError("unknown conversation template \"" + std::string(key) + "\": expected one of " +
+                    known);
 }
 
 PLLAVA_INLINE std::vector<std::string> conversation_keys() {
@@ -172,22 +177,36 @@ PLLAVA_INLINE std::vector<std::string> conversation_keys() {
   return keys;
 }
 
+PLLAVA_INLINE ChatFormat chat_format(const Tokenizer& tokenizer, std::span<const Index> eos_ids) {
+  const std::optional<std::int32_t> im_end = tokenizer.id_of("<|im_end|>");
+  const bool ends_answers = im_end && std::ranges::find(eos_ids, Index{*im_end}) != eos_ids.end();
+  return ends_answers ? ChatFormat::chatml : ChatFormat::vicuna;
+}
+
+PLLAVA_INLINE std::string template_key(const TaskPrompt& task, ChatFormat format) {
+  const std::string& key =
+      format == ChatFormat::chatml ? task.chatml_template : task.vicuna_template;
+  return key.empty() ? "plain" : key;
+}
+
 PLLAVA_INLINE const TaskPrompt& task_prompt(std::string_view name) {
   std::string known;
   for (const TaskPrompt& t : detail::all_tasks()) {
     if (t.name == name) return t;
     known += (known.empty() ? "" : ", ") + t.name;
   }
-  throw PromptError("no task is called \"" + std::string(name) + "\"; there are: " + known);
+  throw PromptError("unknown task \"" + std::string(name) + "\": expected one of " + known);
 }
 
 PLLAVA_INLINE void Conversation::user_query(const UserQuery& query) {
-  if (query.videos < 0) throw ArgumentError("a message cannot bring a negative number of videos");
+  if (query.videos < 0)
+    throw ArgumentError("the number of videos in a message must be 0 or more, not " +
+                        std::to_string(query.videos));
   std::string text = query.text;
   if (query.post_query) text += " " + *query.post_query;
   if (query.pre_query) text.insert(0, *query.pre_query + " ");
   if (query.videos > 0) {
-    // "<image>\n" twice is "<image><image>\n": all but the last character repeats.
+    // As in the reference, two of "<image>\n" give "<image><image>\n".
     const std::string& token = template_.video_token;
     if (token.empty()) throw PromptError("the template has no video token");
     std::string videos;
@@ -229,7 +248,7 @@ PLLAVA_INLINE std::string Conversation::prompt() const {
 PLLAVA_INLINE PromptParts split_at_video(std::string_view prompt) {
   if (const std::size_t n = detail::count_of(prompt, kVideoToken); n != 1) {
     throw PromptError("the prompt must contain " + std::string(kVideoToken) +
-                      " exactly once, it does " + std::to_string(n) + " times");
+                      " exactly once, but contains it " + std::to_string(n) + " times");
   }
   const std::size_t cut = prompt.find(kVideoToken) + kVideoToken.size();
   return {std::string(prompt.substr(0, cut)), std::string(prompt.substr(cut))};
@@ -247,10 +266,10 @@ PLLAVA_INLINE Dialogue::Dialogue(ConversationTemplate conversation_template, Tas
 PLLAVA_INLINE std::string Dialogue::ask(std::string question) {
   if (question.find(kVideoToken) != std::string::npos) {
     throw PromptError("the question contains " + std::string(kVideoToken) +
-                      ", which stands for the video");
+                      ", the placeholder of the video");
   }
   const bool first = conversation_.messages().empty();
-  if (!first) answered("");  // closes a question that nobody answered
+  if (!first) answered("");  // an unanswered question gets an empty answer
   conversation_.user_query({.text = std::move(question),
                             .pre_query = task_.pre_query,
                             .post_query = task_.post_query,
@@ -272,7 +291,7 @@ PLLAVA_INLINE std::string Dialogue::prompt() const {
 PLLAVA_INLINE std::string extract_answer(const ConversationTemplate& conversation_template,
                                          std::string_view decoded) {
   const std::string& role = conversation_template.roles[1];
-  // The decoder puts a space behind the added token, because a text segment begins there.
+  // Decoding inserts a space after the added token "<|im_start|>": a new text segment starts there.
   const std::string tag = role == "<|im_start|>assistant\n" ? "<|im_start|> assistant\n" : role;
   if (const std::size_t at = decoded.rfind(tag); at != decoded.npos) {
     decoded.remove_prefix(at + tag.size());

@@ -1,5 +1,4 @@
-// Turns a SentencePiece BPE model into the parts of pllava's own Tokenizer, so that one algorithm
-// serves both kinds of file.
+// Converts a SentencePiece BPE model to TokenizerParts. Tokenizer encodes both file formats.
 #include "pllava/text/tokenizer_sentencepiece.hpp"
 
 #include <algorithm>
@@ -26,14 +25,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// A serialised protocol buffer message, field by field. The library reads and checks the file, but
-/// its interface does not tell the model's kind, its normaliser or which pieces are user-defined;
-/// those are read from the serialised form it hands out.
+/// Iterates over the fields of a serialized protocol buffer message. The SentencePiece library
+/// loads and validates the file, but has no accessors for the model type, the normalizer and
+/// user-defined pieces, which are therefore parsed from its serialized_model_proto().
 class Message {
  public:
   explicit Message(std::string_view bytes) : rest_(bytes) {}
 
-  /// Steps to the next field; false at the end.
+  /// Advances to the next field; false at the end.
   bool next() {
     if (rest_.empty()) return false;
     const std::uint64_t tag = varint();
@@ -67,11 +66,11 @@ class Message {
       value |= std::uint64_t{byte & 0x7fu} << shift;
       if (byte < 0x80) return value;
     }
-    throw Error("a number is too long");
+    throw Error("a varint is longer than 10 bytes");
   }
 
   std::string_view take(std::uint64_t n) {
-    if (n > rest_.size()) throw Error("a field ends too early");
+    if (n > rest_.size()) throw Error("a field is truncated");
     const std::string_view taken = rest_.substr(0, n);
     rest_.remove_prefix(n);
     return taken;
@@ -91,7 +90,7 @@ struct Piece {
   Kind kind = Kind::normal;
 };
 
-/// The fields of sentencepiece_model.proto that matter, with its defaults.
+/// The used fields of sentencepiece_model.proto, with its defaults.
 struct Model {
   static constexpr std::uint64_t kBpe = 2;
 
@@ -133,7 +132,7 @@ Model parse(std::string_view bytes) {
   return model;
 }
 
-/// Every pair of pieces whose concatenation is a piece; the better its score, the lower the rank.
+/// All pairs of pieces whose concatenation is a piece, ranked by descending score of that piece.
 std::vector<TokenMerge> merges_of(const std::vector<Piece>& pieces) {
   std::unordered_map<std::string_view, float> score_of;
   std::vector<const Piece*> best_first;
@@ -267,7 +266,7 @@ Tokenizer tokenizer_from_sentencepiece(const std::filesystem::path& path) {
         token.special = true;
         parts.added_tokens.push_back(token);
         break;
-      default: fail(problem, "pieces", "no unused piece", "\"" + piece.text + "\"");
+      default: fail(problem, "pieces", "no piece of type UNUSED", "\"" + piece.text + "\"");
     }
   }
   parts.merges = merges_of(model.pieces);

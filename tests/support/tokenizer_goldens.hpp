@@ -1,5 +1,5 @@
-// What the tests of both tokenizer loaders share: the random texts and hashes of
-// tests/data/make_tokenizer_goldens.py.
+// The random texts and hashes of tests/data/make_tokenizer_goldens.py, for the tests of both
+// tokenizer loaders.
 #pragma once
 
 #include <cstdint>
@@ -102,7 +102,7 @@ inline std::uint32_t hash_of(const std::string& text) {
   return hash.value();
 }
 
-/// Little-endian 32-bit word number i.
+/// The i-th little-endian 32-bit word.
 inline std::uint32_t word_at(const std::string& bytes, std::size_t i) {
   std::uint32_t word = 0;
   for (std::size_t k = 0; k < 4; ++k) {

@@ -1,4 +1,4 @@
-// Sampler and StopMatcher: each step of the logits' way on numbers small enough to check by hand.
+// Sampler and StopMatcher: each processing step on small examples with known results.
 #include "pllava/text/sampling.hpp"
 
 #include <array>
@@ -21,7 +21,7 @@ std::int32_t once(Sampler& sampler, std::vector<float> logits) {
   return sampler.sample(logits);
 }
 
-/// How often each id is drawn from the same logits, by samplers of different seeds.
+/// Counts how often samplers with different seeds draw each id from the same logits.
 template <std::size_t N>
 std::array<int, N> draws(SamplingOptions options, const std::array<float, N>& logits, int count) {
   std::array<int, N> histogram{};
@@ -44,7 +44,7 @@ std::string refusal(SamplingOptions options) {
 
 }  // namespace
 
-TEST_CASE("greedy takes the largest logit, the lowest id among equals", "[sampling]") {
+TEST_CASE("greedy selects the largest logit, the lowest id among ties", "[sampling]") {
   Sampler greedy;
   CHECK(once(greedy, {0.5f, 2.0f, 2.0f, -1.0f}) == 1);
   CHECK(once(greedy, {-3.0f}) == 0);
@@ -52,32 +52,32 @@ TEST_CASE("greedy takes the largest logit, the lowest id among equals", "[sampli
   CHECK(once(greedy, {0.0f, -0.0f}) == 0);
 }
 
-TEST_CASE("damaged logits are refused with their place", "[sampling]") {
+TEST_CASE("NaN and infinite logits are rejected with their index", "[sampling]") {
   Sampler sampler({.temperature = GENERATE(0.0f, 1.0f)});
   CHECK_THROWS_AS(once(sampler, {1, std::nanf(""), 2}), pllava::Error);
   CHECK_THROWS_WITH(once(sampler, {1, std::nanf(""), 2}), Contains("logit 1 of 3 is not a number"));
   CHECK_THROWS_WITH(once(sampler, {1, 2, kInfinity}), Contains("logit 2 of 3 is infinite"));
   CHECK_THROWS_WITH(once(sampler, {-kInfinity, -kInfinity}), Contains("no token to choose"));
   CHECK_THROWS_WITH(once(sampler, {}), Contains("no token to choose"));
-  CHECK(once(sampler, {-kInfinity, 3}) == 1);  // and the sampler is still usable
+  CHECK(once(sampler, {-kInfinity, 3}) == 1);  // the sampler is still usable
 }
 
-TEST_CASE("the repetition penalty lowers seen tokens, whatever their sign", "[sampling]") {
+TEST_CASE("the repetition penalty lowers logits of either sign", "[sampling]") {
   Sampler sampler({.repetition_penalty = 2.0f});
-  const std::vector<std::int32_t> prompt{0, 1, 32000, -1};  // ids without a logit do no harm
+  const std::vector<std::int32_t> prompt{0, 1, 32000, -1};  // ids without a logit are ignored
   sampler.observe(prompt);
   std::vector<float> logits{3.0f, -1.0f, 1.6f, -1.5f};
   CHECK(sampler.sample(logits) == 2);  // 3/2 < 1.6
   CHECK(logits == std::vector<float>{1.5f, -2.0f, 1.6f, -1.5f});
   logits = {0.0f, 0.0f, 1.0f, 0.6f};
-  CHECK(sampler.sample(logits) == 3);  // its own token 2 counts as seen
+  CHECK(sampler.sample(logits) == 3);  // the sampled token 2 is penalised
 
-  Sampler fond({.repetition_penalty = 0.5f});
-  fond.observe(prompt);
-  CHECK(once(fond, {3e38f, 0.0f}) == 0);  // does not overflow into an error
+  Sampler below_one({.repetition_penalty = 0.5f});
+  below_one.observe(prompt);
+  CHECK(once(below_one, {3e38f, 0.0f}) == 0);  // clamped, no overflow
 }
 
-TEST_CASE("no end of sequence before the minimum length", "[sampling]") {
+TEST_CASE("min_new_tokens suppresses end-of-sequence tokens", "[sampling]") {
   Sampler sampler({.min_new_tokens = 2}, {2, 7});
   const std::vector<float> logits{0, 1, 5, 0};
   CHECK(once(sampler, logits) == 1);
@@ -85,7 +85,7 @@ TEST_CASE("no end of sequence before the minimum length", "[sampling]") {
   CHECK(once(sampler, logits) == 2);
 }
 
-TEST_CASE("draws follow the softmax of the logits over the temperature", "[sampling]") {
+TEST_CASE("draws follow the softmax of logits / temperature", "[sampling]") {
   const std::array<float, 3> logits{0.0f, std::log(2.0f), std::log(5.0f)};
   const auto cool = draws({.temperature = 1.0f}, logits, 8000);
   CHECK(cool[0] == Approx(1000).margin(120));
@@ -97,7 +97,7 @@ TEST_CASE("draws follow the softmax of the logits over the temperature", "[sampl
   CHECK(cold[2] == 50);
 }
 
-TEST_CASE("top_k keeps the likeliest and what ties with the last", "[sampling]") {
+TEST_CASE("top_k keeps the k largest logits and ties", "[sampling]") {
   const std::array<float, 5> logits{1.0f, 3.0f, 2.0f, 2.0f, 0.0f};
   CHECK(draws({.temperature = 2, .top_k = 1}, logits, 200)[1] == 200);
   const auto two = draws({.temperature = 2, .top_k = 2}, logits, 400);
@@ -108,7 +108,7 @@ TEST_CASE("top_k keeps the likeliest and what ties with the last", "[sampling]")
   CHECK(draws({.temperature = 2, .top_k = 99}, logits, 400)[4] > 0);
 }
 
-TEST_CASE("top_p keeps the smallest set that reaches it", "[sampling]") {
+TEST_CASE("top_p keeps the smallest set that reaches the probability", "[sampling]") {
   const std::array<float, 4> logits{std::log(0.1f), std::log(0.5f), std::log(0.3f), std::log(0.1f)};
   CHECK(draws({.temperature = 1, .top_p = 0.4f}, logits, 200)[1] == 200);
   const auto p = draws({.temperature = 1, .top_p = 0.6f}, logits, 800);
@@ -120,7 +120,7 @@ TEST_CASE("top_p keeps the smallest set that reaches it", "[sampling]") {
   CHECK(all[3] > 0);
 }
 
-TEST_CASE("a seed fixes the tokens", "[sampling]") {
+TEST_CASE("equal seeds give equal tokens", "[sampling]") {
   const auto run = [](std::uint64_t seed) {
     Sampler sampler({.temperature = 1, .seed = seed});
     std::vector<std::int32_t> ids;
@@ -136,24 +136,24 @@ TEST_CASE("a seed fixes the tokens", "[sampling]") {
   CHECK(first[2] == 0);
 }
 
-TEST_CASE("a token chosen elsewhere counts like one's own", "[sampling]") {
+TEST_CASE("accept has the effect of sample", "[sampling]") {
   const SamplingOptions options{
       .temperature = 1, .repetition_penalty = 1.5f, .min_new_tokens = 2, .seed = 3};
-  Sampler own(options, {1}), told(options, {1});
-  for (const std::int32_t id : {4, 4, 0}) own.observe({&id, 1}), told.observe({&id, 1});
+  Sampler sampling(options, {1}), accepting(options, {1});
+  for (const std::int32_t id : {4, 4, 0}) sampling.observe({&id, 1}), accepting.observe({&id, 1});
   for (int i = 0; i < 4; ++i) {
-    const auto step = told.next();
-    CHECK(step.uniform == own.next().uniform);
+    const auto step = accepting.next();
+    CHECK(step.uniform == sampling.next().uniform);
     CHECK(step.penalised.size() >= 2);
     CHECK(step.suppressed.size() == (i < 2 ? 1u : 0u));
-    const std::int32_t id = once(own, {1, 2, 3, 2, 1});
-    told.accept(id);
+    const std::int32_t id = once(sampling, {1, 2, 3, 2, 1});
+    accepting.accept(id);
   }
-  CHECK(own.next().penalised.size() == told.next().penalised.size());
+  CHECK(sampling.next().penalised.size() == accepting.next().penalised.size());
   CHECK(Sampler().next().penalised.empty());
 }
 
-TEST_CASE("options without sense are refused by name", "[sampling]") {
+TEST_CASE("options out of range are rejected by name", "[sampling]") {
   const float nan = std::nanf("");
   CHECK(refusal({}) == "accepted");
   CHECK_THAT(refusal({.temperature = -0.1f}), Contains("temperature") && Contains("-0.1"));
@@ -168,7 +168,7 @@ TEST_CASE("options without sense are refused by name", "[sampling]") {
   CHECK_THAT(refusal({.min_new_tokens = -1}), Contains("min_new_tokens"));
 }
 
-TEST_CASE("a stop string is found across pieces and never shown", "[sampling]") {
+TEST_CASE("a stop string is found across pieces and not output", "[sampling]") {
   StopMatcher stop({"###", "USER:"});
   CHECK(stop.push("He cooks. #").text == "He cooks. ");
   CHECK(stop.push("1 and ##").text == "#1 and ");
@@ -183,15 +183,15 @@ TEST_CASE("a stop string is found across pieces and never shown", "[sampling]") 
   CHECK(stop.flush().empty());
 }
 
-TEST_CASE("what was held back comes out at the end", "[sampling]") {
+TEST_CASE("flush returns the buffered text", "[sampling]") {
   StopMatcher stop({"###"});
   CHECK(stop.push("a##").text == "a");
   CHECK(stop.flush() == "##");
-  CHECK(stop.push("#").text.empty());  // what was flushed no longer counts
+  CHECK(stop.push("#").text.empty());  // flushed text does not match again
   CHECK(stop.flush() == "#");
 }
 
-TEST_CASE("of several stop strings the first in the text wins", "[sampling]") {
+TEST_CASE("the first match in the text determines the end", "[sampling]") {
   StopMatcher stop({"later", "soon"});
   const auto hit = stop.push("x soon and later");
   CHECK(hit.stopped);
@@ -202,7 +202,7 @@ TEST_CASE("of several stop strings the first in the text wins", "[sampling]") {
   CHECK(overlapping.push("b").stopped);
 }
 
-TEST_CASE("without stop strings all text passes at once", "[sampling]") {
+TEST_CASE("without stop strings text is not buffered", "[sampling]") {
   StopMatcher none;
   CHECK(none.push("abc").text == "abc");
   CHECK_THROWS_AS(StopMatcher({"a", ""}), ArgumentError);

@@ -1,4 +1,4 @@
-// tokenizer_from_sentencepiece against what the SentencePiece library makes of the same texts.
+// tokenizer_from_sentencepiece against ids of the SentencePiece library.
 #include "pllava/text/tokenizer_sentencepiece.hpp"
 
 #include <nlohmann/json.hpp>
@@ -19,7 +19,7 @@ using namespace test;
 const std::filesystem::path kGoldens = std::filesystem::path(PLLAVA_TEST_DATA) / "tokenizer";
 const std::filesystem::path kModel = kGoldens / "sentencepiece" / "tokenizer.model";
 
-// A protocol buffer message, written by hand.
+// Serialization of protocol buffer messages.
 std::string varint(std::uint64_t value) {
   std::string bytes;
   for (; value >= 0x80; value >>= 7) bytes += static_cast<char>((value & 0x7f) | 0x80);
@@ -35,7 +35,7 @@ std::string piece(const std::string& text, std::uint64_t kind) {
   return field(1, field(1, text) + field(3, kind));
 }
 
-/// A small model of this algorithm (2 is BPE) with these further fields of its normaliser.
+/// A small model with this model_type (2: BPE) and additional normalizer_spec fields.
 std::string model(std::uint64_t algorithm, const std::string& normalizer,
                   const std::string& last_piece = piece("b", 1)) {
   return piece("<unk>", 2) + piece("<s>", 3) + piece("</s>", 3) + piece("a", 1) + last_piece +
@@ -44,11 +44,11 @@ std::string model(std::uint64_t algorithm, const std::string& normalizer,
 
 const std::string kKeepSpaces = field(4, 0);
 
-std::string refusal(const std::string& content, const std::string& neighbour = "",
-                    const std::string& neighbour_content = "") {
+std::string refusal(const std::string& content, const std::string& config_name = "",
+                    const std::string& config_content = "") {
   const test::TempDirectory directory;
   const auto path = directory.write("tokenizer.model", content);
-  if (!neighbour.empty()) directory.write(neighbour, neighbour_content);
+  if (!config_name.empty()) directory.write(config_name, config_content);
   try {
     tokenizer_from_sentencepiece(path);
   } catch (const LoadError& e) {
@@ -59,7 +59,7 @@ std::string refusal(const std::string& content, const std::string& neighbour = "
 
 }  // namespace
 
-TEST_CASE("ids equal the SentencePiece library's for random strings", "[tokenizer_sentencepiece]") {
+TEST_CASE("ids of random strings equal the SentencePiece library's", "[tokenizer_sentencepiece]") {
   const Tokenizer tokenizer = tokenizer_from_sentencepiece(kModel);
   const auto fragments = json::parse(read_file(kGoldens / "goldens.json"))["fragments"]
                              .get<std::vector<std::string>>();
@@ -69,7 +69,7 @@ TEST_CASE("ids equal the SentencePiece library's for random strings", "[tokenize
     SplitMix64 rng(i);
     const std::string text = random_text(rng, fragments);
     const std::uint32_t expected = word_at(hashes, i);
-    if (expected == 0) continue;  // contains a token that the library would spell out
+    if (expected == 0) continue;  // contains an added token, which the library does not match
     ++compared;
     const Ids ids = tokenizer.encode(text);
     if (hash_of(ids) == expected) continue;
@@ -79,7 +79,7 @@ TEST_CASE("ids equal the SentencePiece library's for random strings", "[tokenize
   CHECK(compared > 1000);
 }
 
-TEST_CASE("added and control tokens are found in the text", "[tokenizer_sentencepiece]") {
+TEST_CASE("added and control tokens are matched in the text", "[tokenizer_sentencepiece]") {
   const Tokenizer tokenizer = tokenizer_from_sentencepiece(kModel);
   CHECK(tokenizer.id_of("<image>") == 600);
   CHECK(tokenizer.is_special(600));
@@ -91,7 +91,7 @@ TEST_CASE("added and control tokens are found in the text", "[tokenizer_sentence
   CHECK_FALSE(tokenizer.is_special(*tokenizer.id_of("<|tool|>")));
 }
 
-TEST_CASE("the neighbouring files decide on BOS and added tokens", "[tokenizer_sentencepiece]") {
+TEST_CASE("tokenizer_config.json determines BOS and added tokens", "[tokenizer_sentencepiece]") {
   const test::TempDirectory directory;
   const auto path = directory.write("tokenizer.model", read_file(kModel));
   CHECK(tokenizer_from_sentencepiece(path).bos_id() == 1);
@@ -107,14 +107,14 @@ TEST_CASE("the neighbouring files decide on BOS and added tokens", "[tokenizer_s
   CHECK_FALSE(tokenizer.is_special(601));
 }
 
-TEST_CASE("models that cannot be followed are refused by field", "[tokenizer_sentencepiece]") {
+TEST_CASE("unsupported models are rejected with the field's name", "[tokenizer_sentencepiece]") {
   CHECK(refusal(model(2, kKeepSpaces)) == "accepted");
   CHECK_THAT(refusal("not a model"), Contains("not a SentencePiece model"));
   CHECK_THROWS_AS(tokenizer_from_sentencepiece("absent/tokenizer.model"), LoadError);
   CHECK_THAT(refusal(model(1, kKeepSpaces)), Contains("model_type") && Contains("got 1"));
   CHECK_THAT(refusal(model(2, "")), Contains("remove_extra_whitespaces"));
   CHECK_THAT(refusal(model(2, kKeepSpaces + field(5, 0))), Contains("escape_whitespaces"));
-  CHECK_THAT(refusal(model(2, kKeepSpaces, piece("b", 5))), Contains("unused"));
+  CHECK_THAT(refusal(model(2, kKeepSpaces, piece("b", 5))), Contains("UNUSED"));
   const std::string good = model(2, kKeepSpaces);
   CHECK_THAT(refusal(good, "added_tokens.json", "[1]"), Contains("not a JSON object"));
   CHECK_THAT(refusal(good, "added_tokens.json", R"({"<image>": "x"})"), Contains("<image>"));

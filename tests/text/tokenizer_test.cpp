@@ -1,5 +1,5 @@
-// Tokenizer and StreamDecoder against the `tokenizers` package (tests/data/tokenizer), and against
-// damaged files.
+// Tokenizer and StreamDecoder: goldens of the `tokenizers` package (tests/data/tokenizer), and
+// malformed files.
 #include "pllava/text/tokenizer.hpp"
 
 #include <algorithm>
@@ -37,13 +37,13 @@ std::string stream(const Tokenizer& tokenizer, const Ids& ids, pllava::DecodeOpt
   std::string text;
   for (const std::int32_t id : ids) {
     const std::string piece = decoder.push(id);
-    CHECK_NOTHROW(json(piece).dump());  // which is strict about UTF-8
+    CHECK_NOTHROW(json(piece).dump());  // throws if it is not valid UTF-8
     text += piece;
   }
   return text + decoder.flush();
 }
 
-/// The message of the LoadError that reading this text gives.
+/// The message of the LoadError for this file content; "accepted" if there is none.
 std::string refusal(const std::string& text) {
   const test::TempDirectory directory;
   const auto path = directory.write("tokenizer.json", text);
@@ -56,14 +56,14 @@ std::string refusal(const std::string& text) {
   return "accepted";
 }
 
-/// The same for the good file with one value changed.
+/// The same for the valid file with one value changed.
 std::string refusal(const std::string& pointer, const json& value) {
   json file = json::parse(read_file(kData / "tokenizer.json"));
   file[json::json_pointer(pointer)] = value;
   return refusal(file.dump());
 }
 
-/// Letters a, b, c and some merges; unknown characters have a token of their own.
+/// Letters a, b, c and three merges; "?" is the unknown token.
 pllava::TokenizerParts small_parts() {
   pllava::TokenizerParts parts;
   parts.source = "small";
@@ -118,7 +118,7 @@ TEST_CASE("ids and texts equal the reference for random strings", "[tokenizer]")
   CHECK(wrong == 0);
 }
 
-TEST_CASE("the ids in front follow the file", "[tokenizer]") {
+TEST_CASE("the prefix ids follow the file", "[tokenizer]") {
   const Tokenizer llama = load("tokenizer");
   CHECK(llama.bos_id() == 1);
   CHECK(llama.encode("").size() == 1);
@@ -127,7 +127,7 @@ TEST_CASE("the ids in front follow the file", "[tokenizer]") {
   CHECK(load("yi").encode("").empty());
 }
 
-TEST_CASE("a text cut after an added token gives the same ids in two calls", "[tokenizer]") {
+TEST_CASE("a text split after an added token gives the same ids in two calls", "[tokenizer]") {
   const std::string name = GENERATE("tokenizer", "metaspace");
   const Tokenizer tokenizer = load(name);
   const std::string before = "USER: <image>";
@@ -138,7 +138,7 @@ TEST_CASE("a text cut after an added token gives the same ids in two calls", "[t
   CHECK(parts == tokenizer.encode(before + after));
 }
 
-TEST_CASE("tokens can be looked up both ways", "[tokenizer]") {
+TEST_CASE("id_of and token are inverse", "[tokenizer]") {
   const Tokenizer tokenizer = load("tokenizer");
   const auto image = tokenizer.id_of("<image>");
   REQUIRE(image);
@@ -155,7 +155,7 @@ TEST_CASE("tokens can be looked up both ways", "[tokenizer]") {
   CHECK_THROWS_WITH(tokenizer.token(100000), Contains("100000"));
 }
 
-TEST_CASE("invalid UTF-8 is refused with its place", "[tokenizer]") {
+TEST_CASE("invalid UTF-8 is rejected with its byte offset", "[tokenizer]") {
   const Tokenizer tokenizer = load("tokenizer");
   using namespace std::string_literals;
   const auto [text, place] = GENERATE(table<std::string, std::string>({
@@ -172,8 +172,7 @@ TEST_CASE("invalid UTF-8 is refused with its place", "[tokenizer]") {
   CHECK_THROWS_WITH(tokenizer.encode(text), Contains(place));
 }
 
-TEST_CASE("a stream shows no part of a character and keeps or strips the first space",
-          "[tokenizer]") {
+TEST_CASE("a stream returns whole characters and keeps or strips the first space", "[tokenizer]") {
   const Tokenizer tokenizer = load("tokenizer");
   const Ids ids = tokenizer.encode("the \u00bf\U0001F643 x");
   CHECK(stream(tokenizer, ids, {}) == "the \u00bf\U0001F643 x");
@@ -183,9 +182,9 @@ TEST_CASE("a stream shows no part of a character and keeps or strips the first s
   StreamDecoder decoder(tokenizer);
   CHECK(decoder.push(3 + 0xf0).empty());
   CHECK(decoder.push(3 + 0x9f).empty());
-  CHECK(decoder.flush() == "\uFFFD\uFFFD");  // a broken run: one for each byte
+  CHECK(decoder.flush() == "\uFFFD\uFFFD");  // an invalid run: one per byte
   for (const int byte : {0xf0, 0x9f, 0x99, 0x82}) CHECK(decoder.push(3 + byte).empty());
-  CHECK(decoder.push(2).empty());  // </s> does not end the run, as the reference skips it first
+  CHECK(decoder.push(2).empty());  // a skipped </s> does not end the run, as in the reference
   CHECK(decoder.push(*tokenizer.id_of("a")) ==
         "\U0001F642"
         "a");
@@ -194,7 +193,7 @@ TEST_CASE("a stream shows no part of a character and keeps or strips the first s
   CHECK(decoder.flush().empty());
 }
 
-TEST_CASE("merging follows rank, then place", "[tokenizer]") {
+TEST_CASE("merges apply by rank, then from left to right", "[tokenizer]") {
   const Tokenizer tokenizer{small_parts()};
   CHECK(tokenizer.encode("abc") == Ids{6});
   CHECK(tokenizer.encode("ab") == Ids{4});
@@ -208,14 +207,14 @@ TEST_CASE("merging follows rank, then place", "[tokenizer]") {
   CHECK(Tokenizer(overlapping).encode("aaaaa") == Ids{2, 2, 1});
 }
 
-TEST_CASE("unknown characters fuse only if asked to", "[tokenizer]") {
+TEST_CASE("unknown characters fuse only with fuse_unk", "[tokenizer]") {
   pllava::TokenizerParts parts = small_parts();
   CHECK(Tokenizer(parts).encode("a\u00e9zb") == Ids{1, 0, 0, 2});
   parts.fuse_unk = true;
   CHECK(Tokenizer(parts).encode("a\u00e9zb") == Ids{1, 0, 2});
 }
 
-TEST_CASE("the longest of the leftmost added tokens is taken", "[tokenizer]") {
+TEST_CASE("added tokens match leftmost, then longest", "[tokenizer]") {
   pllava::TokenizerParts parts = small_parts();
   parts.added_tokens = {{7, "<x>", true}, {8, "<x><y>", true}, {9, "a<", false}};
   const Tokenizer tokenizer{parts};
@@ -225,7 +224,7 @@ TEST_CASE("the longest of the leftmost added tokens is taken", "[tokenizer]") {
   CHECK(tokenizer.decode(Ids{7, 9, 1}) == "a<a");
 }
 
-TEST_CASE("metaspace splits into words or not, and prepends once", "[tokenizer]") {
+TEST_CASE("metaspace splits into words on request and prepends once", "[tokenizer]") {
   pllava::TokenizerParts parts;
   parts.vocab = {"?", "_", "a", "a_", "_a", "__"};
   parts.merges = {{"a", "_", 0}, {"_", "_", 1}, {"_", "a", 2}};
@@ -239,18 +238,18 @@ TEST_CASE("metaspace splits into words or not, and prepends once", "[tokenizer]"
   CHECK(Tokenizer(parts).encode("a a") == Ids{3, 2});
 }
 
-TEST_CASE("a megabyte is encoded and comes back", "[tokenizer]") {
+TEST_CASE("a text of 1 MiB round-trips", "[tokenizer]") {
   const Tokenizer tokenizer = load("tokenizer");
   std::string text;
   while (text.size() < (1u << 20)) text += "What is the man doing? \U0001F642\n     aaaaaaaaaa<ima";
   const Ids ids = tokenizer.encode(text);
   CHECK(ids.size() > 1000);
   CHECK(tokenizer.decode(ids) == text);
-  const std::string one_word(1u << 20, 'a');  // quadratic merging would not end
+  const std::string one_word(1u << 20, 'a');  // a quadratic merge would not finish
   CHECK(tokenizer.decode(tokenizer.encode(one_word)) == one_word);
 }
 
-TEST_CASE("one tokenizer serves several threads", "[tokenizer]") {
+TEST_CASE("threads can share a tokenizer", "[tokenizer]") {
   const Tokenizer tokenizer = load("tokenizer");
   const std::string text = "USER: <image>\n USER: What happened? \U0001F642 ASSISTANT:";
   const Ids expected = tokenizer.encode(text);
@@ -267,7 +266,7 @@ TEST_CASE("one tokenizer serves several threads", "[tokenizer]") {
   for (const int n : same) CHECK(n == 50);
 }
 
-TEST_CASE("a directory is read by its tokenizer.json", "[tokenizer]") {
+TEST_CASE("from_directory reads tokenizer.json", "[tokenizer]") {
   const test::TempDirectory directory;
   directory.write("tokenizer.json", read_file(kData / "tokenizer.json"));
   CHECK(Tokenizer::from_directory(directory.path()).encode("a") == load("tokenizer").encode("a"));
@@ -288,7 +287,7 @@ TEST_CASE("merges may be strings or pairs", "[tokenizer]") {
   CHECK(Tokenizer::from_file(pairs).encode(text) == load("tokenizer").encode(text));
 }
 
-TEST_CASE("what cannot be read or followed is refused by key", "[tokenizer]") {
+TEST_CASE("malformed and unsupported files are rejected with the key", "[tokenizer]") {
   const std::string good = read_file(kData / "tokenizer.json");
   CHECK(refusal(good) == "accepted");
   CHECK_THAT(refusal(""), Contains("not valid JSON"));
@@ -340,7 +339,7 @@ TEST_CASE("what cannot be read or followed is refused by key", "[tokenizer]") {
   CHECK_THAT(refusal("/post_processor/single", json::array()), Contains("a place for the text"));
   const json bos = {{"SpecialToken", {{"id", "<s>"}}}};
   const json text = {{"Sequence", {{"id", "A"}}}};
-  CHECK_THAT(refusal("/post_processor/single", {text, bos}), Contains("in front"));
+  CHECK_THAT(refusal("/post_processor/single", {text, bos}), Contains("special tokens before"));
   CHECK_THAT(refusal("/post_processor/special_tokens/<s>/ids/0", 9999),
              Contains("9999") && Contains("prefix_ids"));
   CHECK_THAT(refusal("/decoder", nullptr), Contains("(decoder"));
@@ -351,7 +350,7 @@ TEST_CASE("what cannot be read or followed is refused by key", "[tokenizer]") {
   CHECK_THAT(refusal("/decoder/decoders/3/content", "ab"), Contains("one character"));
 }
 
-TEST_CASE("a file that nests without end is refused", "[tokenizer]") {
+TEST_CASE("a file with deep nesting is rejected", "[tokenizer]") {
   const std::size_t depth = 100000;
   const std::string deep = std::string(depth, '[') + std::string(depth, ']');
   CHECK_THAT(refusal("{\"model\":" + deep + "}"), Contains("nested too deeply"));
@@ -368,7 +367,7 @@ TEST_CASE("a file that nests without end is refused", "[tokenizer]") {
   CHECK_THAT(refusal(nested.dump()), Contains("normalizer.normalizers[0].type"));
 }
 
-TEST_CASE("byte_fallback needs every byte, and its absence an unknown token", "[tokenizer]") {
+TEST_CASE("byte_fallback requires all byte tokens, its absence an unknown token", "[tokenizer]") {
   json file = json::parse(read_file(kData / "tokenizer.json"));
   file["model"]["vocab"].erase("<0x41>");
   CHECK_THAT(refusal(file.dump()), Contains("<0x41>"));
@@ -378,11 +377,11 @@ TEST_CASE("byte_fallback needs every byte, and its absence an unknown token", "[
   CHECK_THAT(refusal(file.dump()), Contains("unk_token"));
 }
 
-// Hidden: needs a LLaMA vocabulary, which is not part of this repository. Make the directory with
-// tests/data/check_llama_vocab.py, then run with PLLAVA_LLAMA_VOCAB=<directory>.
-TEST_CASE("ids equal LLaMA's own", "[.llama-vocab]") {
+// Hidden: requires a LLaMA vocabulary, which is not part of this repository. Create the directory
+// with tests/data/check_llama_vocab.py, then run with PLLAVA_LLAMA_VOCAB=<directory>.
+TEST_CASE("ids equal LLaMA's tokenizer", "[.llama-vocab]") {
   const char* directory = std::getenv("PLLAVA_LLAMA_VOCAB");
-  if (!directory) FAIL("set PLLAVA_LLAMA_VOCAB to the directory check_llama_vocab.py wrote");
+  if (!directory) FAIL("set PLLAVA_LLAMA_VOCAB to the output directory of check_llama_vocab.py");
   const Tokenizer tokenizer = Tokenizer::from_directory(directory);
   const json cases = json::parse(read_file(std::filesystem::path(directory) / "cases.json"));
   REQUIRE_FALSE(cases.empty());

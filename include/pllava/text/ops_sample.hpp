@@ -1,4 +1,4 @@
-// The verb `sample`: logits to the next token id in a backend's memory.
+// The verb `sample`: from logits to the next token id, both in backend memory.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,9 @@
 
 namespace pllava::ops {
 
-/// Chooses the next token: writes its id to `id` (1) i32 in backend memory, where the next step
-/// reads it, and returns it.  logits (1, V) f32, which a backend may overwrite. Throws as Sampler.
+/// Samples the next token. Writes its id to `id` (1) i32 in backend memory, for the next decode
+/// step, and returns it. logits: (1, V) f32, which the backend may overwrite. Throws like
+/// Sampler::sample.
 template <Backend B>
 std::int32_t sample(B& be, View id, View logits, Sampler& sampler) {
   if (id.shape.count() != 1 || id.dtype != DType::i32)

@@ -77,8 +77,8 @@ PLLAVA_INLINE std::vector<ConversationTemplate> make_templates() {
       {"eval_videoqabench", "", vicuna_roles, vicuna_sep, token_line, interleaved},
       {"eval_recaption", recaption, vicuna_roles, vicuna_sep, token_line, alone},
       {"eval_vcg_llavanext", vcg, chatml_roles, chatml_sep, token_line, alone},
-      {"eval_mvbench_llavanext", vcg, chatml_roles, chatml_sep, token_line,
-       alone},  // the reference uses SYS_VCG here too
+      // The reference uses the system text of VCGBench here too.
+      {"eval_mvbench_llavanext", vcg, chatml_roles, chatml_sep, token_line, alone},
       {"eval_videoqa_llavanext", "<|im_start|>system\nAnswer the question.", chatml_roles,
        chatml_sep, token_line, interleaved},
       {"eval_recaption_llavanext", recaption, chatml_roles, chatml_sep, token_line, alone},

@@ -33,7 +33,7 @@ PLLAVA_INLINE void Sampler::observe(std::span<const std::int32_t> ids) {
     if (id < 0) continue;
     const auto i = static_cast<std::size_t>(id);
     if (i >= seen_.size()) seen_.resize(i + 1);
-    if (!seen_[i]) seen_once_.push_back(id);
+    if (!seen_[i]) seen_ids_.push_back(id);
     seen_[i] = true;
   }
 }
@@ -43,20 +43,21 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
     if (std::isnan(logits[i]) || logits[i] == std::numeric_limits<float>::infinity()) {
       throw Error("logit " + std::to_string(i) + " of " + std::to_string(logits.size()) + " is " +
                   (std::isnan(logits[i]) ? "not a number" : "infinite") +
-                  ": the model's weights or input are damaged, or its number format overflowed");
+                  ": the weights or the input are damaged, or the number format overflowed");
     }
   }
   const Step step = next();
   const auto with_logit = [&](std::int32_t id) {
     return id >= 0 && static_cast<std::size_t>(id) < logits.size();
   };
-  constexpr float largest = std::numeric_limits<float>::max();
+  constexpr float max_logit = std::numeric_limits<float>::max();
   constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
   for (const std::int32_t id : step.penalised) {
     if (!with_logit(id)) continue;
     float& logit = logits[static_cast<std::size_t>(id)];
     const float penalty = options_.repetition_penalty;
-    logit = std::min(logit < 0 ? logit * penalty : logit / penalty, largest);  // must not overflow
+    logit = std::min(logit < 0 ? logit * penalty : logit / penalty,
+                     max_logit);  // avoids an overflow to infinity
   }
   for (const std::int32_t id : step.suppressed)
     if (with_logit(id)) logits[static_cast<std::size_t>(id)] = minus_infinity;
@@ -74,8 +75,8 @@ PLLAVA_INLINE std::int32_t Sampler::sample(std::span<float> logits) {
 
 PLLAVA_INLINE Sampler::Step Sampler::next() const noexcept {
   Step step = {};
-  if (options_.repetition_penalty != 1.0f) step.penalised = seen_once_;
-  if (sampled_ < options_.min_new_tokens) step.suppressed = eos_;
+  if (options_.repetition_penalty != 1.0f) step.penalised = seen_ids_;
+  if (num_sampled_ < options_.min_new_tokens) step.suppressed = eos_;
   std::uint64_t z = state_ + kGamma;  // SplitMix64
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -86,14 +87,14 @@ PLLAVA_INLINE Sampler::Step Sampler::next() const noexcept {
 
 PLLAVA_INLINE void Sampler::accept(std::int32_t id) {
   observe({&id, 1});
-  ++sampled_;
+  ++num_sampled_;
   state_ += kGamma;
 }
 
 PLLAVA_INLINE std::int32_t Sampler::draw(std::span<const float> logits, double uniform) const {
-  // Candidates, likeliest first. A tiny temperature may overflow a float, hence double.
+  // In double, because logit / temperature may overflow a float.
   using Candidate = std::pair<double, std::int32_t>;
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
+  const auto precedes = [](const Candidate& a, const Candidate& b) {
     return a.first != b.first ? a.first > b.first : a.second < b.second;
   };
   std::vector<Candidate> candidates;
@@ -105,62 +106,63 @@ PLLAVA_INLINE std::int32_t Sampler::draw(std::span<const float> logits, double u
   const auto k = static_cast<std::size_t>(options_.top_k);
   if (k > 0 && k < candidates.size()) {
     const auto kth = candidates.begin() + (options_.top_k - 1);
-    std::nth_element(candidates.begin(), kth, candidates.end(), likelier);
+    std::nth_element(candidates.begin(), kth, candidates.end(), precedes);
     const double threshold = kth->first;
     std::erase_if(candidates, [&](const Candidate& c) { return c.first < threshold; });
   }
-  std::sort(candidates.begin(), candidates.end(), likelier);
+  std::sort(candidates.begin(), candidates.end(), precedes);
 
-  double total = 0;
-  const double top = candidates.front().first;
-  for (Candidate& c : candidates) total += c.first = std::exp(c.first - top);
-  // A token stays if those likelier than it do not reach top_p without it.
+  double sum = 0;
+  const double max_scaled = candidates.front().first;
+  for (Candidate& c : candidates) sum += c.first = std::exp(c.first - max_scaled);
+  // Keep a token if the tokens with larger logits do not reach top_p.
   double kept = 0;
   std::size_t count = 0;
-  while (count < candidates.size() && (count == 0 || kept < options_.top_p * total)) {
+  while (count < candidates.size() && (count == 0 || kept < options_.top_p * sum)) {
     kept += candidates[count++].first;
   }
-  double place = uniform * kept;
+  double rest = uniform * kept;  // invert the cumulative distribution
   std::size_t chosen = 0;
-  while (chosen + 1 < count && place >= candidates[chosen].first) {
-    place -= candidates[chosen++].first;
+  while (chosen + 1 < count && rest >= candidates[chosen].first) {
+    rest -= candidates[chosen++].first;
   }
   return candidates[chosen].second;
 }
 
 PLLAVA_INLINE StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {
   for (const std::string& stop : stops_) {
-    if (stop.empty()) throw ArgumentError("an empty stop string would stop at once");
+    if (stop.empty()) throw ArgumentError("a stop string must not be empty");
   }
 }
 
 PLLAVA_INLINE StopMatcher::Result StopMatcher::push(std::string_view piece) {
   if (stopped_) return {"", true};
-  held_ += piece;
+  buffered_ += piece;
   std::size_t found = std::string::npos;
-  for (const std::string& stop : stops_) found = std::min(found, held_.find(stop));
+  for (const std::string& stop : stops_) found = std::min(found, buffered_.find(stop));
   if (found != std::string::npos) {
     stopped_ = true;
-    held_.resize(found);
-    return {std::exchange(held_, {}), true};
+    buffered_.resize(found);
+    return {std::exchange(buffered_, {}), true};
   }
-  // Hold back the longest end that begins a stop string.
-  std::size_t safe = held_.size();
+  // Buffer the longest suffix that is the start of a stop string.
+  std::size_t safe = buffered_.size();
   for (const std::string& stop : stops_) {
-    for (std::size_t n = std::min(stop.size() - 1, held_.size()); n > held_.size() - safe; --n) {
-      if (std::string_view(held_).ends_with(std::string_view(stop).substr(0, n))) {
-        safe = held_.size() - n;
+    for (std::size_t n = std::min(stop.size() - 1, buffered_.size()); n > buffered_.size() - safe;
+         --n) {
+      if (std::string_view(buffered_).ends_with(std::string_view(stop).substr(0, n))) {
+        safe = buffered_.size() - n;
         break;
       }
     }
   }
-  std::string text = held_.substr(0, safe);
-  held_.erase(0, safe);
+  std::string text = buffered_.substr(0, safe);
+  buffered_.erase(0, safe);
   return {std::move(text), false};
 }
 
 PLLAVA_INLINE std::string StopMatcher::flush() {
-  return std::exchange(held_, {});
+  return std::exchange(buffered_, {});
 }
 
 }  // namespace pllava

@@ -26,7 +26,7 @@ PLLAVA_INLINE Tokenizer Tokenizer::from_directory(const std::filesystem::path& d
 
 PLLAVA_INLINE Tokenizer Tokenizer::bytes(Index image_token) {
   if (image_token < 259)
-    throw ArgumentError("a tokenizer of bytes has its image token at 259 or above, not at " +
+    throw ArgumentError("the image token of a byte tokenizer must be 259 or more, not " +
                         std::to_string(image_token));
   TokenizerParts parts;
   parts.source = "bytes";
@@ -47,7 +47,7 @@ PLLAVA_INLINE Tokenizer Tokenizer::bytes(Index image_token) {
 PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
                                                           EncodeOptions options) const {
   if (const std::size_t bad = detail::utf8_error(text); bad != text.size()) {
-    throw PromptError("the text is not UTF-8: byte " + std::to_string(bad) + " is " +
+    throw PromptError("the text is not valid UTF-8: byte " + std::to_string(bad) + " is " +
                       detail::hex_byte(static_cast<unsigned char>(text[bad])));
   }
   const Model& model = *model_;

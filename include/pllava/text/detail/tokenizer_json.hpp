@@ -207,7 +207,7 @@ class TokenizerJson {
       const bool is_text = piece.find("Sequence") != nullptr;
       const bool is_special = piece.find("SpecialToken") != nullptr;
       step.require("single", !text_seen && (is_text || is_special),
-                   "special tokens in front of one text only");
+                   "only special tokens before one text");
       if (is_text) {
         text_seen = true;
         continue;

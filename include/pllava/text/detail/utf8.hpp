@@ -1,4 +1,4 @@
-// UTF-8 as the text headers need it: checking, walking, white space.
+// UTF-8: validation, iteration, white space.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace pllava::detail {
 
-/// Bytes of the well-formed character at `s[i]`; 0 if there is none (Unicode, table 3-7).
+/// Length in bytes of the well-formed character at `s[i]`; 0 if there is none (Unicode, table 3-7).
 inline std::size_t utf8_length(std::string_view s, std::size_t i) noexcept {
   const auto byte = [&](std::size_t k) -> unsigned {
     return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u;
@@ -48,7 +48,7 @@ inline char32_t utf8_code(std::string_view c) noexcept {
   return code;
 }
 
-/// Start of the character that ends just before `end`. Precondition: valid UTF-8, end > 0.
+/// Start of the character that ends at `end` (exclusive). Precondition: valid UTF-8, end > 0.
 inline std::size_t utf8_previous(std::string_view s, std::size_t end) noexcept {
   do --end;
   while (end > 0 && (static_cast<unsigned char>(s[end]) & 0xc0u) == 0x80u);

@@ -17,6 +17,10 @@
 
 namespace pllava {
 
+namespace detail {
+struct TokenizerModel;
+}
+
 struct EncodeOptions {
   bool bos = true;         ///< start with the prefix ids of the tokenizer file (BOS), if any
   bool continues = false;  ///< the text continues a previous text that ended with an added token
@@ -65,8 +69,7 @@ class Tokenizer {
 
  private:
   friend class StreamDecoder;
-  struct Model;
-  std::shared_ptr<const Model> model_;
+  std::shared_ptr<const detail::TokenizerModel> model_;
 };
 
 /// Incremental decode(), for streaming an answer. The returned pieces concatenate to decode() of

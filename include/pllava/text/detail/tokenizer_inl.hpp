@@ -14,7 +14,7 @@
 namespace pllava {
 
 PLLAVA_INLINE Tokenizer::Tokenizer(TokenizerParts parts)
-    : model_(std::make_shared<const Model>(std::move(parts))) {}
+    : model_(std::make_shared<const detail::TokenizerModel>(std::move(parts))) {}
 
 PLLAVA_INLINE Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
   return Tokenizer(detail::TokenizerJson(path).parts());
@@ -50,7 +50,7 @@ PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
     throw PromptError("the text is not valid UTF-8: byte " + std::to_string(bad) + " is " +
                       detail::hex_byte(static_cast<unsigned char>(text[bad])));
   }
-  const Model& model = *model_;
+  const detail::TokenizerModel& model = *model_;
   std::vector<std::int32_t> ids;
   if (options.bos) ids = model.parts.prefix_ids;
   for (const detail::TextSpan& outer : model.raw.split(text)) {
@@ -113,7 +113,7 @@ PLLAVA_INLINE StreamDecoder::StreamDecoder(Tokenizer tokenizer, DecodeOptions op
       to_strip_(options.continues ? 0 : tokenizer_.model_->parts.strip_count) {}
 
 PLLAVA_INLINE std::string StreamDecoder::push(std::int32_t id) {
-  const Tokenizer::Model& model = *tokenizer_.model_;
+  const detail::TokenizerModel& model = *tokenizer_.model_;
   if (!model.known(id)) return {};
   const auto& output = model.outputs[static_cast<std::size_t>(id)];
   if (output.special && skip_special_tokens_) return {};

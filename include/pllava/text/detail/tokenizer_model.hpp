@@ -1,4 +1,4 @@
-// Tokenizer::Model: the checked and indexed TokenizerParts.
+// The data of a Tokenizer: validated and indexed TokenizerParts.
 #pragma once
 
 #include <cstdint>
@@ -7,18 +7,19 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/error.hpp"
 #include "pllava/text/detail/added_tokens.hpp"
 #include "pllava/text/detail/bpe.hpp"
 #include "pllava/text/detail/byte_tokens.hpp"
 #include "pllava/text/detail/text_rewrite.hpp"
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/utf8.hpp"
-#include "pllava/text/tokenizer.hpp"
+#include "pllava/text/tokenizer_parts.hpp"
 
-namespace pllava {
+namespace pllava::detail {
 
 /// Not copyable: the indices hold views and pointers into `parts`.
-struct Tokenizer::Model {
+struct TokenizerModel {
   struct Output {      // the contribution of an id to the decoded text
     std::string text;  // empty for ids without a token
     int byte = -1;     // value of a byte token, else -1
@@ -26,37 +27,37 @@ struct Tokenizer::Model {
     bool known = false;
   };
 
-  explicit Model(TokenizerParts p) : parts(std::move(p)) {
+  explicit TokenizerModel(TokenizerParts p) : parts(std::move(p)) {
     index_vocab();
     index_added_tokens();
-    bpe = detail::Bpe(parts, ids);
+    bpe = Bpe(parts, ids);
     parts.merges = {};  // `bpe` has its own table
     for (const std::int32_t id : parts.prefix_ids) {
       if (!known(id))
         fail("unknown id at the start of every text", "prefix_ids", "a token's id", id);
     }
     if (parts.strip_count > 0 &&
-        detail::utf8_length(parts.strip_content, 0) != parts.strip_content.size()) {
+        utf8_length(parts.strip_content, 0) != parts.strip_content.size()) {
       fail("cannot strip this from decoded text", "strip_content", "one character",
            parts.strip_content);
     }
   }
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
+  TokenizerModel(const TokenizerModel&) = delete;
+  TokenizerModel& operator=(const TokenizerModel&) = delete;
 
   bool known(std::int32_t id) const noexcept {
     return id >= 0 && static_cast<std::size_t>(id) < outputs.size() &&
            outputs[static_cast<std::size_t>(id)].known;
   }
 
-  std::int32_t find(std::string_view token) const { return detail::find_token(ids, token); }
+  std::int32_t find(std::string_view token) const { return find_token(ids, token); }
 
   /// Appends the ids of a segment between added tokens: Metaspace, then BPE. `first`: the segment
   /// starts the text.
   void encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
     if (!parts.metaspace) return bpe.encode(text, out);
     const Metaspace& meta = *parts.metaspace;
-    std::string spaced = detail::rewrite(std::string(text), {" ", meta.replacement});
+    std::string spaced = rewrite(std::string(text), {" ", meta.replacement});
     const bool prepend = meta.prepend_scheme == Metaspace::PrependScheme::always ||
                          (meta.prepend_scheme == Metaspace::PrependScheme::first && first);
     if (prepend && !spaced.starts_with(meta.replacement)) spaced.insert(0, meta.replacement);
@@ -71,12 +72,12 @@ struct Tokenizer::Model {
   }
 
   TokenizerParts parts;
-  detail::TokenIds ids;  // of the vocabulary and the added tokens
-  detail::Bpe bpe;
+  TokenIds ids;  // of the vocabulary and the added tokens
+  Bpe bpe;
   std::vector<std::string> added_patterns;
-  detail::AddedTokenTrie raw;         // added tokens matched in the text before normalization
-  detail::AddedTokenTrie normalized;  // added tokens matched in the normalized text
-  std::vector<Output> outputs;        // indexed by id
+  AddedTokenTrie raw;           // added tokens matched in the text before normalization
+  AddedTokenTrie normalized;    // added tokens matched in the normalized text
+  std::vector<Output> outputs;  // indexed by id
 
  private:
   [[noreturn]] void fail(const std::string& problem, std::string key, std::string expected,
@@ -92,15 +93,15 @@ struct Tokenizer::Model {
     if (static_cast<std::size_t>(id) >= outputs.size()) {
       outputs.resize(static_cast<std::size_t>(id) + 1);
     }
-    std::string text = detail::rewrite(token, parts.decoder);
-    const int byte = parts.decode_bytes ? detail::byte_token_value(text) : -1;
+    std::string text = rewrite(token, parts.decoder);
+    const int byte = parts.decode_bytes ? byte_token_value(text) : -1;
     outputs[static_cast<std::size_t>(id)] = {std::move(text), byte, special, true};
   }
 
   void index_vocab() {
-    if (parts.vocab.size() > static_cast<std::size_t>(detail::kMaxTokenId) + 1) {
-      fail("the vocabulary is too large", "vocab",
-           "ids up to " + std::to_string(detail::kMaxTokenId), std::to_string(parts.vocab.size()));
+    if (parts.vocab.size() > static_cast<std::size_t>(kMaxTokenId) + 1) {
+      fail("the vocabulary is too large", "vocab", "ids up to " + std::to_string(kMaxTokenId),
+           std::to_string(parts.vocab.size()));
     }
     ids.reserve(parts.vocab.size() + parts.added_tokens.size());
     outputs.resize(parts.vocab.size());
@@ -120,9 +121,9 @@ struct Tokenizer::Model {
     for (const AddedToken& token : parts.added_tokens) {
       const std::string key = "added_tokens";
       if (token.content.empty()) fail("an added token is empty", key, "some text", token.id);
-      if (token.id < 0 || token.id > detail::kMaxTokenId) {
+      if (token.id < 0 || token.id > kMaxTokenId) {
         fail("added token \"" + token.content + "\" has no valid id", key,
-             "0 to " + std::to_string(detail::kMaxTokenId), token.id);
+             "0 to " + std::to_string(kMaxTokenId), token.id);
       }
       const auto [entry, inserted] = ids.try_emplace(token.content, token.id);
       if (!inserted && entry->second != token.id) {
@@ -134,7 +135,7 @@ struct Tokenizer::Model {
              token.id);
       }
       set_output(token.id, token.content, token.special);
-      added_patterns.push_back(token.normalized ? detail::rewrite(token.content, parts.normalizer)
+      added_patterns.push_back(token.normalized ? rewrite(token.content, parts.normalizer)
                                                 : token.content);
       if (!added_patterns.back().empty()) {
         (token.normalized ? normalized : raw).add(added_patterns.back(), token);
@@ -143,4 +144,4 @@ struct Tokenizer::Model {
   }
 };
 
-}  // namespace pllava
+}  // namespace pllava::detail

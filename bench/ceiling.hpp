@@ -26,8 +26,8 @@ inline double seconds(const std::function<void()>& work) {
 /// The ceilings that this work runs into.
 inline pllava::Ceiling ceiling(pllava::cpu::Backend& be, const pllava::Work& w) {
   return {.flops = w.flops > 0 ? pllava::cpu::peak_flops(be) : 0,
-          .integers = w.integers > 0 ? pllava::cpu::peak_integers(be) : 0,
-          .nibbles = w.nibbles > 0 ? pllava::cpu::peak_nibbles(be) : 0,
+          .integers = w.integers > 0 ? pllava::cpu::peak_int8_ops(be) : 0,
+          .nibbles = w.nibbles > 0 ? pllava::cpu::peak_int4_ops(be) : 0,
           .bytes = w.bytes > 0 ? pllava::cpu::read_bandwidth(be) : 0};
 }
 

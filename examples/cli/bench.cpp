@@ -110,8 +110,8 @@ class Ceilings<pllava::cpu::Backend> {
   explicit Ceilings(pllava::cpu::Backend& be) : be_(be) {}
   static constexpr bool kIntegers = true;
   double flops() { return pllava::cpu::peak_flops(be_); }
-  double integers() { return pllava::cpu::peak_integers(be_); }
-  double nibbles() { return pllava::cpu::peak_nibbles(be_); }
+  double integers() { return pllava::cpu::peak_int8_ops(be_); }
+  double nibbles() { return pllava::cpu::peak_int4_ops(be_); }
   double bytes() { return pllava::cpu::read_bandwidth(be_); }
 
  private:

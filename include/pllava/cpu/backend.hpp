@@ -120,7 +120,7 @@ class Backend {
   std::shared_ptr<void> weight_memory(Index bytes, const char* what_for, const Fill& fill);
   template <class Locate>
   Weight prepare_integers(Weight w, Index panels, const Locate& locate);
-  static IntegerPanel integer_panel(const Weight& w, Index panels, Index panel);
+  static QuantizedPanel integer_panel(const Weight& w, Index panels, Index panel);
   template <class Epilogue>
   void multiply(ConstView x, const Weight& w, const Epilogue& epilogue);
   template <class Epilogue>

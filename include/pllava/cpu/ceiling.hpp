@@ -1,22 +1,22 @@
-// What this machine can do at most, to say how much of it the work reaches. On a shared machine the
-// ceiling moves: measure it beside the work.
+// Measures the peak rates of this machine, the ceilings in roofline reports. On a shared machine
+// they change over time: measure them right before or after the work they are compared with.
 #pragma once
 
 #include "pllava/cpu/backend.hpp"
 
 namespace pllava::cpu {
 
-/// Operations a second of the backend's matrix kernel with all operands in the first-level cache,
-/// on all its threads. A multiplication with an addition counts as two.
+/// Floating-point operations per second of the backend's matrix kernel in its activation type, with
+/// all operands in the L1 cache, on all its threads. A multiply-add counts as two operations.
 double peak_flops(Backend& be);
 
-/// The same of its matrix kernel for 8-bit integers.
-double peak_integers(Backend& be);
+/// As peak_flops, for int8 weights and int8 activations.
+double peak_int8_ops(Backend& be);
 
-/// The same of 8-bit integers with those of 4 bits, by the faster of the ways there are.
-double peak_nibbles(Backend& be);
+/// As peak_flops, for int4 weights and int8 activations, with the kernel the backend prefers.
+double peak_int4_ops(Backend& be);
 
-/// Bytes a second that all threads of the backend together read from memory. Allocates 512 MiB at
+/// Bytes per second that all threads of the backend together read from memory. Allocates 512 MiB at
 /// the first call. Throws OutOfMemoryError.
 double read_bandwidth(Backend& be);
 

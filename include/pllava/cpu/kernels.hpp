@@ -1,4 +1,5 @@
-// The table of vector kernels of one instruction set. Everything ISA-specific is behind it.
+// The table of SIMD kernels of one instruction set. The rest of the backend calls kernels through
+// this table only and contains no ISA-specific code.
 #pragma once
 
 #include "pllava/core/activation.hpp"
@@ -8,116 +9,135 @@
 
 namespace pllava::cpu {
 
-/// Columns of a packed panel. Weights are stored as panels of 32 output columns, K-major inside:
-/// f32 [N/32][K][32], bf16 [N/32][K/2][32][2]. One layout serves every instruction set.
-inline constexpr Index kPanel = 32;
+/// Columns of a packed panel. Weights are stored as panels of 32 output channels, K-major within a
+/// panel: f32 [N/32][K][32], bf16 [N/32][K/2][32][2]. All instruction sets share this layout.
+inline constexpr Index kPanelWidth = 32;
 
-/// Left operands of integer products: rows x[r] ≈ scales[r] · integers, -127 to 127.
-struct Int8Rows {
-  const void* values;  ///< see the kernel that reads them
-  /// [k/32][rows] pairs of 16 bits: the sums over 32 integers of those at k % 4 < 2, low, and of
-  /// the others; then [rows] sums of all.
+/// Upper bound of Kernels::max_tile_rows for every instruction set; the size of tile buffers.
+inline constexpr Index kMaxTileRows = 16;
+
+/// Maximum rows of tile_int4.
+inline constexpr Index kMaxInt4TileRows = 4;
+static_assert(kMaxInt4TileRows <= kMaxTileRows);
+
+/// Values of a block of Int8Lhs::sums. The depth of an integer product is a multiple of it.
+inline constexpr Index kInt8Block = 32;
+
+/// Left operand of an integer product: activation rows quantized to int8,
+/// x[r] ≈ scales[r] · values[r], with values from -127 to 127.
+struct Int8Lhs {
+  const void* values;  ///< layout: see tile_int8 and tile_int4
+  /// Sums of the values, which kernels multiply by zero points. [k/32][rows]: two 16-bit sums of a
+  /// block of 32 values, of those with k % 4 < 2 in the low half and of the others in the high
+  /// half. Then [rows]: the sums of whole rows.
   const std::int32_t* sums;
   const float* scales;  ///< [rows]
 };
 
-/// A panel of 32 columns of integers. In int8 a byte is the value + 128, [k/4][32][4]. In int4 a
-/// byte holds two nibbles, those of k/8·8 + j low and k/8·8 + 4 + j high: [k/8][32][4].
-struct IntegerPanel {
+/// A panel of 32 columns of quantized weights. int8: [k/4][32][4], a byte is the value + 128.
+/// int4: [k/8][32][4], byte j of a column holds the value of k = 8i + j in its low nibble and that
+/// of k = 8i + 4 + j in its high nibble.
+struct QuantizedPanel {
   const std::uint8_t* values;
-  const std::uint8_t* multipliers;  ///< [k/group][32], int4
-  const std::uint8_t* zeros;        ///< the same, or null: all are kSymmetricZeroPoint
-  const float* scales;              ///< [32]
+  const std::uint8_t* group_scales;  ///< [k/group][32], int4
+  const std::uint8_t*
+      zero_points;              ///< [k/group][32], int4; null: kSymmetricZeroPoint for all groups
+  const float* channel_scales;  ///< [32]
 };
 
-/// One block of keys of an online softmax over `rows` rows.
-struct SoftmaxBlock {
-  Index rows;
-  Index stride;         ///< rows of a tile, with its padding
-  Index keys;           ///< a multiple of 32
-  const float* scores;  ///< [keys/32][stride][32]
-  /// Null, or factors of the keys: of their scores before the softmax, of their weights behind it.
+/// One block of keys of an online softmax; the queries are the rows of the scores.
+struct SoftmaxRows {
+  Index num_queries;
+  Index stride;         ///< rows of the padded tile
+  Index num_keys;       ///< a multiple of 32
+  const float* scores;  ///< [num_keys/32][stride][32]
+  /// Optional int8 KV scales [num_keys]: key scales multiply the scores, value scales the
+  /// probabilities.
   const float *key_scales, *value_scales;
-  const Index* seen;  ///< how many of the keys row r may look at, from the first
-  float* top;         ///< in and out: the highest score so far
-  float* total;       ///< in and out: the sum of exp(score - top)
-  float* shrink;      ///< out: what sums of earlier blocks must be multiplied with
+  const Index* num_visible;  ///< [num_queries]: query r attends to the first num_visible[r] keys
+  float* running_max;        ///< [num_queries], in and out: maximum score so far
+  float* running_sum;        ///< [num_queries], in and out: sum of exp(score - running_max)
+  float* rescale;            ///< [num_queries], out: the factor for sums of earlier blocks
 };
 
-/// The same of 32 queries, which are the columns of the scores, so that each lane has its own.
+/// One block of keys of an online softmax; 32 queries are the columns of the scores, one per lane.
 struct SoftmaxColumns {
-  Index keys;                ///< a multiple of 4
-  const float* scores;       ///< [keys][32]
-  const std::int32_t* seen;  ///< [32]: how many of the keys a query may look at, from the first
-  float* top;                ///< [32], as above; finite behind the first block
-  float* total;              ///< [32]
-  float* shrink;             ///< [32]
+  Index num_keys;                   ///< a multiple of 4
+  const float* scores;              ///< [num_keys][32]
+  const std::int32_t* num_visible;  ///< [32], as in SoftmaxRows
+  float* running_max;               ///< [32], as in SoftmaxRows; finite after the first block
+  float* running_sum;               ///< [32]
+  float* rescale;                   ///< [32]
 };
 
-/// Most rows a call of tile_int4 takes.
-inline constexpr Index kInt4Rows = 4;
-
-/// Kernels over raw pointers; no alignment is required, lengths may be anything.
+/// Kernels over raw pointers. They require no alignment and accept any length.
 struct Kernels {
   const char* name;
-  Index max_rows;   ///< most rows a tile call takes
-  DType bf16_left;  ///< of the left operand of tile_bf16: bf16 or f32
-  Index int8_left;  ///< bytes of an integer in the left operand of tile_int8: 1 or 2
-  bool fast_int4;   ///< tile_int4 is faster than tile_int8
+  Index max_tile_rows;      ///< maximum rows of a tile (but see kMaxInt4TileRows)
+  DType bf16_lhs_dtype;     ///< type of the left operand of tile_bf16: bf16 or f32
+  Index int8_lhs_bytes;     ///< bytes per value of the left operand of tile_int8: 1 or 2
+  bool prefers_int4_tiles;  ///< tile_int4 is faster than unpack_int4 and tile_int8
 
-  /// Rows that a tile of `rows` must be packed to; the surplus is zero.
-  Index (*packed_rows)(Index rows);
-  /// c (rows, 32) = a · b with a packed [k][stride], of which the first `rows` count, and b a panel
-  /// [k][32].
+  // ---- matrix products: c (rows, 32) = a · b, one tile ----
+
+  /// The row count that a tile of `rows` is padded to; the padding rows must be zero.
+  Index (*padded_rows)(Index rows);
+  /// a [k][stride], the first `rows` of each k are used; b is a panel [k][32].
   void (*tile_f32)(Index rows, const float* a, Index stride, const float* b, Index k, float* c);
-  /// The same with b of signed bytes.
-  void (*tile_bytes)(Index rows, const float* a, Index stride, const std::int8_t* b, Index k,
-                     float* c);
-  /// The same in bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2; a is [k/2][stride][2]
-  /// in bf16 or [k][stride] in f32, as bf16_left says.
+  /// As tile_f32, with b in signed int8.
+  void (*tile_f32_int8)(Index rows, const float* a, Index stride, const std::int8_t* b, Index k,
+                        float* c);
+  /// bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2. a is [k/2][stride][2] in bf16 or
+  /// [k][stride] in f32, see bf16_lhs_dtype.
   void (*tile_bf16)(Index rows, const void* a, Index stride, const bf16* b, Index pairs, float* c);
-  /// The same over 8-bit integers, exact but for the last step: c = scale · scale · integer sum.
-  /// `quads` is k/4, and a multiple of 8. a.values are [k/4][rows][4] in bytes, or in 16 bits
-  /// [k/4][2][rows][2] with k 0 and 2 of each quad before 1 and 3.
-  void (*tile_int8)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, float* c);
-  /// The same over an int4 panel, a.values in bytes; `group` is a multiple of 32.
-  void (*tile_int4)(Index rows, const Int8Rows& a, const IntegerPanel& b, Index quads, Index group,
+  /// int8 with exact int32 accumulation: c = row scale · channel scale · integer sum. `quads` is
+  /// k/4, a multiple of 8. a.values are [k/4][rows][4] in int8, or [k/4][2][rows][2] in int16 with
+  /// values 0 and 2 of each quad before values 1 and 3; see int8_lhs_bytes.
+  void (*tile_int8)(Index rows, const Int8Lhs& a, const QuantizedPanel& b, Index quads, float* c);
+  /// As tile_int8, for an int4 panel and a.values in int8; `group` is a multiple of 32.
+  void (*tile_int4)(Index rows, const Int8Lhs& a, const QuantizedPanel& b, Index quads, Index group,
                     float* c);
-  /// An int4 panel as the int8 panel that it stands for.
-  void (*unpack_int4)(std::uint8_t* panel, const IntegerPanel& b, Index quads, Index group);
-  /// Rounds a row to integers of -127 to 127; returns the scale that they are in units of.
-  float (*quantize_row)(std::int8_t* q, const float* x, Index n);
+  /// Converts the values of an int4 panel to those of the equivalent int8 panel.
+  void (*unpack_int4)(std::uint8_t* panel, const QuantizedPanel& b, Index quads, Index group);
 
+  // ---- row-wise ----
+
+  /// Quantizes a row to int8, -127 to 127; returns its scale.
+  float (*quantize_row)(std::int8_t* q, const float* x, Index n);
   void (*bf16_to_float)(float* dst, const bf16* src, Index n);
   void (*float_to_bf16)(bf16* dst, const float* src, Index n);
   void (*activate)(float* x, Index n, Activation act);                     ///< x = act(x)
   void (*act_mul)(float* gate, const float* up, Index n, Activation act);  ///< gate = act(gate)·up
   void (*add)(float* x, const float* y, Index n);                          ///< x += y
-  /// weights = exp(score - top), zero for keys that are not seen, as the left operand of a tile:
-  /// f32 [keys][stride], bf16 [keys/2][stride][2], as bf16_left wants it.
-  void (*softmax_f32)(const SoftmaxBlock& block, float* weights);
-  void (*softmax_bf16)(const SoftmaxBlock& block, bf16* weights);
-  /// The same as the right operand of a tile: f32 [keys][32], bf16 [keys/2][32][2].
-  void (*softmax_columns_f32)(const SoftmaxColumns& block, float* weights);
-  void (*softmax_columns_bf16)(const SoftmaxColumns& block, bf16* weights);
-  /// x = x · factor of the column + y for lines of 32
-  void (*scale_add_columns)(float* x, const float* factors, const float* y, Index lines);
-  /// A panel [pairs][32][2] as one of floats, [2 · pairs][32].
-  void (*split_pairs)(float* dst, const bf16* src, Index pairs);
-  /// Lines of 32 bytes times factors, as the panel of a product. Factors are of the 32 columns or,
-  /// where these are null, of the lines. bf16: pairs of lines, as there.
-  void (*widen_f32)(float* dst, const std::int8_t* src, const float* of_columns,
-                    const float* of_lines, Index lines);
-  void (*widen_bf16)(bf16* dst, const std::int8_t* src, const float* of_columns,
-                     const float* of_lines, Index lines);
-  /// x = x · factor + y
-  void (*scale_add)(float* x, float factor, const float* y, Index n);
-  /// y = (x - mean)/σ · gain + bias; without bias the RMS norm x/rms · gain.
+  /// x = x · scale + y
+  void (*scale_add)(float* x, float scale, const float* y, Index n);
+  /// LayerNorm, y = (x - mean)/σ · gain + bias, or RMSNorm, y = x/rms · gain. `bias` may be null.
   void (*norm)(float* y, const float* x, const float* gain, const float* bias, float eps, Index n,
                bool rms);
+
+  // ---- attention ----
+
+  /// Updates the softmax state and writes the probabilities exp(score - running_max), 0 for keys
+  /// that are not visible, as the left operand of a tile: f32 [num_keys][stride], bf16
+  /// [num_keys/2][stride][2].
+  void (*softmax_rows_f32)(const SoftmaxRows& block, float* probs);
+  void (*softmax_rows_bf16)(const SoftmaxRows& block, bf16* probs);
+  /// The same, as the right operand of a tile: f32 [num_keys][32], bf16 [num_keys/2][32][2].
+  void (*softmax_columns_f32)(const SoftmaxColumns& block, float* probs);
+  void (*softmax_columns_bf16)(const SoftmaxColumns& block, bf16* probs);
+  /// x = x · scales + y for x and y (rows, 32), with one scale per column.
+  void (*scale_add_columns)(float* x, const float* scales, const float* y, Index rows);
+  /// Converts a bf16 panel [pairs][32][2] to an f32 panel [2 · pairs][32].
+  void (*unpack_bf16_panel)(float* dst, const bf16* src, Index pairs);
+  /// Dequantizes an int8 panel [k][32] to f32 [k][32] or bf16 [k/2][32][2]. The scales are
+  /// `column_scales` [32] or, where these are null, `k_scales` [k].
+  void (*dequantize_panel_f32)(float* dst, const std::int8_t* src, const float* column_scales,
+                               const float* k_scales, Index k);
+  void (*dequantize_panel_bf16)(bf16* dst, const std::int8_t* src, const float* column_scales,
+                                const float* k_scales, Index k);
 };
 
-/// The kernels of `isa`; falls back to the best that this build knows below it.
+/// The kernels of `isa`, or those of the best lower instruction set that this build contains.
 const Kernels& kernels(Isa isa);
 
 }  // namespace pllava::cpu

@@ -28,13 +28,13 @@ struct KvShape {
 
   KvShape(Index head_dim, Index group_size)
       : dim((head_dim + 1) / 2 * 2),
-        width((head_dim + kPanel - 1) / kPanel * kPanel),
+        width((head_dim + kPanelWidth - 1) / kPanelWidth * kPanelWidth),
         group(group_size) {}
   /// Where position p begins; its groups lie 32 groups apart.
-  Index key(Index p) const { return p / kPanel * kPanel * dim + p % kPanel * group; }
+  Index key(Index p) const { return p / kPanelWidth * kPanelWidth * dim + p % kPanelWidth * group; }
   /// Where the group of position p begins, for 32 columns from d on.
   Index value(Index p, Index d, Index capacity) const {
-    return d * capacity + p / group * group * kPanel;
+    return d * capacity + p / group * group * kPanelWidth;
   }
   Index keys_size(Index capacity) const { return capacity * dim; }
   Index values_size(Index capacity) const { return capacity * width; }
@@ -77,9 +77,9 @@ template <class T>
 void widen(const Kernels& kernels, T* dst, const std::int8_t* src, const float* of_columns,
            const float* of_lines, Index lines) {
   if constexpr (std::is_same_v<T, bf16>)
-    kernels.widen_bf16(dst, src, of_columns, of_lines, lines);
+    kernels.dequantize_panel_bf16(dst, src, of_columns, of_lines, lines);
   else
-    kernels.widen_f32(dst, src, of_columns, of_lines, lines);
+    kernels.dequantize_panel_f32(dst, src, of_columns, of_lines, lines);
 }
 
 inline constexpr Index kRowsAhead = 4;
@@ -99,7 +99,7 @@ void tile_product(const Kernels& kernels, Index rows, const Left* a, Index strid
   if constexpr (std::is_same_v<T, bf16>)
     kernels.tile_bf16(rows, a, stride, b, depth / 2, c);
   else if constexpr (std::is_same_v<T, std::int8_t>)
-    kernels.tile_bytes(rows, a, stride, b, depth, c);
+    kernels.tile_f32_int8(rows, a, stride, b, depth, c);
   else
     kernels.tile_f32(rows, a, stride, b, depth, c);
 }
@@ -108,7 +108,7 @@ void tile_product(const Kernels& kernels, Index rows, const Left* a, Index strid
 
 PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   KvLayer kv;
-  kv.capacity = (capacity + kPanel - 1) / kPanel * kPanel;
+  kv.capacity = (capacity + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
   const detail::KvShape shape(heads.head_dim, dtype_ == DType::bf16 && !options_.int8_kv ? 2 : 1);
   const Index element = options_.int8_kv ? 1 : size_of(dtype_);
   // calloc: zero padding, and pages that are never written are never resident
@@ -209,13 +209,13 @@ void Backend::append(const Rows<T>& rows, const Panels& kv) {
       detail::to_floats(*kernels_, floats.data(), rows.key(head, r), dh);
       rows.rotate(floats.data(), r);
       narrow(2 * head * kv.capacity + p);
-      detail::spread<kGroup>(keys + shape.key(p), kPanel, line.data(), shape.dim);
+      detail::spread<kGroup>(keys + shape.key(p), kPanelWidth, line.data(), shape.dim);
 
       detail::to_floats(*kernels_, floats.data(), rows.value(head, r), dh);
       narrow((2 * head + 1) * kv.capacity + p);
-      for (Index d = 0; d < dh; d += kPanel) {
+      for (Index d = 0; d < dh; d += kPanelWidth) {
         E* value = values + shape.value(p, d, kv.capacity) + p % kGroup;
-        for (Index i = 0; i < std::min(kPanel, dh - d); ++i)
+        for (Index i = 0; i < std::min(kPanelWidth, dh - d); ++i)
           value[i * kGroup] = line[static_cast<std::size_t>(d + i)];
       }
     }
@@ -257,8 +257,8 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
   constexpr Index kPair = detail::kGroupOf<Left>;
   constexpr Index kBlock = detail::kKeyBlock;
   const Index count = rows.queries() - from;
-  const Index tiles = (count + kernels_->max_rows - 1) / kernels_->max_rows;
-  const Index tile_rows = kernels_->packed_rows((count + tiles - 1) / tiles);
+  const Index tiles = (count + kernels_->max_tile_rows - 1) / kernels_->max_tile_rows;
+  const Index tile_rows = kernels_->padded_rows((count + tiles - 1) / tiles);
   // A task reads keys and values once for all its tiles, unless threads would be left without one.
   const Index per_task = heads.num_kv_heads < pool_->size() ? 1 : tiles, tasks = tiles / per_task;
   const Index mr = per_task * tile_rows;
@@ -273,11 +273,11 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
     std::vector<float> out(size(shape.width * mr));  // [dim/32][row][32]
     std::vector<float> floats(size(heads.head_dim));
     std::vector<Left> line(size(shape.dim));
-    alignas(64) float tile[16 * kPanel];
-    float top[16], total[16], shrink[16];
-    Index seen[16];
-    std::fill(top, top + 16, -std::numeric_limits<float>::infinity());
-    std::fill(total, total + 16, 0.0f);
+    alignas(64) float tile[kMaxTileRows * kPanelWidth];
+    float top[kMaxTileRows], total[kMaxTileRows], shrink[kMaxTileRows];
+    Index seen[kMaxTileRows];
+    std::fill(top, top + kMaxTileRows, -std::numeric_limits<float>::infinity());
+    std::fill(total, total + kMaxTileRows, 0.0f);
 
     for (Index r = 0; r < queries; ++r) {
       rows.read_query(*kernels_, line.data(), floats, head, first + r);
@@ -287,43 +287,44 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
     const HeadPanels<P> panels(heads, kv, head);
     const Index reach = rows.visible(first + queries - 1);
     for (Index begin = 0; begin < reach; begin += kBlock) {
-      const Index n = std::min(kBlock, (reach - begin + kPanel - 1) / kPanel * kPanel);
-      for (Index p = 0; p < n; p += kPanel)
+      const Index n =
+          std::min(kBlock, (reach - begin + kPanelWidth - 1) / kPanelWidth * kPanelWidth);
+      for (Index p = 0; p < n; p += kPanelWidth)
         for (Index r = 0; r < queries; r += tile_rows)
           detail::tile_product(*kernels_, tile_rows, &q[size(r * kPair)], mr,
                                panels.keys(begin + p), shape.dim,
-                               &scores[size(p * mr + r * kPanel)]);
+                               &scores[size(p * mr + r * kPanelWidth)]);
       for (Index r = 0; r < queries; ++r)
         seen[r] = std::clamp<Index>(rows.visible(first + r) - begin, 0, n);
-      const SoftmaxBlock block{.rows = queries,
-                               .stride = mr,
-                               .keys = n,
-                               .scores = scores.data(),
-                               .key_scales = panels.key_scales(begin),
-                               .value_scales = panels.value_scales(begin),
-                               .seen = seen,
-                               .top = top,
-                               .total = total,
-                               .shrink = shrink};
+      const SoftmaxRows block{.num_queries = queries,
+                              .stride = mr,
+                              .num_keys = n,
+                              .scores = scores.data(),
+                              .key_scales = panels.key_scales(begin),
+                              .value_scales = panels.value_scales(begin),
+                              .num_visible = seen,
+                              .running_max = top,
+                              .running_sum = total,
+                              .rescale = shrink};
       if constexpr (std::is_same_v<Left, bf16>)
-        kernels_->softmax_bf16(block, weights.data());
+        kernels_->softmax_rows_bf16(block, weights.data());
       else
-        kernels_->softmax_f32(block, weights.data());
-      for (Index d = 0; d < shape.width; d += kPanel)
+        kernels_->softmax_rows_f32(block, weights.data());
+      for (Index d = 0; d < shape.width; d += kPanelWidth)
         for (Index t = 0; t < queries; t += tile_rows) {
           detail::tile_product(*kernels_, tile_rows, &weights[size(t * kPair)], mr,
                                panels.values(begin, d), n, tile);
           for (Index r = t; r < std::min(queries, t + tile_rows); ++r)
-            kernels_->scale_add(&out[size(d * mr + r * kPanel)], shrink[r], tile + (r - t) * kPanel,
-                                kPanel);
+            kernels_->scale_add(&out[size(d * mr + r * kPanelWidth)], shrink[r],
+                                tile + (r - t) * kPanelWidth, kPanelWidth);
         }
     }
     for (Index r = 0; r < queries; ++r)
-      for (Index d = 0; d < heads.head_dim; d += kPanel) {
-        float* result = &out[size(d * mr + r * kPanel)];
-        for (Index i = 0; i < kPanel; ++i) result[i] /= total[r];
+      for (Index d = 0; d < heads.head_dim; d += kPanelWidth) {
+        float* result = &out[size(d * mr + r * kPanelWidth)];
+        for (Index i = 0; i < kPanelWidth; ++i) result[i] /= total[r];
         detail::from_floats(*kernels_, rows.result(head, first + r) + d, result,
-                            std::min(kPanel, heads.head_dim - d));
+                            std::min(kPanelWidth, heads.head_dim - d));
       }
   });
 }
@@ -339,31 +340,31 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
   const Heads& heads = rows.heads;
   const Index dh = heads.head_dim;
   const detail::KvShape shape(dh, detail::kGroupOf<P>);
-  const Index blocks = (to + kPanel - 1) / kPanel;
-  const Index tile_rows = kernels_->max_rows < 8 ? 4 : 8;  // of a panel
+  const Index blocks = (to + kPanelWidth - 1) / kPanelWidth;
+  const Index tile_rows = kernels_->max_tile_rows < 8 ? 4 : 8;  // of a panel
 
   pool_->run(heads.num_kv_heads * blocks, [&](Index task) {
     const Index head = task / blocks;
-    const Index first = (blocks - 1 - task % blocks) * kPanel;  // longest rows first
-    const Index columns = std::min(kPanel, to - first);
+    const Index first = (blocks - 1 - task % blocks) * kPanelWidth;  // longest rows first
+    const Index columns = std::min(kPanelWidth, to - first);
     const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-    std::vector<Operand> q(size(shape.dim * kPanel));     // [dim/pair][32][pair], zero: no query
-    std::vector<float> scores(size(kBlock * kPanel));     // [key][32]
-    std::vector<Operand> weights(size(kBlock * kPanel));  // [key/pair][32][pair]
-    std::vector<float> out(size(shape.width * kPanel));   // [dim][32]
-    std::vector<Operand> converted(                       // a panel
-        std::is_same_v<P, Operand> ? 0 : size(kPanel * std::max(shape.dim, kBlock)));
+    std::vector<Operand> q(size(shape.dim * kPanelWidth));  // [dim/pair][32][pair], zero: no query
+    std::vector<float> scores(size(kBlock * kPanelWidth));  // [key][32]
+    std::vector<Operand> weights(size(kBlock * kPanelWidth));  // [key/pair][32][pair]
+    std::vector<float> out(size(shape.width * kPanelWidth));   // [dim][32]
+    std::vector<Operand> converted(                            // a panel
+        std::is_same_v<P, Operand> ? 0 : size(kPanelWidth * std::max(shape.dim, kBlock)));
     std::vector<float> floats(size(dh));
     std::vector<Operand> line(size(shape.dim));
-    alignas(64) float tile[8 * kPanel];
-    alignas(64) float top[kPanel], total[kPanel] = {}, shrink[kPanel];
-    alignas(64) std::int32_t seen[kPanel];
-    std::fill(top, top + kPanel, -std::numeric_limits<float>::infinity());
+    alignas(64) float tile[8 * kPanelWidth];
+    alignas(64) float top[kPanelWidth], total[kPanelWidth] = {}, shrink[kPanelWidth];
+    alignas(64) std::int32_t seen[kPanelWidth];
+    std::fill(top, top + kPanelWidth, -std::numeric_limits<float>::infinity());
 
     for (Index c = 0; c < columns; ++c) {
       detail::prefetch(rows.query(head, first + std::min(c + detail::kRowsAhead, columns - 1)), dh);
       rows.read_query(*kernels_, line.data(), floats, head, first + c);
-      detail::spread<kPair>(&q[size(c * kPair)], kPanel, line.data(), shape.dim);
+      detail::spread<kPair>(&q[size(c * kPair)], kPanelWidth, line.data(), shape.dim);
     }
 
     const HeadPanels<P> panels(heads, kv, head);
@@ -374,20 +375,20 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
       if constexpr (std::is_same_v<P, std::int8_t>)
         detail::widen(*kernels_, converted.data(), panel, of_columns, of_lines, lines);
       else if constexpr (!std::is_same_v<P, Operand>)
-        kernels_->split_pairs(converted.data(), panel, lines / 2);
+        kernels_->unpack_bf16_panel(converted.data(), panel, lines / 2);
       return converted.data();
     };
     const Index reach = rows.visible(first + columns - 1);
     for (Index begin = 0; begin < reach; begin += kBlock) {
       const Index n = std::min(kBlock, (reach - begin + tile_rows - 1) / tile_rows * tile_rows);
-      for (Index p = 0; p < n; p += kPanel) {
+      for (Index p = 0; p < n; p += kPanelWidth) {
         const Operand* keys =
             operand(panels.keys(begin + p), panels.key_scales(begin + p), nullptr, shape.dim);
-        for (Index r = 0; r < std::min(kPanel, n - p); r += tile_rows)
-          detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanel, q.data(), shape.dim,
-                               &scores[size((p + r) * kPanel)]);
+        for (Index r = 0; r < std::min(kPanelWidth, n - p); r += tile_rows)
+          detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanelWidth, q.data(),
+                               shape.dim, &scores[size((p + r) * kPanelWidth)]);
       }
-      for (Index c = 0; c < kPanel; ++c) {
+      for (Index c = 0; c < kPanelWidth; ++c) {
         const Index visible = rows.visible(first + std::min(c, columns - 1));
         seen[c] = static_cast<std::int32_t>(std::clamp<Index>(visible - begin, 0, n));
       }
@@ -396,19 +397,19 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
         kernels_->softmax_columns_bf16(block, weights.data());
       else
         kernels_->softmax_columns_f32(block, weights.data());
-      for (Index d = 0; d < dh; d += kPanel) {
+      for (Index d = 0; d < dh; d += kPanelWidth) {
         const Operand* values =
             operand(panels.values(begin, d), nullptr, panels.value_scales(begin), n);
-        for (Index r = 0; r < std::min(kPanel, dh - d); r += tile_rows) {
-          detail::tile_product(*kernels_, tile_rows, values + r * kPair, kPanel, weights.data(), n,
-                               tile);
-          kernels_->scale_add_columns(&out[size((d + r) * kPanel)], shrink, tile, tile_rows);
+        for (Index r = 0; r < std::min(kPanelWidth, dh - d); r += tile_rows) {
+          detail::tile_product(*kernels_, tile_rows, values + r * kPair, kPanelWidth,
+                               weights.data(), n, tile);
+          kernels_->scale_add_columns(&out[size((d + r) * kPanelWidth)], shrink, tile, tile_rows);
         }
       }
     }
     for (Index c = 0; c < columns; ++c) {
       const float inverse = 1.0f / total[c];
-      for (Index d = 0; d < dh; ++d) floats[size(d)] = out[size(d * kPanel + c)] * inverse;
+      for (Index d = 0; d < dh; ++d) floats[size(d)] = out[size(d * kPanelWidth + c)] * inverse;
       detail::from_floats(*kernels_, rows.result(head, first + c), floats.data(), dh);
     }
   });
@@ -416,9 +417,9 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
 
 template <class T, class P, class Operand>
 void Backend::attend_as(const Rows<T>& rows, const Panels& kv) {
-  constexpr Index kMany = kPanel / 2;  // half of the columns are in use
+  constexpr Index kMany = kPanelWidth / 2;  // half of the columns are in use
   using Few = std::conditional_t<std::is_same_v<P, std::int8_t>, float, Operand>;
-  const Index count = rows.queries(), rest = count % kPanel;
+  const Index count = rows.queries(), rest = count % kPanelWidth;
   const Index many = rest < kMany ? count - rest : count;
   if (many > 0) attend_many<T, P, Operand>(rows, kv, many);
   if (many < count) attend_few<T, P, Few>(rows, kv, many);
@@ -446,7 +447,7 @@ PLLAVA_INLINE void Backend::attend(View o, ConstView qkv, const Attention& atten
     auto scope = this->scope();
     constexpr DType kOperand = std::is_same_v<Left, bf16> ? DType::bf16 : DType::f32;
     const detail::KvShape shape(heads.head_dim, detail::kGroupOf<Left>);
-    const Index capacity = (count + kPanel - 1) / kPanel * kPanel;
+    const Index capacity = (count + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
     const View keys = scratch({heads.num_kv_heads * shape.keys_size(capacity)}, kOperand);
     const View values = scratch({heads.num_kv_heads * shape.values_size(capacity)}, kOperand);
     std::memset(keys.data, 0, static_cast<std::size_t>(keys.bytes()));
@@ -460,7 +461,7 @@ PLLAVA_INLINE void Backend::attend(View o, ConstView qkv, const Attention& atten
   };
   if (dtype_ == DType::f32)
     run(float{}, float{});
-  else if (kernels_->bf16_left == DType::bf16)
+  else if (kernels_->bf16_lhs_dtype == DType::bf16)
     run(bf16{}, bf16{});
   else
     run(bf16{}, float{});

@@ -69,9 +69,9 @@ PLLAVA_INLINE void host_row(void* dst, DType dtype, const HostTensor& t, Index r
 PLLAVA_INLINE void transpose_panel(std::byte* dst, const std::byte* src, Index depth) {
   constexpr Index kLine = 16;  // words of a cache line: both sides move in whole lines
   for (Index begin = 0; begin < depth; begin += kLine)
-    for (Index n = 0; n < kPanel; ++n)
+    for (Index n = 0; n < kPanelWidth; ++n)
       for (Index k = begin; k < std::min(depth, begin + kLine); ++k)
-        std::memcpy(dst + (k * kPanel + n) * 4, src + (n * depth + k) * 4, 4);
+        std::memcpy(dst + (k * kPanelWidth + n) * 4, src + (n * depth + k) * 4, 4);
 }
 
 }  // namespace detail
@@ -119,14 +119,14 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   // Panels of 32 output columns. A gate_up panel is 16 gate and 16 up columns, so that one tile
   // holds both factors of 16 outputs.
   const Index F = w.rows / 2;
-  const Index panels = role == WeightRole::gate_up ? (F + kPanel / 2 - 1) / (kPanel / 2)
-                                                   : (w.rows + kPanel - 1) / kPanel;
+  const Index panels = role == WeightRole::gate_up ? (F + kPanelWidth / 2 - 1) / (kPanelWidth / 2)
+                                                   : (w.rows + kPanelWidth - 1) / kPanelWidth;
   const auto locate = [&](Index panel, Index column) -> std::pair<const HostTensor*, Index> {
     if (role == WeightRole::gate_up) {
-      const Index row = panel * (kPanel / 2) + column % (kPanel / 2);
-      return {row < F ? &parts[column < kPanel / 2 ? 0 : 1] : nullptr, row};
+      const Index row = panel * (kPanelWidth / 2) + column % (kPanelWidth / 2);
+      return {row < F ? &parts[column < kPanelWidth / 2 ? 0 : 1] : nullptr, row};
     }
-    Index row = panel * kPanel + column;
+    Index row = panel * kPanelWidth + column;
     for (const HostTensor& p : parts) {
       if (row < p.shape[0]) return {&p, row};
       row -= p.shape[0];
@@ -141,11 +141,11 @@ PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightR
   const bool pairs = w.dtype == DType::bf16;
   const Index depth = pairs ? (K + 1) / 2 * 2 : K;
   const Index words = depth * size_of(w.dtype) / 4;  // of a row: a float or a pair of bf16 each
-  const Index bytes = kPanel * words * 4;            // of a panel
+  const Index bytes = kPanelWidth * words * 4;       // of a panel
   w.data = weight_memory(panels * bytes, "a weight matrix", [&](std::byte* memory) {
     pool_->run(panels, [&](Index panel) {
       std::vector<std::byte> rows(static_cast<std::size_t>(bytes));  // zero: padding
-      for (Index n = 0; n < kPanel; ++n) {
+      for (Index n = 0; n < kPanelWidth; ++n) {
         const auto [part, r] = locate(panel, n);
         if (part != nullptr)
           detail::host_row(&rows[static_cast<std::size_t>(n * words * 4)], w.dtype, *part, r, K);
@@ -166,13 +166,13 @@ PLLAVA_INLINE Index integer_depth(const Quantization& q, Index cols) {
 
 /// Bytes of a panel's values, and of one kind of its factors (multipliers, zeros).
 PLLAVA_INLINE Index panel_bytes(const Quantization& q, Index depth) {
-  return kPanel * depth / (q.format == WeightFormat::int4 ? 2 : 1);
+  return kPanelWidth * depth / (q.format == WeightFormat::int4 ? 2 : 1);
 }
 PLLAVA_INLINE Index factor_bytes(const Quantization& q, Index depth) {
-  return q.format == WeightFormat::int4 ? kPanel * depth / q.group : 0;
+  return q.format == WeightFormat::int4 ? kPanelWidth * depth / q.group : 0;
 }
 
-/// The bytes of one column of a panel, see IntegerPanel.
+/// The bytes of one column of a panel, see QuantizedPanel.
 PLLAVA_INLINE void pack_integers(std::byte* out, const Quantization& q, const QuantizedRow& row) {
   const auto at = [&](std::size_t k) -> unsigned {  // behind the end: nothing
     if (k < row.values.size()) return row.values[k];
@@ -209,40 +209,41 @@ Weight Backend::prepare_integers(Weight w, Index panels, const Locate& locate) {
   const Index kinds = q.zero_points ? 2 : 1, each = detail::factor_bytes(q, depth);
   const Index values_bytes = panels * bytes;  // a multiple of 64, as panels are
   w.data = weight_memory(
-      values_bytes + panels * (kPanel * 4 + kinds * each), "a weight matrix",
+      values_bytes + panels * (kPanelWidth * 4 + kinds * each), "a weight matrix",
       [&](std::byte* memory) {
         auto* scales = reinterpret_cast<float*>(memory + values_bytes);
-        auto* multipliers = reinterpret_cast<std::uint8_t*>(scales + panels * kPanel);
+        auto* multipliers = reinterpret_cast<std::uint8_t*>(scales + panels * kPanelWidth);
         pool_->run(panels, [&](Index panel) {
           std::vector<std::byte> columns(static_cast<std::size_t>(bytes));
           const std::vector<float> zeros(static_cast<std::size_t>(w.cols));
-          for (Index n = 0; n < kPanel; ++n) {
+          for (Index n = 0; n < kPanelWidth; ++n) {
             const auto [part, r] = locate(panel, n);
             const QuantizedRow row = part != nullptr ? quantized_row(*part, r) : quantize(zeros, q);
-            detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanel)], q, row);
-            scales[panel * kPanel + n] = row.channel_scale;
+            detail::pack_integers(&columns[static_cast<std::size_t>(n * bytes / kPanelWidth)], q,
+                                  row);
+            scales[panel * kPanelWidth + n] = row.channel_scale;
             for (std::size_t g = 0; g < row.group_scales.size(); ++g) {
-              const Index at = panel * each + static_cast<Index>(g) * kPanel + n;
+              const Index at = panel * each + static_cast<Index>(g) * kPanelWidth + n;
               multipliers[at] = row.group_scales[g];
               if (q.zero_points) multipliers[panels * each + at] = row.zero_points[g];
             }
           }
-          detail::transpose_panel(memory + panel * bytes, columns.data(), bytes / kPanel / 4);
+          detail::transpose_panel(memory + panel * bytes, columns.data(), bytes / kPanelWidth / 4);
         });
       });
   w.factors = {w.data, static_cast<const std::byte*>(w.data.get()) + values_bytes};
   return w;
 }
 
-PLLAVA_INLINE IntegerPanel Backend::integer_panel(const Weight& w, Index panels, Index panel) {
+PLLAVA_INLINE QuantizedPanel Backend::integer_panel(const Weight& w, Index panels, Index panel) {
   const Quantization& q = w.quantization;
   const Index depth = detail::integer_depth(q, w.cols), each = detail::factor_bytes(q, depth);
   const auto* scales = reinterpret_cast<const float*>(w.factors.get());
-  const auto* multipliers = reinterpret_cast<const std::uint8_t*>(scales + panels * kPanel);
+  const auto* multipliers = reinterpret_cast<const std::uint8_t*>(scales + panels * kPanelWidth);
   return {static_cast<const std::uint8_t*>(w.data.get()) + panel * detail::panel_bytes(q, depth),
           multipliers + panel * each,
           q.zero_points ? multipliers + panels * each + panel * each : nullptr,
-          scales + panel * kPanel};
+          scales + panel * kPanelWidth};
 }
 
 // ---- products -----------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ struct Backend::Packed {
   /// only products of no more rows may use: a row's result does not depend on how many are beside
   /// it.
   Index packed_rows(Index rows) const {
-    return kernels->packed_rows(single ? rows : std::max<Index>(rows, 3));
+    return kernels->padded_rows(single ? rows : std::max<Index>(rows, 3));
   }
 
   const Kernels* kernels;
@@ -267,8 +268,8 @@ struct Backend::Packed {
 /// [k/2][row][2] in bf16.
 PLLAVA_INLINE Backend::Packed Backend::pack(ConstView x, DType dtype) {
   const Index M = x.rows(), K = x.cols(), depth = dtype == DType::bf16 ? (K + 1) / 2 * 2 : K;
-  const DType left = dtype == DType::bf16 ? kernels_->bf16_left : dtype;
-  const Index tile_rows = std::min(kernels_->max_rows, kernels_->packed_rows(M));
+  const DType left = dtype == DType::bf16 ? kernels_->bf16_lhs_dtype : dtype;
+  const Index tile_rows = std::min(kernels_->max_tile_rows, kernels_->padded_rows(M));
   Packed packed{kernels_,
                 M <= 2,
                 tile_rows,
@@ -325,7 +326,7 @@ void Backend::multiply(ConstView x, const Weight& w, const Epilogue& epilogue) {
   const Index panels = w.rows;  // set by the callers to the number of panels
   const Index per_task = 2;
   pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
-    alignas(64) float tile[16 * kPanel];
+    alignas(64) float tile[kMaxTileRows * kPanelWidth];
     for (Index t = 0; t < a.tiles; ++t) {
       const Index rows = std::min(a.tile_rows, M - t * a.tile_rows);
       const Index mr = a.packed_rows(rows);
@@ -333,12 +334,12 @@ void Backend::multiply(ConstView x, const Weight& w, const Epilogue& epilogue) {
       for (Index p = task * per_task; p < std::min(panels, (task + 1) * per_task); ++p) {
         if (pairs)
           kernels_->tile_bf16(mr, left, mr,
-                              static_cast<const bf16*>(w.data.get()) + p * kPanel * depth,
+                              static_cast<const bf16*>(w.data.get()) + p * kPanelWidth * depth,
                               depth / 2, tile);
         else
           kernels_->tile_f32(mr, reinterpret_cast<const float*>(left), mr,
-                             static_cast<const float*>(w.data.get()) + p * kPanel * depth, depth,
-                             tile);
+                             static_cast<const float*>(w.data.get()) + p * kPanelWidth * depth,
+                             depth, tile);
         epilogue(t * a.tile_rows, rows, p, tile);
       }
     }
@@ -346,7 +347,7 @@ void Backend::multiply(ConstView x, const Weight& w, const Epilogue& epilogue) {
 }
 
 struct Backend::Rounded {
-  Int8Rows tile(Index t) const {
+  Int8Lhs tile(Index t) const {
     return {values + t * tile_rows * depth * bytes, sums + t * tile_rows * (depth / 32 + 1),
             scales + t * tile_rows};
   }
@@ -355,7 +356,7 @@ struct Backend::Rounded {
   Index tiles;
   Index depth;
   Index bytes;        // of an integer
-  std::byte* values;  // per tile, as in Int8Rows
+  std::byte* values;  // per tile, as in Int8Lhs
   std::int32_t* sums;
   float* scales;
 };
@@ -383,7 +384,7 @@ PLLAVA_INLINE void place_integers(std::byte* tile, Index bytes, std::span<const 
 PLLAVA_INLINE Backend::Rounded Backend::round(ConstView x, Index depth, Index most_rows,
                                               Index bytes) {
   const Index M = x.rows(), K = x.cols(), blocks = depth / 32;
-  const Index tile_rows = std::min(most_rows, kernels_->packed_rows(M));
+  const Index tile_rows = std::min(most_rows, kernels_->padded_rows(M));
   const Index tiles = (M + tile_rows - 1) / tile_rows, padded = tiles * tile_rows;
   Rounded rounded{tile_rows,
                   tiles,
@@ -393,7 +394,7 @@ PLLAVA_INLINE Backend::Rounded Backend::round(ConstView x, Index depth, Index mo
                   static_cast<std::int32_t*>(arena_->allocate(padded * (blocks + 1) * 4)),
                   static_cast<float*>(arena_->allocate(padded * 4))};
   pool_->run(tiles, [&](Index t) {
-    const Index rows = std::min(tile_rows, M - t * tile_rows), mr = kernels_->packed_rows(rows);
+    const Index rows = std::min(tile_rows, M - t * tile_rows), mr = kernels_->padded_rows(rows);
     std::byte* tile = rounded.values + t * tile_rows * depth * bytes;
     std::int32_t* sums = rounded.sums + t * tile_rows * (blocks + 1);
     std::vector<float> row(static_cast<std::size_t>(K));
@@ -429,28 +430,31 @@ void Backend::multiply_integers(ConstView x, const Weight& w, const Epilogue& ep
   const Index depth = detail::integer_depth(w.quantization, w.cols), quads = depth / 4;
   const Index M = x.rows(), panels = w.rows, group = w.quantization.group;
   const bool nibbles = w.quantization.format == WeightFormat::int4;
-  const bool unpack = nibbles && !kernels_->fast_int4 && kernels_->packed_rows(M) > kInt4Rows;
-  const Rounded a = nibbles && !unpack ? round(x, depth, kInt4Rows, 1)
-                                       : round(x, depth, kernels_->max_rows, kernels_->int8_left);
+  const bool unpack =
+      nibbles && !kernels_->prefers_int4_tiles && kernels_->padded_rows(M) > kMaxInt4TileRows;
+  const Rounded a = nibbles && !unpack
+                        ? round(x, depth, kMaxInt4TileRows, 1)
+                        : round(x, depth, kernels_->max_tile_rows, kernels_->int8_lhs_bytes);
   const Index per_task = 2;
   pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
-    alignas(64) float tile[16 * kPanel];
+    alignas(64) float tile[kMaxTileRows * kPanelWidth];
     const Index first = task * per_task, end = std::min(panels, first + per_task);
     std::unique_ptr<std::uint8_t[]> unpacked;
     if (unpack) {
-      unpacked.reset(new std::uint8_t[static_cast<std::size_t>(per_task * kPanel * depth)]);
+      unpacked.reset(new std::uint8_t[static_cast<std::size_t>(per_task * kPanelWidth * depth)]);
       for (Index p = first; p < end; ++p)
-        kernels_->unpack_int4(&unpacked[static_cast<std::size_t>((p - first) * kPanel * depth)],
-                              integer_panel(w, panels, p), quads, group);
+        kernels_->unpack_int4(
+            &unpacked[static_cast<std::size_t>((p - first) * kPanelWidth * depth)],
+            integer_panel(w, panels, p), quads, group);
     }
     for (Index t = 0; t < a.tiles; ++t) {
       const Index rows = std::min(a.tile_rows, M - t * a.tile_rows);
-      const Index mr = kernels_->packed_rows(rows);
-      const Int8Rows left = a.tile(t);
+      const Index mr = kernels_->padded_rows(rows);
+      const Int8Lhs left = a.tile(t);
       for (Index p = first; p < end; ++p) {
-        IntegerPanel right = integer_panel(w, panels, p);
+        QuantizedPanel right = integer_panel(w, panels, p);
         if (unpack)
-          right.values = &unpacked[static_cast<std::size_t>((p - first) * kPanel * depth)];
+          right.values = &unpacked[static_cast<std::size_t>((p - first) * kPanelWidth * depth)];
         if (nibbles && !unpack)
           kernels_->tile_int4(mr, left, right, quads, group, tile);
         else
@@ -475,11 +479,11 @@ PLLAVA_INLINE Weight as_panels(const Weight& w, Index columns_per_panel, Index c
 PLLAVA_INLINE void Backend::linear(View y, ConstView x, const Linear& w, Activation act) {
   const Index O = w.out;
   const float* bias = w.bias ? w.bias.floats() : nullptr;
-  multiply(x, detail::as_panels(w.weight, kPanel, O),
+  multiply(x, detail::as_panels(w.weight, kPanelWidth, O),
            [&](Index row, Index rows, Index panel, float* tile) {
-             const Index first = panel * kPanel, n = std::min(kPanel, O - first);
+             const Index first = panel * kPanelWidth, n = std::min(kPanelWidth, O - first);
              for (Index r = 0; r < rows; ++r) {
-               float* line = tile + r * kPanel;
+               float* line = tile + r * kPanelWidth;
                if (bias != nullptr) kernels_->add(line, bias + first, n);
                kernels_->activate(line, n, act);
                if (y.dtype == DType::bf16)
@@ -493,11 +497,11 @@ PLLAVA_INLINE void Backend::linear(View y, ConstView x, const Linear& w, Activat
 PLLAVA_INLINE void Backend::residual(View x, ConstView y, const Linear& w) {
   const Index O = w.out;
   const float* bias = w.bias ? w.bias.floats() : nullptr;
-  multiply(y, detail::as_panels(w.weight, kPanel, O),
+  multiply(y, detail::as_panels(w.weight, kPanelWidth, O),
            [&](Index row, Index rows, Index panel, float* tile) {
-             const Index first = panel * kPanel, n = std::min(kPanel, O - first);
+             const Index first = panel * kPanelWidth, n = std::min(kPanelWidth, O - first);
              for (Index r = 0; r < rows; ++r) {
-               float* line = tile + r * kPanel;
+               float* line = tile + r * kPanelWidth;
                if (bias != nullptr) kernels_->add(line, bias + first, n);
                kernels_->add(x.as<float>() + (row + r) * O + first, line, n);
              }
@@ -505,12 +509,12 @@ PLLAVA_INLINE void Backend::residual(View x, ConstView y, const Linear& w) {
 }
 
 PLLAVA_INLINE void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
-  const Index F = gate_up.out, half = kPanel / 2;
+  const Index F = gate_up.out, half = kPanelWidth / 2;
   multiply(h, detail::as_panels(gate_up.weight, half, F),
            [&](Index row, Index rows, Index panel, float* tile) {
              const Index first = panel * half, n = std::min(half, F - first);
              for (Index r = 0; r < rows; ++r) {
-               float* line = tile + r * kPanel;
+               float* line = tile + r * kPanelWidth;
                kernels_->act_mul(line, line + half, n, act);
                if (g.dtype == DType::bf16)
                  kernels_->float_to_bf16(g.as<bf16>() + (row + r) * F + first, line, n);

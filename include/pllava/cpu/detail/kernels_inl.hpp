@@ -1,5 +1,6 @@
-// Builds the kernels for every instruction set, only those that it does better than the one below
-// it, and picks among the tables.
+// Compiles the kernels for every instruction set and returns the table of the requested one. An
+// instruction set compiles only the kernels that it improves; it copies the others from the table
+// of a lower one.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 #include <immintrin.h>
 #endif
 
-// Vectors never cross a function that is not inlined, so the ABI of wide vectors does not matter.
+// Functions that take or return vectors are always inlined, so the ABI of wide vectors is not used.
 #if defined(__clang__)
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wunknown-warning-option"
@@ -18,13 +19,12 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 #define PLLAVA_VECTOR [[maybe_unused]] inline __attribute__((always_inline))
-#if defined(__clang__)
 #define PLLAVA_PRAGMA(x) _Pragma(#x)
+#if defined(__clang__)
 #define PLLAVA_BEGIN_TARGET(features) \
   PLLAVA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define PLLAVA_END_TARGET _Pragma("clang attribute pop")
 #else
-#define PLLAVA_PRAGMA(x) _Pragma(#x)
 #define PLLAVA_BEGIN_TARGET(features) \
   _Pragma("GCC push_options") PLLAVA_PRAGMA(GCC target(features))
 #define PLLAVA_END_TARGET _Pragma("GCC pop_options")
@@ -40,12 +40,9 @@ constexpr Kernels named(const char* name, Kernels table) {
 namespace portable {
 namespace {
 #define PLLAVA_LANES 4
-#include "pllava/cpu/detail/simd_base.hpp"
-#include "pllava/cpu/detail/simd_bf16.hpp"
-#include "pllava/cpu/detail/simd_floats.hpp"
-#include "pllava/cpu/detail/simd_integers.hpp"
+#include "pllava/cpu/detail/simd_all.hpp"
 #undef PLLAVA_LANES
-constexpr Kernels kTable = named("portable", with_integers(with_bf16(with_floats({}))));
+constexpr Kernels kTable = named("portable", with_all({}));
 }  // namespace
 }  // namespace portable
 
@@ -59,7 +56,6 @@ namespace neon_dot {
 namespace {
 #define PLLAVA_LANES 4
 #define PLLAVA_SDOT
-#include "pllava/cpu/detail/simd_base.hpp"
 #include "pllava/cpu/detail/simd_integers.hpp"
 #undef PLLAVA_LANES
 #undef PLLAVA_SDOT
@@ -74,11 +70,8 @@ PLLAVA_BEGIN_TARGET("avx2,fma")
 namespace avx2 {
 namespace {
 #define PLLAVA_LANES 8
-#include "pllava/cpu/detail/simd_base.hpp"
-#include "pllava/cpu/detail/simd_bf16.hpp"
-#include "pllava/cpu/detail/simd_floats.hpp"
-#include "pllava/cpu/detail/simd_integers.hpp"
-constexpr Kernels kTable = named("avx2", with_integers(with_bf16(with_floats({}))));
+#include "pllava/cpu/detail/simd_all.hpp"
+constexpr Kernels kTable = named("avx2", with_all({}));
 }  // namespace
 }  // namespace avx2
 PLLAVA_END_TARGET
@@ -87,7 +80,6 @@ PLLAVA_BEGIN_TARGET("avx2,fma,avxvnni")
 namespace avx_vnni {
 namespace {
 #define PLLAVA_DPBUSD
-#include "pllava/cpu/detail/simd_base.hpp"
 #include "pllava/cpu/detail/simd_integers.hpp"
 #undef PLLAVA_LANES
 #undef PLLAVA_DPBUSD
@@ -100,11 +92,8 @@ PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 namespace avx512 {
 namespace {
 #define PLLAVA_LANES 16
-#include "pllava/cpu/detail/simd_base.hpp"
-#include "pllava/cpu/detail/simd_bf16.hpp"
-#include "pllava/cpu/detail/simd_floats.hpp"
-#include "pllava/cpu/detail/simd_integers.hpp"
-constexpr Kernels kTable = named("avx512", with_integers(with_bf16(with_floats({}))));
+#include "pllava/cpu/detail/simd_all.hpp"
+constexpr Kernels kTable = named("avx512", with_all({}));
 }  // namespace
 }  // namespace avx512
 PLLAVA_END_TARGET
@@ -113,7 +102,6 @@ PLLAVA_BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 namespace avx512_vnni {
 namespace {
 #define PLLAVA_DPBUSD
-#include "pllava/cpu/detail/simd_base.hpp"
 #include "pllava/cpu/detail/simd_integers.hpp"
 #undef PLLAVA_DPBUSD
 constexpr Kernels kTable = named("avx512_vnni", with_integers(avx512::kTable));

@@ -1,164 +1,192 @@
-// The vectors of one instruction set: GCC vector types of PLLAVA_LANES floats. cpu_kernels_inl.hpp
-// includes this file, and behind it those with the kernels, inside a namespace and a target region
-// for each instruction set. No include guards in these files, on purpose.
+// Vector types and helpers of one instruction set: GCC vector types of PLLAVA_LANES floats.
+// kernels_inl.hpp includes this file and the simd_*.hpp files after it once for each instruction
+// set, inside a namespace and a target region. For this reason they have no include guards.
 
-constexpr Index W = PLLAVA_LANES;  // floats in a vector
-using vf = float __attribute__((vector_size(PLLAVA_LANES * 4)));
-using vi = std::int32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
-using vh = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 2)));
-using vb = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
-using vub = std::uint8_t __attribute__((vector_size(PLLAVA_LANES)));
-using vs = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
-using vu = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+constexpr Index kLanes = PLLAVA_LANES;  // floats in a vector
+using VecF32 = float __attribute__((vector_size(PLLAVA_LANES * 4)));
+using VecI32 = std::int32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using VecI16 = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using VecU16 = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using HalfVecU16 = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 2)));
+using QuarterVecI8 = std::int8_t __attribute__((vector_size(PLLAVA_LANES)));
+using QuarterVecU8 = std::uint8_t __attribute__((vector_size(PLLAVA_LANES)));
 
-PLLAVA_VECTOR vf splat(float v) {
-  return v - vf{};
-}
-/// Says that `v` is wanted in a register here. GCC otherwise renames sums in long loops until some
-/// of them no longer fit.
+// ---- compiler hints -----------------------------------------------------------------------------
+
+/// Forces `v` into a register. Otherwise GCC renames accumulators in long loops until some of them
+/// spill.
 template <class V>
-PLLAVA_VECTOR void pin(V& v) {
+PLLAVA_VECTOR void keep_in_register(V& v) {
 #if defined(__x86_64__)
   __asm__("" : "+v"(v));
 #elif defined(__aarch64__)
   __asm__("" : "+w"(v));
 #endif
 }
-/// Says that memory may have changed: what was read before is read again, not kept in registers.
-PLLAVA_VECTOR void forget() {
+/// Forces later loads to read memory again, so that loaded values do not occupy registers.
+PLLAVA_VECTOR void compiler_barrier() {
   __asm__ volatile("" ::: "memory");
 }
-PLLAVA_VECTOR vf load(const float* p) {
-  vf v;
+
+// ---- loads, stores, conversions -----------------------------------------------------------------
+
+PLLAVA_VECTOR VecF32 broadcast(float v) {
+  return v - VecF32{};
+}
+PLLAVA_VECTOR VecF32 load(const float* p) {
+  VecF32 v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
-PLLAVA_VECTOR void store(float* p, vf v) {
+PLLAVA_VECTOR void store(float* p, VecF32 v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
-PLLAVA_VECTOR vf as_float(vi v) {
-  vf f;
+/// The same bits as floats.
+PLLAVA_VECTOR VecF32 as_f32(VecI32 v) {
+  VecF32 f;
   __builtin_memcpy(&f, &v, sizeof f);
   return f;
 }
-PLLAVA_VECTOR vi as_int(vf v) {
-  vi i;
+/// The same bits as integers.
+PLLAVA_VECTOR VecI32 as_i32(VecF32 v) {
+  VecI32 i;
   __builtin_memcpy(&i, &v, sizeof i);
   return i;
 }
-PLLAVA_VECTOR vf load(const bf16* p) {
-  vh h;
+PLLAVA_VECTOR VecF32 load(const bf16* p) {
+  HalfVecU16 h;
   __builtin_memcpy(&h, p, sizeof h);
-  return as_float(__builtin_convertvector(h, vi) << 16);
+  return as_f32(__builtin_convertvector(h, VecI32) << 16);
 }
-PLLAVA_VECTOR void store(bf16* p, vf v) {
-  const vi u = as_int(v);
-  vi rounded = u + 0x7fff + ((u >> 16) & 1);
-  const vi is_nan = (u & 0x7fffffff) > 0x7f800000;
+/// Rounds to nearest even; NaN stays NaN.
+PLLAVA_VECTOR void store(bf16* p, VecF32 v) {
+  const VecI32 u = as_i32(v);
+  VecI32 rounded = u + 0x7fff + ((u >> 16) & 1);
+  const VecI32 is_nan = (u & 0x7fffffff) > 0x7f800000;
   rounded = (is_nan & (u | 0x400000)) | (~is_nan & rounded);
-  const vh h = __builtin_convertvector((rounded >> 16) & 0xffff, vh);
+  const HalfVecU16 h = __builtin_convertvector((rounded >> 16) & 0xffff, HalfVecU16);
   __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
 }
-PLLAVA_VECTOR vi load_words(const void* p) {
-  vi v;
+PLLAVA_VECTOR VecI32 load_i32(const void* p) {
+  VecI32 v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
-PLLAVA_VECTOR vi splat_word(const void* p) {
+PLLAVA_VECTOR VecI32 broadcast_i32(const void* p) {
   std::int32_t v;
   __builtin_memcpy(&v, p, 4);
-  return v - vi{};
+  return v - VecI32{};
 }
-/// W bytes as integers, and back. GCC takes vectors of less than 16 bytes apart, hence the
-/// intrinsics.
-PLLAVA_VECTOR vi widen(const std::uint8_t* p) {
+// kLanes bytes to 32-bit integers and back. GCC splits vectors of less than 16 bytes into scalars,
+// so AVX2 uses intrinsics.
+PLLAVA_VECTOR VecI32 load_u8_as_i32(const std::uint8_t* p) {
 #if defined(__x86_64__) && PLLAVA_LANES == 8
-  return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return (VecI32)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 #else
-  vub b;
+  QuarterVecU8 b;
   __builtin_memcpy(&b, p, sizeof b);
-  return __builtin_convertvector(b, vi);
+  return __builtin_convertvector(b, VecI32);
 #endif
 }
-PLLAVA_VECTOR vi widen(const std::int8_t* p) {
+PLLAVA_VECTOR VecI32 load_i8_as_i32(const std::int8_t* p) {
 #if defined(__x86_64__) && PLLAVA_LANES == 8
-  return (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return (VecI32)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 #else
-  vb b;
+  QuarterVecI8 b;
   __builtin_memcpy(&b, p, sizeof b);
-  return __builtin_convertvector(b, vi);
+  return __builtin_convertvector(b, VecI32);
 #endif
 }
-PLLAVA_VECTOR vf load(const std::int8_t* p) {
-  return __builtin_convertvector(widen(p), vf);
+PLLAVA_VECTOR VecF32 load(const std::int8_t* p) {
+  return __builtin_convertvector(load_i8_as_i32(p), VecF32);
 }
-PLLAVA_VECTOR void narrow(std::int8_t* p, vi v) {
+/// Stores the low byte of each lane; the values must fit 8 bits.
+PLLAVA_VECTOR void store_as_i8(std::int8_t* p, VecI32 v) {
 #if defined(__x86_64__) && PLLAVA_LANES == 8
   const __m128i halves =
       _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
 #else
-  const vb b = __builtin_convertvector(v, vb);
+  const QuarterVecI8 b = __builtin_convertvector(v, QuarterVecI8);
   __builtin_memcpy(p, &b, sizeof b);
 #endif
 }
-PLLAVA_VECTOR vf select(vi mask, vf a, vf b) {
+/// Loads n < kLanes values; the other lanes are zero.
+PLLAVA_VECTOR VecF32 load_partial(const float* p, Index n) {
+  float lanes[kLanes] = {};
+  for (Index i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+/// Stores the first n < kLanes values.
+PLLAVA_VECTOR void store_partial(float* p, VecF32 v, Index n) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (Index i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+// ---- arithmetic ---------------------------------------------------------------------------------
+
+PLLAVA_VECTOR VecF32 select(VecI32 mask, VecF32 a, VecF32 b) {
   return mask ? a : b;
 }
-/// The larger of both; b where one is not a number.
-PLLAVA_VECTOR vf larger(vf a, vf b) {
+/// The larger value of each lane; b where either is NaN.
+PLLAVA_VECTOR VecF32 max(VecF32 a, VecF32 b) {
 #if defined(__x86_64__) && PLLAVA_LANES == 16
-  return (vf)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+  return (VecF32)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
 #elif defined(__x86_64__) && PLLAVA_LANES == 8
-  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+  return (VecF32)_mm256_max_ps((__m256)a, (__m256)b);
 #else
   return a > b ? a : b;
 #endif
 }
-PLLAVA_VECTOR vf magnitude(vf v) {
-  return as_float(as_int(v) & 0x7fffffff);
+PLLAVA_VECTOR VecF32 abs(VecF32 v) {
+  return as_f32(as_i32(v) & 0x7fffffff);
 }
-PLLAVA_VECTOR float largest(vf v) {
-  float top = v[0];
-  for (Index i = 1; i < W; ++i) top = v[i] > top ? v[i] : top;
-  return top;
+PLLAVA_VECTOR float reduce_max(VecF32 v) {
+  float m = v[0];
+  for (Index i = 1; i < kLanes; ++i) m = v[i] > m ? v[i] : m;
+  return m;
 }
-PLLAVA_VECTOR float sum(vf v) {
+PLLAVA_VECTOR float reduce_sum(VecF32 v) {
   float s = 0;
-  for (Index i = 0; i < W; ++i) s += v[i];
+  for (Index i = 0; i < kLanes; ++i) s += v[i];
   return s;
 }
 
-constexpr Index kMaxRows = W == 16 ? 14 : 6;
-constexpr Index kLine = kPanel / W;                 // vectors in a line of a panel
-constexpr Index kHalfLine = kLine < 4 ? kLine : 4;  // the same, or half of it where they are short
+// ---- tiles --------------------------------------------------------------------------------------
 
-/// Calls product<MR, V, U>() in the shape for so many rows: MR rows by V vectors of columns, which
-/// the product repeats until a panel is done, with U sums of each along k. Many rows are limited by
-/// arithmetic, so their sums fill the registers. Few are limited by memory: they take whole lines
-/// of the panel, with 8 sums to fill the pipelines.
-template <class Product>
-void with_shape(Index rows, const Product& product) {
+constexpr Index kTileRows = kLanes == 16 ? 14 : 6;  // rows of the largest tile
+static_assert(kTileRows <= kMaxTileRows);
+constexpr Index kPanelVecs = kPanelWidth / kLanes;                 // vectors in a row of a panel
+constexpr Index kHalfPanelVecs = kPanelVecs < 4 ? kPanelVecs : 4;  // at most 4 of them
+
+/// Calls micro_kernel<MR, V, U>() with the register block for a tile of `rows`: MR rows by V
+/// vectors of columns, with U accumulators each; the caller repeats it over the columns of the
+/// panel. Tiles of many rows are compute-bound: their accumulators fill the registers. Tiles of few
+/// rows are memory-bound: they read whole rows of the panel and use 8 accumulators to hide the FMA
+/// latency.
+template <class MicroKernel>
+void with_tile_shape(Index rows, const MicroKernel& micro_kernel) {
   switch (rows) {
-    case 1: return product.template operator()<1, kLine, 8 / kLine>();
-    case 2: return product.template operator()<2, kHalfLine, 4 / kHalfLine>();
-    case 4: return product.template operator()<4, 2, 1>();
+    case 1: return micro_kernel.template operator()<1, kPanelVecs, 8 / kPanelVecs>();
+    case 2: return micro_kernel.template operator()<2, kHalfPanelVecs, 4 / kHalfPanelVecs>();
+    case 4: return micro_kernel.template operator()<4, 2, 1>();
 #if PLLAVA_LANES == 16
-    case 8: return product.template operator()<8, 2, 1>();
+    case 8: return micro_kernel.template operator()<8, 2, 1>();
 #endif
-    default: return product.template operator()<kMaxRows, 2, 1>();
+    default: return micro_kernel.template operator()<kTileRows, 2, 1>();
   }
 }
 
-/// c (MR, V · W) of a panel = the U sums of each column.
+/// Adds the U accumulators of each element and stores c (MR, V · kLanes), part of a tile.
 template <Index U, Index MR, Index V>
-PLLAVA_VECTOR void store_sums(float* c, vf (&acc)[U][MR][V]) {
+PLLAVA_VECTOR void store_accumulators(float* c, VecF32 (&acc)[U][MR][V]) {
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r)
 #pragma GCC unroll 8
     for (Index v = 0; v < V; ++v) {
 #pragma GCC unroll 4
       for (Index u = 1; u < U; ++u) acc[0][r][v] += acc[u][r][v];
-      store(c + r * kPanel + v * W, acc[0][r][v]);
+      store(c + r * kPanelWidth + v * kLanes, acc[0][r][v]);
     }
 }

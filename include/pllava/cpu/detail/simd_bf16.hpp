@@ -1,79 +1,83 @@
-// Products of bf16: of pairs, where the machine multiplies them (PLLAVA_DPBF16). See
-// simd_base.hpp.
+// Matrix product kernels for bf16. With PLLAVA_DPBF16 they multiply bf16 pairs; otherwise they
+// convert the panel to f32. See simd_base.hpp.
 
-// The left operand of a bf16 product. Where the machine does not multiply pairs it holds floats: a
-// broadcast is then a load, and a pair of the panel turns into floats once for all rows.
 #if defined(PLLAVA_DPBF16)
-using Bf16Left = bf16;
+using Bf16Lhs = bf16;  // element of the left operand, [k/2][stride][2]
 
+/// acc += the product of one pair of k.
 template <Index MR, Index V>
-PLLAVA_VECTOR void add_pair(vf (&acc)[MR][V], const bf16* a, Index, const bf16* b) {
-  __m512bh line[V];
+PLLAVA_VECTOR void accumulate_pair(VecF32 (&acc)[MR][V], const bf16* a, Index, const bf16* b) {
+  __m512bh rhs[V];
 #pragma GCC unroll 2
-  for (Index v = 0; v < V; ++v) line[v] = (__m512bh)load_words(b + 2 * v * W);
+  for (Index v = 0; v < V; ++v) rhs[v] = (__m512bh)load_i32(b + 2 * v * kLanes);
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
-    const auto left = (__m512bh)splat_word(a + 2 * r);
+    const auto lhs = (__m512bh)broadcast_i32(a + 2 * r);
 #pragma GCC unroll 2
     for (Index v = 0; v < V; ++v)
-      acc[r][v] = (vf)_mm512_dpbf16_ps((__m512)acc[r][v], left, line[v]);
+      acc[r][v] = (VecF32)_mm512_dpbf16_ps((__m512)acc[r][v], lhs, rhs[v]);
   }
 }
 #else
-using Bf16Left = float;
+// Element of the left operand, [k][stride]. In f32 a broadcast is one load, and each pair of the
+// panel is converted once for all rows.
+using Bf16Lhs = float;
 
 template <Index MR, Index V>
-PLLAVA_VECTOR void add_line(vf (&acc)[MR][V], const float* a, const vi (&line)[V]) {
+PLLAVA_VECTOR void accumulate_k(VecF32 (&acc)[MR][V], const float* a, const VecI32 (&rhs)[V]) {
 #pragma GCC unroll 16
   for (Index r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
-    for (Index v = 0; v < V; ++v) acc[r][v] += a[r] * as_float(line[v]);
+    for (Index v = 0; v < V; ++v) acc[r][v] += a[r] * as_f32(rhs[v]);
 #pragma GCC unroll 8
-    for (Index v = 0; v < V; ++v) pin(acc[r][v]);
+    for (Index v = 0; v < V; ++v) keep_in_register(acc[r][v]);
   }
 }
 
+/// acc += the product of one pair of k.
 template <Index MR, Index V>
-PLLAVA_VECTOR void add_pair(vf (&acc)[MR][V], const float* a, Index stride, const bf16* b) {
-  vi line[V];
+PLLAVA_VECTOR void accumulate_pair(VecF32 (&acc)[MR][V], const float* a, Index stride,
+                                   const bf16* b) {
+  VecI32 rhs[V];
 #pragma GCC unroll 8
-  for (Index v = 0; v < V; ++v) line[v] = load_words(b + 2 * v * W) << 16;
-  add_line(acc, a, line);
-  forget();
+  for (Index v = 0; v < V; ++v) rhs[v] = load_i32(b + 2 * v * kLanes) << 16;
+  accumulate_k(acc, a, rhs);
+  compiler_barrier();
 #pragma GCC unroll 8
-  for (Index v = 0; v < V; ++v) line[v] = load_words(b + 2 * v * W) & (std::int32_t)0xffff0000;
-  add_line(acc, a + stride, line);
+  for (Index v = 0; v < V; ++v) rhs[v] = load_i32(b + 2 * v * kLanes) & (std::int32_t)0xffff0000;
+  accumulate_k(acc, a + stride, rhs);
 }
 #endif
 
 template <Index MR, Index V, Index U>
-void columns_bf16(const Bf16Left* a, Index stride, const bf16* b, Index pairs, float* c) {
-  vf acc[U][MR][V] = {};
+void micro_kernel_bf16(const Bf16Lhs* a, Index stride, const bf16* b, Index pairs, float* c) {
+  VecF32 acc[U][MR][V] = {};
   Index i = 0;
   for (; i + U <= pairs; i += U) {
 #pragma GCC unroll 4
     for (Index u = 0; u < U; ++u) {
-      const bf16* line = b + (i + u) * 2 * kPanel;
-      __builtin_prefetch(line + 32 * kPanel);
-      __builtin_prefetch(line + 32 * kPanel + kPanel);
-      add_pair(acc[u], a + (i + u) * stride * 2, stride, line);
+      const bf16* rhs = b + (i + u) * 2 * kPanelWidth;
+      __builtin_prefetch(rhs + 32 * kPanelWidth);
+      __builtin_prefetch(rhs + 32 * kPanelWidth + kPanelWidth);
+      accumulate_pair(acc[u], a + (i + u) * stride * 2, stride, rhs);
     }
   }
-  for (; i < pairs; ++i) add_pair(acc[0], a + i * stride * 2, stride, b + i * 2 * kPanel);
-  store_sums(c, acc);
+  for (; i < pairs; ++i)
+    accumulate_pair(acc[0], a + i * stride * 2, stride, b + i * 2 * kPanelWidth);
+  store_accumulators(c, acc);
 }
 
-void tile_bf16(Index rows, const void* left, Index stride, const bf16* b, Index pairs, float* c) {
-  const auto* a = static_cast<const Bf16Left*>(left);
-  with_shape(rows, [&]<Index MR, Index V, Index U> {
-    for (Index n = 0; n < kPanel; n += V * W)
-      columns_bf16<MR, V, U>(a, stride, b + 2 * n, pairs, c + n);
+void tile_bf16(Index rows, const void* lhs, Index stride, const bf16* b, Index pairs, float* c) {
+  const auto* a = static_cast<const Bf16Lhs*>(lhs);
+  with_tile_shape(rows, [&]<Index MR, Index V, Index U> {
+    for (Index n = 0; n < kPanelWidth; n += V * kLanes)
+      micro_kernel_bf16<MR, V, U>(a, stride, b + 2 * n, pairs, c + n);
   });
 }
 
-/// A table with these products.
+/// `table` with these kernels.
 constexpr Kernels with_bf16(Kernels table) {
-  table.bf16_left = std::is_same_v<Bf16Left, bf16> ? DType::bf16 : DType::f32;
+  table.bf16_lhs_dtype = std::is_same_v<Bf16Lhs, bf16> ? DType::bf16 : DType::f32;
   table.tile_bf16 = tile_bf16;
   return table;
 }

@@ -31,12 +31,15 @@ struct ModelFiles {
                          Tokenizer tokenizer);
 };
 
-/// The file `options.cache` of this checkpoint's weights in the CPU backend's layout, so that a
-/// model is packed and quantized once and not at every start. It is used where it was made from
-/// the same files with the same options, and made anew otherwise: it appears when all weights are
-/// loaded and commit() is called. Null where options.cache is empty. For
-/// cpu::BackendOptions::packed; Pipeline::load does all this on the CPU. Throws as
-/// cpu::PackedWeights.
+/// The file `options.cache` with this checkpoint's weights in the CPU backend's layout, so that a
+/// model is packed and quantized once and not at every start. For cpu::BackendOptions::packed;
+/// Pipeline::load on the CPU uses it by itself. Null if options.cache is empty.
+///
+/// The file is used if it was written from the same files with the same options: canonical paths,
+/// sizes, times of the last change, the whole config.json, the safetensors headers, and the first,
+/// middle and last 4 KiB of each tensor are compared. Otherwise it is written again and appears
+/// when all weights are loaded and commit() is called. Not detected: a change of other bytes of a
+/// tensor with the file's size and time kept. Throws as cpu::PackedWeights.
 std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
                                                    const LoadOptions& options, DType dtype);
 

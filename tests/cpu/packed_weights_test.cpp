@@ -5,6 +5,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,7 +55,7 @@ TEST_CASE("Weights come out of the cache as they would be packed", "[packed_weig
       const auto made = fs::last_write_time(options.cache);
       CHECK((logits(load()) == expected));
       CHECK(fs::last_write_time(options.cache) == made);
-      // That it is read shows when something else stands there.
+      // Changed bytes in the file change the answer: the file is what was read.
       std::string bytes = read(options.cache);
       std::fill(bytes.end() - 4096, bytes.end(), '\0');  // of the last matrix
       write(options.cache, bytes);
@@ -107,6 +109,73 @@ TEST_CASE("A broken cache is refused with what to do, and no file but a cache is
   CHECK(read(options.cache) == "my diary");
   options.cache = temp.path() / "none" / "cache";
   CHECK_THROWS_AS(load(), FileError);
+}
+
+TEST_CASE("A checkpoint replaced with its size and time kept is packed again", "[packed_weights]") {
+  const test::TempDirectory temp;
+  const fs::path model = temp.path() / "model";
+  fs::copy(kDemo, model);
+  LoadOptions options;
+  options.cache = temp.path() / "cache";
+  const auto load = [&] { return Pipeline::load(model, options, {.dtype = DType::f32}); };
+  const auto before = logits(load());
+  const fs::path weights = model / "model.safetensors";
+  const auto time = fs::last_write_time(weights);
+  std::string bytes = read(weights);
+  for (std::size_t i = 1; i <= 64; ++i) bytes[bytes.size() - i] ^= 1;  // of the last tensor
+  write(weights, bytes);
+  fs::last_write_time(weights, time);
+  const std::string cached = read(options.cache);
+  load();
+  CHECK((read(options.cache) != cached));
+  // The same file under a relative path keeps its cache.
+  const std::string repacked = read(options.cache);
+  const fs::path relative = fs::relative(model);
+  REQUIRE(relative.is_relative());
+  Pipeline::load(relative, options, {.dtype = DType::f32});
+  CHECK((read(options.cache) == repacked));
+  CHECK_FALSE(before.empty());
+}
+
+TEST_CASE("Packed weights refuse a weight at another weight's place", "[packed_weights]") {
+  const test::TempDirectory temp;
+  const fs::path path = temp.path() / "cache";
+  const WeightScope weights = RandomWeights::scope(3);
+  const HostTensor a = weights.tensor("a", {64, 32}), b = weights.tensor("b", {64, 32});
+  HostTensor table = weights.tensor("c", {16, 32}), other = weights.tensor("d", {16, 32});
+  table.name = other.name = "";  // computed by the model: identified by their bytes
+  struct Load {
+    const HostTensor* tensor;
+    WeightRole role = WeightRole::linear;
+  };
+  const auto load = [&](std::initializer_list<Load> order, DType dtype = DType::f32) {
+    const auto packed = std::make_shared<cpu::PackedWeights>(path, "the same model");
+    cpu::Backend be({.dtype = dtype, .threads = 1, .packed = packed});
+    for (const Load& l : order) be.prepare({l.tensor, 1}, l.role);
+    packed->commit();
+  };
+  load({{&a}, {&b}, {&table, WeightRole::vector}});
+  load({{&a}, {&b}, {&table, WeightRole::vector}});
+  HostTensor reshaped = a, quantized = a;
+  reshaped.shape = {32, 64};
+  quantized.quantization.format = WeightFormat::int8;
+  const auto refused = [&](std::initializer_list<Load> order, DType dtype = DType::f32) {
+    try {
+      load(order, dtype);
+    } catch (const LoadError& e) {
+      CHECK(std::string(e.what()).find("do not fit this model") != std::string::npos);
+      return e.file() == path.string();
+    }
+    return false;
+  };
+  CHECK(refused({{&b}, {&a}, {&table, WeightRole::vector}}));  // two loads swapped
+  CHECK(refused({{&reshaped}, {&b}, {&table, WeightRole::vector}}));
+  CHECK(refused({{&quantized}, {&b}, {&table, WeightRole::vector}}));
+  CHECK(refused({{&a, WeightRole::table}, {&b}, {&table, WeightRole::vector}}));
+  CHECK(refused({{&a}, {&b}, {&other, WeightRole::vector}}));
+  CHECK(refused({{&a}, {&b}, {&table, WeightRole::vector}}, DType::bf16));
+  CHECK(refused({{&a}, {&b}}));
+  CHECK(refused({{&a}, {&b}, {&table, WeightRole::vector}, {&a}}));
 }
 
 TEST_CASE("A load that is cancelled leaves no cache", "[packed_weights]") {

@@ -1,11 +1,13 @@
-// A file of weights as the CPU backend lays them out, so that a model is packed once and not at
-// every start. It holds their memory block by block, in the order in which a model prepares them.
+// A file of weights in the CPU backend's layout, so that a model is packed once and not at every
+// start. Each weight is stored under a key, in the order in which the model prepares them.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
+#include "pllava/core/backend.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/io/mapped_file.hpp"
 
@@ -16,34 +18,47 @@ class OutputFile;
 
 namespace cpu {
 
+/// The key of a weight: its role, the type of the computation, and name, shape, stored type and
+/// format of each tensor in it. A tensor without a name (a table that the model computes) is
+/// identified by a digest of its bytes.
+std::string packed_key(std::span<const HostTensor> parts, WeightRole role, DType dtype);
+
 /// Belongs to one thread at a time.
 class PackedWeights {
  public:
-  /// Reads `path` if it was written for the same `origin`, which says what the weights are made of;
-  /// otherwise collects a new file, which takes its place on commit(). Throws LoadError where
-  /// `path` is there and holds anything but packed weights, or cannot be written.
+  /// Reads `path` if it was written for the same `origin`, which identifies the content of the
+  /// source files and the load options; otherwise writes a new file, which replaces `path` on
+  /// commit(). Throws LoadError if `path` exists and is not a file of packed weights, FileError if
+  /// it cannot be written.
   PackedWeights(const std::filesystem::path& path, const std::string& origin);
   PackedWeights(const PackedWeights&) = delete;
   PackedWeights& operator=(const PackedWeights&) = delete;
   ~PackedWeights();
 
-  /// Whether weights come from the file, or go to a new one; neither once it is committed.
+  /// Whether weights are read from the file or written to a new one; neither after commit().
   bool reads() const noexcept { return file_ != nullptr; }
   bool writes() const noexcept { return output_ != nullptr; }
-  /// The next block of the file. Throws LoadError if it has another size or the file is cut off.
+  /// Starts the next weight; its blocks follow. Throws LoadError if the file holds another weight
+  /// at this place, FileError if the new file cannot be written.
+  void begin_weight(const std::string& key);
+  /// Reads the next block of the weight. Throws LoadError if it has another size or is cut off.
   void read(void* memory, Index bytes, ThreadPool& pool);
-  /// The next block for the file. Throws LoadError.
+  /// Writes the next block of the weight. Throws FileError.
   void write(const void* memory, Index bytes);
-  /// All weights are there: the file appears, whole. After reading, throws LoadError if something
-  /// is left over.
+  /// Ends the file after the last weight. A new file appears now, complete. Throws LoadError if the
+  /// file that was read holds more, FileError if the new file cannot be written.
   void commit();
 
  private:
-  LoadError broken(const std::string& expected, const std::string& got) const;
+  LoadError damaged(const std::string& expected, const std::string& got) const;
+  /// The bytes of the next record, which has a length in front.
+  std::span<const std::byte> next_record(const std::string& expected);
+  void write_record(const void* data, std::size_t size);
 
   std::filesystem::path path_;
   std::shared_ptr<const MappedFile> file_;
-  std::size_t at_ = 0;  // where the next block begins
+  std::size_t at_ = 0;  // offset of the next record
+  std::string key_;     // of the present weight
   std::unique_ptr<pllava::detail::OutputFile> output_;
 };
 

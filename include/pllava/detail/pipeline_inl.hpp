@@ -4,11 +4,27 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/checkpoint/detail/quantization_json.hpp"
+#include "pllava/io/digest.hpp"
+#include "pllava/io/mapped_file.hpp"
 #include "pllava/pipeline.hpp"
 #include "pllava/runtime/detail/frames_for_model.hpp"
 #include "pllava/weights/random_weights.hpp"
+#include "pllava/weights/safetensors.hpp"
 
 namespace pllava {
+
+namespace detail {
+
+/// Adds what identifies a file: its canonical path, size, time of the last change and digest.
+inline void add_file(nlohmann::json& files, const std::filesystem::path& file,
+                     std::uint64_t digest) {
+  const std::filesystem::path path = std::filesystem::canonical(file);
+  files[path.string()] = {std::filesystem::file_size(path),
+                          std::filesystem::last_write_time(path).time_since_epoch().count(),
+                          digest};
+}
+
+}  // namespace detail
 
 PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
                                  const PreprocessConfig& preprocess)
@@ -48,15 +64,12 @@ PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoin
                            {"vision", detail::to_json(options.quantize.vision)},
                            {"language", detail::to_json(options.quantize.language)},
                            {"files", nlohmann::json::object()}};
-  const auto add = [&](const std::filesystem::path& file) {
-    std::error_code error;  // what cannot be examined is always as old and large
-    origin["files"][file.string()] = {
-        std::filesystem::file_size(file, error),
-        std::filesystem::last_write_time(file, error).time_since_epoch().count()};
-  };
   for (const std::filesystem::path file : checkpoint.report().files) {
-    add(file);
-    add(file.parent_path() / "config.json");
+    const std::filesystem::path config = file.parent_path() / "config.json";
+    detail::add_file(origin["files"], file, SafetensorsFile::open(file).sampled_digest());
+    if (std::error_code error; std::filesystem::exists(config, error))
+      detail::add_file(origin["files"], config,
+                       Digest().add(MappedFile::open(config)->bytes()).value());
   }
   return std::make_shared<cpu::PackedWeights>(options.cache, origin.dump());
 }

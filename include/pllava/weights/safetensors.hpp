@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -42,6 +43,10 @@ class SafetensorsFile {
     return contents_->metadata;
   }
   const std::string& path() const noexcept { return file_->path(); }
+
+  /// A digest of the content that is cheap to compute: the size, the header, and of each tensor the
+  /// first, middle and last 4 KiB. A change of other bytes is not seen.
+  std::uint64_t sampled_digest() const;
 
   /// The entry of this name, or nullptr.
   const SafetensorsEntry* find(std::string_view name) const noexcept;

@@ -91,6 +91,7 @@ std::shared_ptr<void> Backend::weight_memory(Index bytes, const char* what_for, 
 }
 
 PLLAVA_INLINE Weight Backend::prepare(std::span<const HostTensor> parts, WeightRole role) {
+  if (options_.packed != nullptr) options_.packed->begin_weight(packed_key(parts, role, dtype_));
   Weight w;
   if (role == WeightRole::vector) {  // concatenated, f32
     for (const HostTensor& p : parts) w.cols += p.shape.count();

@@ -16,6 +16,7 @@
 #include "pllava/error.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/output_file.hpp"
+#include "pllava/io/digest.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
 #include "pllava/weights/safetensors.hpp"
 
@@ -218,6 +219,21 @@ PLLAVA_INLINE SafetensorsFile SafetensorsFile::open(const std::filesystem::path&
 PLLAVA_INLINE const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const noexcept {
   const auto found = contents_->by_name.find(name);
   return found == contents_->by_name.end() ? nullptr : &contents_->entries[found->second];
+}
+
+PLLAVA_INLINE std::uint64_t SafetensorsFile::sampled_digest() const {
+  constexpr std::size_t kSample = 4096;
+  const auto bytes = file_->bytes();
+  const std::size_t data_begin = entries().empty() ? bytes.size() : entries().front().offset;
+  Digest digest;
+  digest.add(std::to_string(bytes.size())).add(bytes.first(data_begin));
+  for (const SafetensorsEntry& e : entries()) {
+    const auto tensor = bytes.subspan(e.offset, e.size);
+    const std::size_t sample = std::min(kSample, e.size), last = e.size - sample;
+    for (const std::size_t begin : {std::size_t{0}, last / 2, last})
+      digest.add(tensor.subspan(begin, sample));
+  }
+  return digest.value();
 }
 
 PLLAVA_INLINE HostTensor SafetensorsFile::tensor(std::string_view name) const {

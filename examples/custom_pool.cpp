@@ -1,10 +1,12 @@
-// The parts by hand, on tiny random weights, with a pooling of one's own between them.
-#include <algorithm>
+// A pooling of your own in a Pipeline, on tiny random weights.
+#include <cstdint>
 #include <iostream>
+#include <vector>
 
 #include "pllava/pllava.hpp"
 
-// Any type with this call operator is a pooling: here the mean over time, (T·H·W, D) -> (H·W, D).
+// Any type with this call operator is a pooling. This one averages over time:
+// (T·H·W, D) -> (H·W, D).
 struct MeanOverTime {
   template <pllava::Backend B>
   pllava::Tensor<B> operator()(B& be, pllava::ConstView x, const pllava::Grid& in) const {
@@ -12,6 +14,10 @@ struct MeanOverTime {
     pllava::ops::pool3d(be, y, x, in, {1, in.h, in.w}, pllava::PoolKind::average);
     return y;
   }
+  // Optional. The projector may pool before its last linear layer, and a session may check its
+  // room before the vision encoder runs.
+  bool commutes_with_linear() const { return true; }
+  pllava::Index output_tokens(const pllava::Grid& in) const { return in.h * in.w; }
 };
 
 int main() {
@@ -19,19 +25,22 @@ int main() {
   B be({.threads = 2});
   const auto config = pllava::ModelConfig::preset("tiny");
   const auto weights = pllava::RandomWeights::scope(1);
-  const pllava::VisionEncoder<B> vision(be, config.vision, weights["vision_tower"]);
-  const pllava::Projector<B> project(be, config.projector, weights["multi_modal_projector"]);
-  const pllava::LanguageModel<B> llm(be, config.text, weights["language_model"]);
+  pllava::PreprocessConfig preprocess;
+  preprocess.image_size = config.vision.image_size;
+  // Each component may be any type with the calls that pllava::Components documents.
+  pllava::Components parts{
+      pllava::VisionEncoder<B>(be, config.vision, weights["vision_tower"]),
+      pllava::Projector<B>(be, config.projector, weights["multi_modal_projector"]), MeanOverTime{},
+      pllava::LanguageModel<B>(be, config.text, weights["language_model"])};
+  const pllava::Pipeline model(be.fork(), config, std::move(parts),
+                               pllava::Tokenizer::bytes(config.image_token), preprocess);
 
-  const pllava::Index T = 4, S = config.vision.image_size, side = config.vision.grid_side();
-  pllava::Tensor<B> pixels(be, {T, 3, S, S}, pllava::DType::f32);
-  std::fill_n(pixels.view().as<float>(), pixels.shape().count(), 0.5f);
-  const auto features = vision(be, pixels);  // (T·P, D)
-  const auto pooled = MeanOverTime{}(be, project.hidden(be, features), {T, side, side});
-  auto video = project.output(be, pooled);  // (P, D)
-  auto cache = llm.make_cache(be, config.text.context);
-  pllava::Tensor<B> logits(be, {1, config.text.vocab}, pllava::DType::f32);  // (1, V)
-  llm.forward(be, video, cache, logits);
-  std::cout << video.view().rows() << " rows of video, first logit " << logits.view().as<float>()[0]
-            << '\n';
+  pllava::Clip clip;
+  for (int t = 0; t < 16; ++t)
+    clip.frames.push_back(pllava::Frame::own(
+        std::vector<std::uint8_t>(64 * 64 * 3, static_cast<std::uint8_t>(t * 16)), 64, 64));
+  std::cout << model.encode(clip).tokens() << " visual tokens\n";
+  pllava::Session session = model.watch(clip);
+  const auto answer = session.ask("What happens?", {.max_new_tokens = 8});
+  std::cout << answer.output_ids.size() << " tokens of answer\n";
 }

@@ -7,36 +7,18 @@
 #include "pllava/pllava.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
+#include "support/tiny_model.hpp"
 
 namespace {
 
 using namespace pllava;
 
-std::filesystem::path tokenizer_path() {
-  return std::filesystem::path(PLLAVA_TEST_DATA) / "tokenizer" / "tokenizer.json";
-}
-
 Pipeline tiny(const cpu::BackendOptions& options = {.threads = 2}, Index context = 1024) {
-  Tokenizer tokenizer = Tokenizer::from_file(tokenizer_path());
-  ModelConfig config = ModelConfig::preset("tiny");
-  config.image_token = *tokenizer.id_of(kVideoToken);
-  config.text.vocab = std::max(config.text.vocab, tokenizer.size());
-  config.text.context = context;
-  config.eos_tokens.clear();  // answers of random weights end by length
-  PreprocessConfig pixels;
-  pixels.image_size = config.vision.image_size;
-  return {cpu::Backend(options), config, RandomWeights::scope(7), std::move(tokenizer), pixels};
+  return test::tiny_model(options, [=](ModelConfig& config) { config.text.context = context; });
 }
 
-Clip clip(Index frames = 16) {
-  Clip c;
-  for (Index t = 0; t < frames; ++t) {
-    std::vector<std::uint8_t> pixels(60 * 80 * 3);
-    for (std::size_t i = 0; i < pixels.size(); ++i)
-      pixels[i] = static_cast<std::uint8_t>(i * 7 + static_cast<std::size_t>(t) * 31);
-    c.frames.push_back(Frame::own(std::move(pixels), 80, 60));
-  }
-  return c;
+Clip clip() {
+  return test::moving_clip();
 }
 
 GenerateOptions short_answer() {

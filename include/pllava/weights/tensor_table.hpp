@@ -62,8 +62,8 @@ struct AwqRole {
 };
 
 struct TensorSpec {
-  std::string name;  ///< as in a llava-hf file: "language_model.model.norm.weight"
-  Shape shape;       ///< linear weights are (out, in)
+  std::string name = {};  ///< as in a llava-hf file: "language_model.model.norm.weight"
+  Shape shape;            ///< linear weights are (out, in)
   Presence presence = Presence::required;
   QuantizationGroup group = QuantizationGroup::none;
   Initializer initializer = Initializer::matrix;

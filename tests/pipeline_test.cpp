@@ -58,7 +58,7 @@ TEST_CASE("A directory loads, and copies share its weights", "[pipeline]") {
   CHECK(answer(copy, clip(16)) == answer(model, clip(16)));
 }
 
-TEST_CASE("A checkpoint of 16 bits is computed in bf16 unless told otherwise", "[pipeline]") {
+TEST_CASE("A 16-bit checkpoint is computed in bf16 by default", "[pipeline]") {
   const Directory dir;  // bf16
   const auto logits = [&](std::optional<DType> dtype) {
     Session session = Pipeline::load(dir.path(), {}, {.dtype = dtype}).watch(clip(16));
@@ -71,7 +71,7 @@ TEST_CASE("A checkpoint of 16 bits is computed in bf16 unless told otherwise", "
   CHECK(logits({}) == logits(DType::f32));
 }
 
-TEST_CASE("Loading reports every tensor and can be cancelled there", "[pipeline]") {
+TEST_CASE("Loading reports every tensor and can be cancelled at each", "[pipeline]") {
   const Directory dir;
   Index last = -1, total = 0;
   std::atomic<bool> cancel{false};
@@ -99,7 +99,7 @@ TEST_CASE("Random weights need no directory", "[pipeline]") {
   CHECK(answer(Pipeline::random(ModelConfig::preset("tiny"), 4), clip(16)) != ids);
 }
 
-TEST_CASE("A session reserves no more context than it is told to", "[pipeline]") {
+TEST_CASE("A session reserves the requested capacity", "[pipeline]") {
   const Pipeline model = Pipeline::random(ModelConfig::preset("tiny"));
   WatchOptions options;
   options.capacity = 200;
@@ -136,7 +136,7 @@ TEST_CASE("Frames and pool of the load options replace the checkpoint's", "[pipe
   CHECK(rows == plain.watch(clip(16)).report().prefix_tokens - 64 + 2);
 }
 
-TEST_CASE("A clip shorter than the model's is seen like a file of that length", "[pipeline]") {
+TEST_CASE("A clip with too few frames is sampled like a file of that length", "[pipeline]") {
   const Directory dir;
   const Pipeline model = Pipeline::load(dir.path());
   const Clip five = clip(5);
@@ -164,7 +164,7 @@ TEST_CASE("A clip shorter than the model's is seen like a file of that length", 
   CHECK(answer(model, clip(1)).size() == 8);
 }
 
-TEST_CASE("Frames of any size are watched: one pixel, 8K, and strips", "[pipeline]") {
+TEST_CASE("Frames of one pixel, 8K and extreme aspect ratios work", "[pipeline]") {
   const Directory dir;
   const Pipeline model = Pipeline::load(dir.path());
   const auto size = GENERATE(std::pair<Index, Index>{1, 1}, std::pair<Index, Index>{7680, 4320},
@@ -187,7 +187,7 @@ TEST_CASE("Frames without pixels leave the model usable", "[pipeline]") {
   CHECK(answer(model, clip(2)) == expected);
 }
 
-TEST_CASE("What is missing or does not fit together is refused by name", "[pipeline]") {
+TEST_CASE("Missing and inconsistent files are refused by name", "[pipeline]") {
   Directory dir;
   CHECK(test::contains(test::message_of<LoadError>([] { Pipeline::load("no/such/folder"); }),
                        "no/such/folder"));

@@ -17,7 +17,7 @@
 
 namespace pllava {
 
-/// What a checkpoint directory holds, read but for the weights.
+/// The contents of a checkpoint directory; weight data are not read yet.
 struct ModelFiles {
   Tokenizer tokenizer;
   PreprocessConfig preprocess;
@@ -26,7 +26,7 @@ struct ModelFiles {
   /// Reads tokenizer.json, preprocessor_config.json, config.json and the headers of the weights.
   /// Small files come first, so that a fault in them costs no time. Throws LoadError.
   static ModelFiles open(const std::filesystem::path& directory, const LoadOptions& options = {});
-  /// The same with a tokenizer of another origin.
+  /// The same with the given tokenizer instead of tokenizer.json.
   static ModelFiles open(const std::filesystem::path& directory, const LoadOptions& options,
                          Tokenizer tokenizer);
 };
@@ -51,7 +51,7 @@ class Pipeline {
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
                        const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 
-  /// The same on a backend of the caller's, in its type: `load(directory, cuda::Backend{})`.
+  /// The same on the given backend: `load(directory, cuda::Backend{})`.
   /// `Architectures` is an ArchitectureList of the model families to choose from.
   template <class Architectures = BuiltinArchitectures, Backend B>
   static Pipeline load(const std::filesystem::path& directory, B backend, LoadOptions options = {},
@@ -60,7 +60,7 @@ class Pipeline {
     return load<Architectures>(ModelFiles::open(directory, options), std::move(backend), control);
   }
 
-  /// The same from files that are open.
+  /// The same from open files.
   template <class Architectures = BuiltinArchitectures, Backend B>
   static Pipeline load(ModelFiles files, B backend, const RunControl& control = {}) {
     const Checkpoint& checkpoint = files.checkpoint;
@@ -70,8 +70,8 @@ class Pipeline {
                     std::move(files.tokenizer), files.preprocess);
   }
 
-  /// A model of random weights whose tokens are bytes, for the CPU: to try sizes and speeds without
-  /// a checkpoint. Throws OutOfMemoryError, CancelledError.
+  /// A model of random weights with one token per byte, on the CPU: for trying sizes and speeds
+  /// without a checkpoint. Throws OutOfMemoryError, CancelledError.
   static Pipeline random(const ModelConfig& config, std::uint64_t seed = 0,
                          const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 
@@ -99,9 +99,9 @@ class Pipeline {
       : Pipeline(build<BuiltinArchitectures>(std::move(backend), config, weights),
                  std::move(tokenizer), preprocess) {}
 
-  /// From components of the caller's: each is any type with the calls that Components documents, so
-  /// a pooling, a vision tower, a projector or a language model of one's own takes the place of the
-  /// built-in one. `backend` is the one that the components were loaded on.
+  /// From components: each is any type with the calls that Components documents, so a user's
+  /// pooling, vision encoder, projector or language model can replace the built-in one. `backend`
+  /// is the one that the components were loaded on.
   template <Backend B, class Vision, class Project, class Pool, class Language>
   Pipeline(B backend, const ModelConfig& config,
            Components<Vision, Project, Pool, Language> components, Tokenizer tokenizer,
@@ -119,8 +119,8 @@ class Pipeline {
   /// ContextError, CancelledError.
   Session watch(const Clip& clip, const WatchOptions& options = {}) const;
 
-  /// The same with a video that was encoded before: a slide of a window, a cached clip. A session
-  /// over the frames of a clip answers as one over the clip, to the bit. Throws PromptError,
+  /// The same with an encoded video: a sliding window, a cached clip. Answers equal those over the
+  /// clip of the same frames, bit for bit. Throws PromptError,
   /// ContextError, CancelledError; ArgumentError for a video that another model encoded.
   Session watch(const EncodedVideo& video, const WatchOptions& options = {}) const;
 

@@ -1,5 +1,5 @@
-// The core of the library in one include. Components that need other libraries have headers of
-// their own: pllava/media/video.hpp, pllava/media/image_io.hpp,
+// The core of the library in one include. Components that need other libraries have separate
+// headers: pllava/media/video.hpp, pllava/media/image_io.hpp,
 // pllava/text/tokenizer_sentencepiece.hpp, pllava/eigen.hpp, pllava/cuda.hpp.
 #pragma once
 

@@ -55,7 +55,7 @@ std::vector<NamedTensor> adapter() {
 
 }  // namespace
 
-TEST_CASE("Every naming leads to the same weights", "[checkpoint]") {
+TEST_CASE("Every naming scheme gives the same weights", "[checkpoint]") {
   const RandomWeights weights(3);
   const HostTensor expected = weights.tensor(kQuery, {64, 64});
   for (const int naming : {0, 1, 2}) {
@@ -78,7 +78,7 @@ TEST_CASE("Every naming leads to the same weights", "[checkpoint]") {
   }
 }
 
-TEST_CASE("An adapter over a base directory is merged as naive loops do it", "[checkpoint]") {
+TEST_CASE("An adapter over a base directory equals a merge in naive loops", "[checkpoint]") {
   const TinyDirectory base([](auto&) {});
   const test::TempDirectory dir;
   const auto lora = adapter();
@@ -123,7 +123,7 @@ TEST_CASE("One error lists every missing, misshapen, wrongly typed and unused te
   CHECK_THROWS_AS(query(loose), LoadError);
 }
 
-TEST_CASE("A shard index is followed, and not out of the directory", "[checkpoint]") {
+TEST_CASE("A shard index is followed, but not outside the directory", "[checkpoint]") {
   const TinyDirectory dir([](auto&) {});
   const auto index = dir.path() / "model.safetensors.index.json";
   const auto point_to = [&](const std::string& tensor, const std::string& file) {
@@ -163,7 +163,7 @@ TEST_CASE("The checkpoints of every published layout open strictly", "[checkpoin
   CHECK(test::contains(open_error(data / "adapter"), "missing: "));
 }
 
-TEST_CASE("A wrapped weight in shards is merged with its own factors", "[checkpoint]") {
+TEST_CASE("A PEFT-wrapped weight in shards is merged with its factors", "[checkpoint]") {
   const auto directory = std::filesystem::path(PLLAVA_TEST_DATA) / "model" / "peft_sharded";
   const auto raw = [&](const std::string& name) {
     for (const auto& entry : std::filesystem::directory_iterator(directory)) {
@@ -198,7 +198,7 @@ TEST_CASE("A wrapped weight in shards is merged with its own factors", "[checkpo
   }
 }
 
-TEST_CASE("Half a LoRA pair, factors of another shape and a weight given twice are refused",
+TEST_CASE("A lone LoRA factor, misshapen factors and a duplicate weight are refused",
           "[checkpoint]") {
   const auto error_with = [](const std::vector<NamedTensor>& more) {
     const TinyDirectory dir(
@@ -214,11 +214,11 @@ TEST_CASE("Half a LoRA pair, factors of another shape and a weight given twice a
   const std::string twice = error_with({test::floats(
       "language_model.base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight", {64, 64},
       {})});
-  CHECK(test::contains(twice, "two tensors stand for the same weight"));
+  CHECK(test::contains(twice, "two tensors have the same canonical name"));
   CHECK(test::contains(twice, kQuery));
 }
 
-TEST_CASE("A truncated shard is refused by name before anything is read", "[checkpoint]") {
+TEST_CASE("A truncated shard is refused by name before tensor data are read", "[checkpoint]") {
   const TinyDirectory dir([](auto&) {});
   const auto path = dir.path() / "model.safetensors";
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);

@@ -1,4 +1,4 @@
-// Checkpoints that were rounded when they were written.
+// Quantized checkpoints.
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 
 #include <filesystem>
@@ -31,7 +31,7 @@ LoadOptions options(WeightFormat format, Index group = 32, bool zero_points = fa
   return o;
 }
 
-/// Logits after a few words, which every matrix of the language model takes part in.
+/// Logits after a few tokens; they depend on every matrix of the language model.
 template <Backend B = cpu::Backend>
 std::vector<float> logits(const fs::path& directory, const LoadOptions& o,
                           B be = cpu::Backend({.dtype = DType::bf16, .threads = 2})) {
@@ -56,7 +56,7 @@ void write(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-TEST_CASE("A rounded checkpoint computes what rounding at load does", "[quantized_checkpoint]") {
+TEST_CASE("A quantized checkpoint equals quantization at load", "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   int number = 0;
   for (const LoadOptions& o :
@@ -76,7 +76,7 @@ TEST_CASE("A rounded checkpoint computes what rounding at load does", "[quantize
   }
 }
 
-TEST_CASE("A checkpoint of fp8 computes what rounding at load does, but not on the CPU",
+TEST_CASE("An fp8 checkpoint equals quantization at load, and the CPU refuses it",
           "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   const fs::path out = temp.path() / "fp8";
@@ -89,7 +89,7 @@ TEST_CASE("A checkpoint of fp8 computes what rounding at load does, but not on t
   CHECK_THROWS_AS(logits(out, {}), ArgumentError);
 }
 
-TEST_CASE("LoRA is merged before rounding", "[quantized_checkpoint]") {
+TEST_CASE("LoRA is merged before quantization", "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   LoadOptions o = options(WeightFormat::int8);
   o.lora_alpha = 32;
@@ -98,7 +98,7 @@ TEST_CASE("LoRA is merged before rounding", "[quantized_checkpoint]") {
   CHECK(logits(temp.path() / "a", {}) != logits(kModel, options(WeightFormat::int8)));
 }
 
-TEST_CASE("What cannot be rounded leaves nothing behind", "[quantized_checkpoint]") {
+TEST_CASE("A failed quantization leaves no files", "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   const fs::path out = temp.path() / "out";
   CHECK_THROWS_AS(write_quantized_checkpoint(out, kModel, {}), ArgumentError);
@@ -122,7 +122,8 @@ TEST_CASE("What cannot be rounded leaves nothing behind", "[quantized_checkpoint
   CHECK_THROWS_AS(Checkpoint::open(out, options(WeightFormat::int4)), ArgumentError);
 }
 
-TEST_CASE("A rounded checkpoint that lies is refused by name", "[quantized_checkpoint]") {
+TEST_CASE("A quantized checkpoint that contradicts its config.json is refused by tensor",
+          "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   const fs::path good = temp.path() / "good", bad = temp.path() / "bad";
   write_quantized_checkpoint(good, kModel, options(WeightFormat::int4));

@@ -139,8 +139,7 @@ TEST_CASE("A cache that is too small, a bad id and a cancelled prefill change no
   CHECK(detail::to_floats(be, logits) == expected);
 }
 
-TEST_CASE("Positions count: the same tokens in another order give other logits",
-          "[language_model]") {
+TEST_CASE("The same tokens in another order give other logits", "[language_model]") {
   using B = cpu::Backend;
   B be({.threads = 1});
   const auto m = model(be);

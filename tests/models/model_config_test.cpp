@@ -52,7 +52,7 @@ TEST_CASE("A written configuration reads back", "[model_config]") {
   CHECK(read.pool.output == Grid{16, 2, 2});
 }
 
-TEST_CASE("Newer spellings mean the same", "[model_config]") {
+TEST_CASE("Newer key names give the same configuration", "[model_config]") {
   const test::TempDirectory dir;
   test::write_file(dir.path() / "config.json",
                    R"({"model_type":"llava","image_token_id":77,"pad_token_id":null,)"
@@ -70,7 +70,7 @@ TEST_CASE("Newer spellings mean the same", "[model_config]") {
   CHECK(m.pad_token == 0);
 }
 
-TEST_CASE("A configuration that means another model is refused by key", "[model_config]") {
+TEST_CASE("A configuration of another model is refused by key", "[model_config]") {
   const auto with = [](const std::string& top, const std::string& text) {
     return R"({"model_type":"llava",)" + top + R"("text_config":{)" + text + "}," + kVision + "}";
   };

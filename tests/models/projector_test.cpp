@@ -26,7 +26,7 @@ double distance_of_orders(B be, const PoolConfig& config) {
   return test::distance(reordered, plain);
 }
 
-TEST_CASE("Average pooling before linear_2 equals the plain order", "[projector]") {
+TEST_CASE("Average pooling before linear_2 equals pooling after it", "[projector]") {
   for (const Grid& out :
        {Grid{4, 3, 3}, Grid{1, 1, 1}, Grid{2, 6, 6}, Grid{3, 4, 5}, Grid{8, 7, 6}}) {
     INFO(out.str());
@@ -37,14 +37,13 @@ TEST_CASE("Average pooling before linear_2 equals the plain order", "[projector]
   }
 }
 
-TEST_CASE("Maxima do not commute with linear_2 and keep the plain order", "[projector]") {
+TEST_CASE("Maximum pooling does not commute and runs after linear_2", "[projector]") {
   const PoolConfig maximum{.output = {2, 3, 3}, .kind = PoolKind::maximum};
   CHECK_FALSE(TemporalPool(maximum).commutes_with_linear());
   CHECK(distance_of_orders(cpu::Backend({.threads = 2}), maximum) == 0);
 }
 
-TEST_CASE("The hidden layer is as wide as the output, and its parts make the whole",
-          "[projector]") {
+TEST_CASE("hidden followed by output equals the whole projector", "[projector]") {
   using B = reference::Backend;
   B be;
   const Projector<B> project(be, kConfig, RandomWeights::scope(5)["multi_modal_projector"]);

@@ -22,7 +22,7 @@ std::vector<float> pooled(const Grid& in, const Grid& out, PoolKind kind = PoolK
   return detail::to_floats(be, TemporalPool({.output = out, .kind = kind})(be, x, in));
 }
 
-TEST_CASE("Windows of two by two are plain means, time stays", "[temporal_pool]") {
+TEST_CASE("Windows of two by two are means and keep the frames", "[temporal_pool]") {
   CHECK(pooled({2, 4, 4}, {2, 2, 2}) ==
         std::vector<float>{5.5, 7.5, 25.5, 27.5, 105.5, 107.5, 125.5, 127.5});
 }
@@ -34,7 +34,7 @@ TEST_CASE("Uneven windows overlap from floor to ceiling", "[temporal_pool]") {
   CHECK(pooled({2, 1, 1}, {3, 1, 1}) == std::vector<float>{0, 50, 100});
 }
 
-TEST_CASE("Maxima are taken where asked for", "[temporal_pool]") {
+TEST_CASE("Maximum pooling takes maxima", "[temporal_pool]") {
   CHECK(pooled({2, 2, 2}, {1, 1, 2}, PoolKind::maximum) == std::vector<float>{110, 111});
 }
 
@@ -42,7 +42,7 @@ TEST_CASE("The published shape turns 16x24x24 into 2,304 rows", "[temporal_pool]
   CHECK(pooled({16, 24, 24}, PoolConfig{}.output).size() == 2304);
 }
 
-TEST_CASE("A grid that is not that of the rows is refused", "[temporal_pool]") {
+TEST_CASE("A grid that does not match the rows is refused", "[temporal_pool]") {
   using B = reference::Backend;
   B be;
   Tensor<B> x(be, {12, 3}, DType::f32);

@@ -65,7 +65,7 @@ TEST_CASE("Vision layers above the feature layer are not required", "[tensor_tab
   CHECK(map.at("language_model.lm_head.weight") == Presence::unused);
 }
 
-TEST_CASE("Grouped heads and an own head width shape the projections", "[tensor_table]") {
+TEST_CASE("Grouped heads and head_dim determine the shapes of the projections", "[tensor_table]") {
   ModelConfig config = ModelConfig::preset("34b");
   config.text.head_dim = 96;  // 56 · 96 is not the width
   for (const TensorSpec& s : model_tensors(config)) {

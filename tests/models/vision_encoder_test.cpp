@@ -28,7 +28,7 @@ Tensor<Any> frames(Any& be, Index T) {
   return test::tensor(be, test::numbers(T * 3 * S * S, 2), {T, 3, S, S}, DType::f32);
 }
 
-TEST_CASE("A frame's features do not depend on the frames beside it", "[vision_encoder]") {
+TEST_CASE("A frame's features do not depend on other frames", "[vision_encoder]") {
   B be({.threads = 2});
   const auto encode = encoder(be);
   Tensor<B> pixels = frames(be, 5);

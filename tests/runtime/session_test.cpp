@@ -1,4 +1,4 @@
-// Sessions: what is promised about asking, rewinding, failing and sharing.
+// Sessions: asking, rewinding, failing and sharing.
 #include <atomic>
 #include <string>
 #include <thread>
@@ -55,7 +55,7 @@ TEST_CASE("A follow-up sees the conversation so far", "[session]") {
   CHECK(std::equal(first.prompt_ids.begin(), first.prompt_ids.end(), second.prompt_ids.begin()));
 }
 
-TEST_CASE("The pieces of the callback are the answer, and false stops it", "[session]") {
+TEST_CASE("The callback receives the answer in pieces, and false stops it", "[session]") {
   const Pipeline model = tiny();
   Session session = model.watch(clip());
   const auto video = session.mark();
@@ -100,7 +100,7 @@ TEST_CASE("Failed questions leave the session as it was", "[session]") {
   CHECK(session.ask("What happens?", short_answer()).output_ids == expected.output_ids);
 }
 
-TEST_CASE("Watching refuses what cannot be watched", "[session]") {
+TEST_CASE("Watching an invalid clip, template or context is refused", "[session]") {
   const Pipeline model = tiny();
   CHECK_THROWS_AS(model.watch(Clip{}), MediaError);
   WatchOptions unknown;
@@ -202,7 +202,7 @@ TEST_CASE("Cancelling an answer half-way leaves the session as it was", "[sessio
   CHECK(session.ask("What happens?", short_answer()).output_ids == expected.output_ids);
 }
 
-TEST_CASE("A trace holds what the encoder saw and gave", "[session]") {
+TEST_CASE("A trace holds pixels, features and embeddings", "[session]") {
   const Pipeline model = tiny();
   WatchOptions options;
   options.trace = true;

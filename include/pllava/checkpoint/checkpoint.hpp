@@ -21,24 +21,24 @@
 namespace pllava {
 
 struct LoadOptions {
-  double lora_alpha = 4;  ///< not stored in checkpoints; weights get alpha/r · B·A added
-  bool strict = true;     ///< false: `open` reports defects of the tensors instead of throwing
-  std::filesystem::path base = {};   ///< llava-hf directory under an adapter-only one; else empty
+  double lora_alpha = 4;  ///< not stored in checkpoints; W + alpha/r · B·A is loaded
+  bool strict = true;     ///< false: defects of the tensors go to the report, not to a LoadError
+  std::filesystem::path base = {};   ///< llava-hf directory that an adapter-only one extends
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
-  QuantizeOptions quantize = {};     ///< quantize matrices while loading, unless the files are
-  std::filesystem::path cache = {};  ///< see packed_weights(); empty for none
+  QuantizeOptions quantize = {};     ///< formats of unquantized matrices after loading
+  std::filesystem::path cache = {};  ///< file of packed weights, see packed_weights(); or empty
   /// The model families that may be loaded; config.json chooses by model_type.
   std::span<const ArchitectureInfo> architectures = builtin_architectures();
 };
 
-/// What was found. Lists hold "name" or "name: expected ..., got ...".
+/// The result of the strict check. Lists hold "name" or "name: expected ..., got ...".
 struct LoadReport {
   std::vector<std::string> files;
-  Index tensors = 0;        ///< read by the model
-  Index ignored = 0;        ///< known, not read by the model (the last vision layer, ...)
-  Index parameters = 0;     ///< elements of the tensors read, LoRA factors apart
-  std::uint64_t bytes = 0;  ///< of the tensors read, in the files, LoRA factors apart
+  Index tensors = 0;                    ///< read by the model
+  Index ignored = 0;                    ///< known but unused (the last vision layer, ...)
+  Index parameters = 0;                 ///< elements of the tensors read, without LoRA factors
+  std::uint64_t bytes = 0;              ///< size in the files of the tensors read, without LoRA
   std::map<std::string, Index> dtypes;  ///< tensors read by type as stored: "BF16" -> 814
   Index lora_layers = 0;
   Index lora_rank = 0;
@@ -46,14 +46,14 @@ struct LoadReport {
   std::vector<std::string> missing;
   std::vector<std::string> misshapen;
   std::vector<std::string> wrong_dtype;
-  std::vector<std::string> unused;  ///< names that no model of this configuration has
+  std::vector<std::string> unused;  ///< names outside the tensor table
 
-  /// No defect.
+  /// Whether no defect was found.
   bool clean() const noexcept {
     return missing.empty() && misshapen.empty() && wrong_dtype.empty() && unused.empty();
   }
-  /// The type to compute in unless the user has another wish: bf16 for weights of 16 bits, as the
-  /// reference does; f32 where most tensors are.
+  /// The default type of the computation: f32 if most tensors are f32, else bf16, as in the
+  /// reference.
   DType dtype() const noexcept;
   /// Several lines for a log.
   std::string str() const;
@@ -65,18 +65,18 @@ class Checkpoint {
   /// of model-0*.safetensors, else of model.safetensors; no tensor data. Accepts the namings of
   /// PEFT-wrapped PLLaVA, llava-hf, newer transformers, and adapter-only output over
   /// `options.base`. One LoadError lists all missing, misshapen, wrongly typed and unused tensors.
-  /// Throws LoadError, ArgumentError (options without sense).
+  /// Throws LoadError, ArgumentError (invalid options).
   static Checkpoint open(const std::filesystem::path& directory, const LoadOptions& options = {});
 
   const ModelConfig& config() const noexcept { return config_; }
-  /// Every tensor that the model may have.
+  /// Every tensor that the files may hold, required and unused.
   const TensorTable& tensors() const noexcept { return tensors_; }
   const LoadReport& report() const noexcept { return report_; }
-  /// The formats of the matrices in the files.
+  /// The formats in which the matrices are stored.
   const QuantizeOptions& stored_formats() const noexcept { return stored_; }
 
   /// Weights under "vision_tower", "multi_modal_projector" or "language_model". Tensors borrow the
-  /// mapped file, or are f32 copies where LoRA was merged into them.
+  /// mapped file; those with merged LoRA are f32 copies.
   WeightScope operator[](std::string_view scope) const { return root_[scope]; }
 
  private:

@@ -1,4 +1,4 @@
-// Rounding a checkpoint once, so that it takes less space and is not rounded at every load.
+// Writes a quantized copy of a checkpoint: smaller, and not quantized again at every load.
 #pragma once
 
 #include <filesystem>
@@ -9,18 +9,18 @@
 
 namespace pllava {
 
-/// Writes the checkpoint `from` with the matrices that `options.quantize` names rounded, and LoRA
-/// merged at options.lora_alpha, as a new directory `to`, complete or not at all. A rounded matrix
-/// (N, K) is a U8 tensor of N rows as store_row writes them; config.json says how it was rounded.
-/// What the new directory computes equals to the bit what `from` computes with these options.
-/// Throws LoadError (also where `to` exists), ArgumentError (nothing to round, or rounded already),
-/// CancelledError; reports stage "quantize".
+/// Writes the checkpoint `from` to a new directory `to`, complete or not at all: matrices quantized
+/// to the formats of `options.quantize`, LoRA merged with options.lora_alpha. A quantized matrix
+/// (N, K) is a U8 tensor of N rows in the layout of store_row; config.json records the formats.
+/// Results of the new directory equal those of `from` with these options, bit for bit.
+/// Throws LoadError, FileError (also if `to` exists), ArgumentError (no format given, or weights
+/// that are already quantized), CancelledError. Reports stage "quantize".
 void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
                                 const LoadOptions& options, const RunControl& control = {});
 
-/// The same with the scales of `calibrate` folded in before the language model's matrices are
-/// rounded to int4 (awq_scaled); the gains of its norms are written in f32. Throws also
-/// ArgumentError for another format, and for scales of another model.
+/// The same with the AWQ scales of `calibrate` applied before the language model's matrices are
+/// quantized to int4 (see awq_scaled). The gains of its norms are written in f32. Also throws
+/// ArgumentError for another format and for scales of another model.
 void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
                                 const LoadOptions& options, const Calibration& calibration,
                                 const RunControl& control = {});

@@ -1,4 +1,4 @@
-// A checkpoint directory of random weights, to try things without the published ones.
+// A checkpoint directory of random weights, for tests and demos without the published ones.
 #pragma once
 
 #include <cstdint>

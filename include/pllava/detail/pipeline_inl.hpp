@@ -1,4 +1,4 @@
-// Pipeline: what is loaded from where.
+// Bodies of pipeline.hpp.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,9 +1,9 @@
-// Model families: from config.json to a description, a tensor table and components. This is the one
-// place that chooses by model_type.
+// Model families: config.json -> ModelConfig -> TensorTable and Components. Only this file selects
+// by model_type.
 //
-// An architecture is a type of static functions. To add one, write such a type and put it into an
-// ArchitectureList; loading, checks, quantization, sessions and backends stay as they are. The test
-// tests/models/architecture_test.cpp adds one with another vision tower and another decoder.
+// An architecture is a type with static functions. To add one, define such a type and pass it in an
+// ArchitectureList. Loading, checks, quantization, sessions and backends need no change:
+// tests/support/toy_architecture.hpp adds one with another vision tower and another decoder.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ namespace pllava {
 /// The components of a model on one backend, each any type with the calls of the built-in one:
 ///
 ///     vision(be, pixels, control)          (T, 3, S, S) -> (T·P, Dv)
-///     project(be, features, pool, grid)    (T·P, Dv) -> (tokens, D) f32; calls pool where it fits
+///     project(be, features, pool, grid)    (T·P, Dv) -> (tokens, D) f32; it calls `pool`
 ///     pool(be, x, grid)                    rows of a grid (T, H, W) -> pooled rows
 ///     language.make_cache(be, capacity)    an empty KvCache
 ///     language.embed(be, ids)              (N) -> (N, D) f32
@@ -51,7 +51,7 @@ struct ArchitectureInfo {
   TensorTable (*tensors)(const ModelConfig& config);
 };
 
-/// What a type must offer to be an architecture, besides the template
+/// The static members of an architecture. It also needs the template
 /// `build(B& be, const ModelConfig&, const WeightScope& root) -> Components`.
 template <class A>
 concept Architecture = requires(const ModelConfig& config, std::string_view model_type,
@@ -90,8 +90,8 @@ struct ArchitectureList {
   static constexpr std::array<ArchitectureInfo, sizeof...(As)> kInfos = {
       ArchitectureInfo{As::accepts, As::kModelTypes, As::read_config, As::tensors}...};
 
-  /// Returns use(components) for the architecture of config.model_type. Throws LoadError if none of
-  /// the list accepts it, and what its `build` throws.
+  /// Returns use(components) for the architecture that accepts config.model_type. Throws LoadError
+  /// if none does, and whatever its `build` throws.
   template <Backend B, class Use>
   static auto build(B& be, const ModelConfig& config, const WeightScope& weights, const Use& use) {
     std::common_type_t<decltype(use(As::build(be, config, weights)))...> result{};

@@ -63,10 +63,11 @@ class LanguageModel {
     return x;
   }
 
-  /// Appends x (N, D) to the cache. `logits` (1, V) f32 receives those of the last row; an empty
-  /// view asks for none. Works in chunks, so scratch is bounded whatever N. x is overwritten.
+  /// Appends x (N, D) to the cache. `logits` (1, V) f32 receives the logits of the last row; an
+  /// empty view omits them. Rows run in chunks, so scratch memory does not grow with N. x is
+  /// overwritten.
   /// Throws ContextError before anything happens; after CancelledError the cache is as before.
-  /// Chunks do not change the result beyond rounding.
+  /// The chunk size changes the result by rounding only.
   void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {}) const {
     ops::detail::require_rows("LanguageModel x", x, x.rows(), config_.width);
     const Index N = x.rows(), before = kv.length();
@@ -88,8 +89,8 @@ class LanguageModel {
     }
   }
 
-  /// One decode step: appends the token `id` (1) i32, which stays in backend memory, and leaves the
-  /// logits (1, V) f32 of the next. Throws ContextError before anything happens.
+  /// One decode step: appends the token `id` (1) i32, in backend memory, and writes the logits
+  /// (1, V) f32 of the next token. Throws ContextError before anything happens.
   void step(B& be, ConstView id, KvCache<B>& kv, View logits) const {
     auto scope = be.scope();
     const Sequence sequence = kv.next_positions(1);
@@ -131,7 +132,7 @@ class LanguageModel {
     std::vector<float> table(static_cast<std::size_t>(config_.context * dh));
     for (Index p = 0; p < config_.context; ++p)
       for (Index i = 0; i < half; ++i) {
-        // as the reference: inverse frequencies and angles in f32
+        // Inverse frequencies and angles are f32, as in the reference.
         const auto inv_freq =
             static_cast<float>(1.0 / std::pow(config_.rope_theta, static_cast<double>(2 * i) /
                                                                       static_cast<double>(dh)));
@@ -159,7 +160,7 @@ class LanguageModel {
     View g;    // (N, F)
   };
 
-  /// All layers over x (N, D), in place; the head where logits are requested.
+  /// Runs all layers over x (N, D) in place, and the head if `logits` is not empty.
   void run_layers(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& sequence,
                   View logits, const RunControl& control) const {
     auto [h, qkv, o, g] = buffers;
@@ -171,7 +172,8 @@ class LanguageModel {
       const Norm<typename B::Weight>& next =
           last ? final_norm_ : layers_[static_cast<std::size_t>(l) + 1].attn_norm;
       ops::linear(be, qkv, h, w.qkv);
-      // Above the last layer only the row of the logits is read: the others stop after their keys.
+      // Only the last row of the last layer reaches the logits: other rows stop after their keys
+      // and values.
       const Index M = !last ? x.rows() : !logits.empty() ? 1 : 0;
       x = x.slice(x.rows() - M, M), h = h.slice(0, M), o = o.slice(0, M), g = g.slice(0, M);
       ops::attend(be, o, qkv, {heads_, &rope_, &kv.layer(l), sequence, Mask::causal});

@@ -1,4 +1,4 @@
-// Loading of the layers that components are built from. Shapes come from the component's table.
+// Loads the layers of components. Names and shapes come from the component's tensor table.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// What a checkpoint's config.json says, with the defaults of the reference (sections 3, 4, 6 of the
-// PLLaVA behaviour: CLIP ViT-L/14-336, two-layer projector, pooling to 16x12x12, LLaMA).
+// The description of a model, read from config.json. Defaults are the reference's (sections 3, 4
+// and 6): CLIP ViT-L/14-336, two-layer projector, pooling to 16x12x12, LLaMA.
 #pragma once
 
 #include <map>
@@ -62,8 +62,8 @@ struct TextConfig {
   bool tied_embeddings = false;  ///< lm_head shares embed_tokens
 };
 
-/// The whole model: the description that every architecture fills in. Values that only one
-/// architecture knows go into `parameters`.
+/// A whole model. Every architecture fills it in; values of one architecture alone go into
+/// `parameters`.
 struct ModelConfig {
   std::string model_type = "llava";  ///< chooses the architecture
   VisionConfig vision;

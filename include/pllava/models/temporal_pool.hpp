@@ -1,5 +1,5 @@
-// Adaptive pooling over (t, h, w) (reference section 4, paper section 3): turns an image model into
-// a video model without a parameter.
+// Adaptive pooling over (t, h, w) (reference section 4, paper section 3). It has no parameters and
+// turns an image model into a video model.
 #pragma once
 
 #include "pllava/core/ops.hpp"

@@ -73,7 +73,7 @@ class VisionEncoder {
     Linear<typename B::Weight> qkv, out, fc1, fc2;
   };
 
-  /// Two keep the products of a CPU efficient, and progress fine.
+  /// Two frames are enough for efficient GEMMs on a CPU, and progress stays fine-grained.
   static constexpr Index frames_at_once([[maybe_unused]] Index rows_per_frame) noexcept {
     if constexpr (requires { B::kMaxBatchRows; })
       return std::max<Index>(1, B::kMaxBatchRows / rows_per_frame);

@@ -1,4 +1,4 @@
-// Visual tokens that were encoded before: what a session appends, and what a cache of frames keeps.
+// Encoded visual tokens: sessions append them; windows and caches of frames keep them.
 #pragma once
 
 #include <algorithm>
@@ -34,10 +34,9 @@ class EncodedVideo {
 
   Index frames() const noexcept { return frames_; }
   Index tokens() const noexcept { return tokens_; }
-  /// Tokens that each frame gave by itself; 0 where the model pools over time, so that no token
-  /// belongs to one frame.
+  /// Tokens of each frame; 0 if the model pools over time, so that tokens mix frames.
   Index tokens_per_frame() const noexcept { return tokens_per_frame_; }
-  /// Time of the stages; prefill_ms is 0. Parts keep the times of the whole.
+  /// Times of the stages; prefill_ms is 0. A slice keeps the times of its source.
   const VideoTimings& timings() const noexcept { return timings_; }
 
   /// Frames [begin, begin + count). Throws ArgumentError outside the clip or without tokens per

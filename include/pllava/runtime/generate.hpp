@@ -1,4 +1,4 @@
-// What a question asks for and what comes back.
+// Options of a question, and its answer.
 #pragma once
 
 #include <cstdint>
@@ -37,13 +37,13 @@ constexpr std::string_view name_of(FinishReason r) noexcept {
 
 struct Answer {
   std::string text;                      ///< trimmed, without special tokens and stop strings
-  std::string prompt;                    ///< the whole conversation that was answered
+  std::string prompt;                    ///< text of the whole conversation before the answer
   std::vector<std::int32_t> prompt_ids;  ///< everything before the answer; the video is one id
-  std::vector<std::int32_t> output_ids;  ///< generated, with the end-of-sequence id if it came
+  std::vector<std::int32_t> output_ids;  ///< generated ids, including end of sequence
   FinishReason finish_reason = FinishReason::length;
   std::vector<float> first_logits = {};  ///< (V), if requested
-  double prefill_ms = 0;                 ///< of this question's own tokens
-  double generate_ms = 0;                ///< of all generated tokens after the first
+  double prefill_ms = 0;                 ///< prefill of the tokens of this question
+  double generate_ms = 0;                ///< decode of all tokens after the first
 };
 
 }  // namespace pllava

@@ -1,5 +1,5 @@
-// A model without the type of its backend and components: what Session and Pipeline stand on. This
-// is the only place where these types are erased.
+// A model behind an interface without the types of its backend and components. Session and Pipeline
+// use it; no other file erases these types.
 #pragma once
 
 #include <memory>
@@ -35,8 +35,8 @@ class FrameEncoder {
                                      const RunControl& control) = 0;
 };
 
-/// One sequence on a backend: its KV cache, and the logits of its next token. After a throw it is
-/// as before the call. Belongs to one thread at a time.
+/// One sequence on a backend: its KV cache and the logits of its next token. A call that throws
+/// changes nothing. Belongs to one thread at a time.
 class InferenceContext : public FrameEncoder {
  public:
   virtual Index length() const = 0;
@@ -65,10 +65,10 @@ class Model {
   virtual ~Model() = default;
 
   const ModelConfig& config() const noexcept { return config_; }
-  /// Rows that a clip of `frames` frames takes; 0 if that is only known once it is encoded.
+  /// Visual tokens of a clip of `frames` frames; 0 if only encoding determines the number.
   virtual Index video_tokens(Index frames) const = 0;
-  /// A context with room for `capacity` rows; 0 means the model's whole context. Throws
-  /// ContextError (more than that), ArgumentError (less than nothing), OutOfMemoryError.
+  /// A context of `capacity` rows; 0 reserves the model's whole context. Throws ContextError (above
+  /// the model's context), ArgumentError (negative), OutOfMemoryError.
   virtual std::unique_ptr<InferenceContext> make_context(Index capacity) const = 0;
   /// An encoder without a KV cache.
   virtual std::unique_ptr<FrameEncoder> make_encoder() const = 0;

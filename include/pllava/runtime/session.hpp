@@ -17,12 +17,12 @@ struct WatchOptions {
   /// Key of a conversation template; empty for the task's template in the model's chat_format().
   std::string conversation_template;
   std::string system;  ///< replaces the template's system text where not empty
-  Index capacity = 0;  ///< positions of context to reserve; 0: all that the model has
+  Index capacity = 0;  ///< KV cache positions to reserve; 0: the model's whole context
   RunControl control = {};
   bool trace = false;  ///< keep intermediate results in the report (clips only)
 };
 
-/// What `watch` did.
+/// Timings and sizes of `watch`.
 struct WatchReport {
   VideoTimings video;
   Index prefix_tokens = 0;  ///< positions that the prefix and the video take
@@ -32,7 +32,7 @@ struct WatchReport {
 /// Threads: belongs to one thread at a time. Sessions on several threads may share a Pipeline.
 class Session {
  public:
-  /// A point in the conversation to come back to.
+  /// A point in the conversation that `rewind` restores.
   class Mark {
     friend class Session;
     Index rows = 0;
@@ -42,13 +42,14 @@ class Session {
     explicit Mark(Dialogue d) : dialogue(std::move(d)) {}
   };
 
-  /// Asks; a question after an answer is a follow-up that sees both. Throws ContextError,
-  /// PromptError, ArgumentError, CancelledError; the session is then as before the call.
+  /// Answers a question. A later question is a follow-up: it sees all questions and answers before.
+  /// Throws ContextError, PromptError, ArgumentError, CancelledError; the session is then as before
+  /// the call.
   Answer ask(const std::string& question, const GenerateOptions& options = {},
              const PieceCallback& on_piece = {});
 
-  /// Remembers the present point; `rewind` returns to it in O(1). A mark belongs to its session and
-  /// to the past: after rewinding to an earlier one, later ones are void (ArgumentError).
+  /// `mark` returns the present point, `rewind` restores it in O(1). A mark is valid for its own
+  /// session only. Rewinding invalidates later marks (ArgumentError).
   Mark mark() const;
   void rewind(const Mark& mark);
 

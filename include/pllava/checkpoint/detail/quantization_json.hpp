@@ -7,7 +7,7 @@
 
 namespace pllava::detail {
 
-/// The key of config.json under which a checkpoint says how it is rounded.
+/// The key of config.json that holds the formats.
 inline constexpr const char* kFormatsKey = "pllava_weights";
 
 inline nlohmann::json to_json(const Quantization& q) {

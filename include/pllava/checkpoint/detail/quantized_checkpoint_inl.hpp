@@ -16,17 +16,17 @@
 namespace pllava {
 namespace detail {
 
-/// Copies what lies beside the weights: configurations and tokenizers.
+/// Copies configurations and tokenizers.
 PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
                                     const std::filesystem::path& to) {
   std::error_code error;
   for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    const bool wanted = (name.ends_with(".json") && !name.ends_with(".index.json") &&
-                         !name.starts_with("adapter_")) ||
-                        name == "tokenizer.model";
-    if (!wanted || !it->is_regular_file()) continue;
+    const bool is_copied = (name.ends_with(".json") && !name.ends_with(".index.json") &&
+                            !name.starts_with("adapter_")) ||
+                           name == "tokenizer.model";
+    if (!is_copied || !it->is_regular_file()) continue;
     std::filesystem::copy_file(it->path(), to / name,
                                std::filesystem::copy_options::overwrite_existing, error);
     if (error)

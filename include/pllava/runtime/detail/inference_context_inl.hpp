@@ -1,4 +1,4 @@
-// The order in which the components of a model run.
+// Runs the components of a model in order: frames to visual tokens, tokens to logits.
 #pragma once
 
 #include <cstddef>
@@ -58,7 +58,7 @@ std::vector<float> to_floats(B& be, ConstView v) {
 
 }  // namespace detail
 
-/// Frames to visual tokens, on a backend of its own.
+/// Encodes frames on its own fork of the backend.
 template <class B, class C>
 class BackendModel<B, C>::Encoder final : public FrameEncoder {
  public:
@@ -89,7 +89,7 @@ class BackendModel<B, C>::Encoder final : public FrameEncoder {
   }
 
  private:
-  /// Whether a clip of the model's length is pooled frame by frame.
+  /// Whether the pooling of a clip of the model's length keeps its frames.
   bool pools_each_frame() const {
     const ModelConfig& config = model_->config();
     return config.pool.output.t == config.frames;

@@ -101,8 +101,8 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     const std::vector<std::int32_t> eos(config.eos_tokens.begin(), config.eos_tokens.end());
     const auto is_eos = [&](std::int32_t id) { return std::ranges::count(eos, id) > 0; };
 
-    // The answer before is in the cache but for its last token. Its separator is the
-    // end-of-sequence token where the template says "</s>": given once.
+    // All but the last token of the previous answer are in the KV cache. If that token is the
+    // end-of-sequence token and the template starts with it as separator, it is appended once.
     std::vector<std::int32_t> text =
         tokenizer_.encode(dialogue_.ask(question), {.bos = false, .continues = true});
     if (!pending_.empty() && !text.empty() && is_eos(pending_.back()) && text[0] == pending_.back())

@@ -1,0 +1,100 @@
+// The files of a checkpoint directory, and the names of the tensors in them (reference 7.2 to 7.4).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "pllava/io/detail/json_file.hpp"
+#include "pllava/weights/safetensors.hpp"
+
+namespace pllava::detail {
+
+enum class TensorPart { weight, lora_a, lora_b };
+
+struct CanonicalName {
+  std::string name;
+  TensorPart part = TensorPart::weight;
+};
+
+/// The llava-hf name of a tensor and which part of that weight it is.
+inline CanonicalName canonical_name(std::string name) {
+  const auto replace_prefix = [&](std::string_view from, std::string_view to) {
+    if (name.starts_with(from)) name.replace(0, from.size(), to);
+  };
+  replace_prefix("model.language_model.", "language_model.model.");
+  replace_prefix("model.vision_tower.", "vision_tower.");
+  replace_prefix("model.multi_modal_projector.", "multi_modal_projector.");
+  replace_prefix("model.image_newline", "image_newline");
+  replace_prefix("lm_head.", "language_model.lm_head.");
+  replace_prefix("language_model.base_model.model.", "language_model.");
+  const std::pair<std::string_view, TensorPart> endings[] = {
+      {".base_layer.weight", TensorPart::weight},
+      {".lora_A.default.weight", TensorPart::lora_a},
+      {".lora_A.weight", TensorPart::lora_a},
+      {".lora_B.default.weight", TensorPart::lora_b},
+      {".lora_B.weight", TensorPart::lora_b}};
+  for (const auto& [ending, part] : endings)
+    if (name.ends_with(ending))
+      return {name.substr(0, name.size() - ending.size()) + ".weight", part};
+  return {std::move(name), TensorPart::weight};
+}
+
+/// The shards that an index file names. Throws LoadError: a malformed index, a file outside the
+/// directory, a tensor that its shard lacks.
+inline std::vector<SafetensorsFile> open_indexed_shards(const std::filesystem::path& index_path) {
+  const auto fail = [&](const std::string& problem, std::string tensor, std::string expected,
+                        std::string got) {
+    return LoadError(problem, {.file = index_path.string(),
+                               .tensor = std::move(tensor),
+                               .expected = std::move(expected),
+                               .got = std::move(got)});
+  };
+  const nlohmann::json index = read_json_object(index_path);
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object() || map->empty())
+    throw fail("malformed index", "weight_map", "a map from tensor to file", {});
+  std::map<std::string, std::vector<std::string>> shards;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string()) throw fail("malformed index", tensor, "a file name", file.type_name());
+    const auto& name = file.get_ref<const std::string&>();
+    if (name.empty() || name == "." || name == ".." ||
+        name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos)
+      throw fail("index names a file outside the directory", tensor,
+                 "a file name without directories", name);
+    shards[name].push_back(tensor);
+  }
+  std::vector<SafetensorsFile> files;
+  for (const auto& [name, tensors] : shards) {
+    files.push_back(SafetensorsFile::open(index_path.parent_path() / name));
+    for (const std::string& tensor : tensors)
+      if (files.back().find(tensor) == nullptr)
+        throw fail("index names a tensor that its file lacks", tensor, "it in " + name, {});
+  }
+  return files;
+}
+
+/// The safetensors files of a directory, with checked headers: those of the index file, else
+/// model-0*.safetensors, else model.safetensors. Throws LoadError.
+inline std::vector<SafetensorsFile> open_shards(const std::filesystem::path& directory) {
+  std::error_code error;
+  const auto index_path = directory / "model.safetensors.index.json";
+  if (std::filesystem::exists(index_path, error)) return open_indexed_shards(index_path);
+  std::set<std::filesystem::path> paths;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.starts_with("model-0") && name.ends_with(".safetensors")) paths.insert(it->path());
+  }
+  if (paths.empty()) paths.insert(directory / "model.safetensors");
+  std::vector<SafetensorsFile> files;
+  for (const auto& path : paths) files.push_back(SafetensorsFile::open(path));
+  return files;
+}
+
+}  // namespace pllava::detail

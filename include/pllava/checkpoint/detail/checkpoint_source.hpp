@@ -1,0 +1,198 @@
+// Weights of checkpoint directories: strict check, validation of what is read, merge of LoRA.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pllava/checkpoint/checkpoint.hpp"
+#include "pllava/checkpoint/detail/checkpoint_files.hpp"
+#include "pllava/weights/detail/safetensors_writer.hpp"
+#include "pllava/weights/lora.hpp"
+
+namespace pllava::detail {
+
+/// The weights of one or two directories under canonical names.
+class CheckpointSource final : public WeightSource {
+ public:
+  struct Place {
+    std::size_t file;
+    const SafetensorsEntry* entry;
+  };
+  struct Parts {
+    std::optional<Place> weight, lora_a, lora_b;
+  };
+
+  /// Adds a directory's tensors, replacing those of directories added before.
+  void add(const std::filesystem::path& directory) {
+    std::map<std::pair<std::string, TensorPart>, const SafetensorsFile*> seen;
+    auto shards = open_shards(directory);
+    for (const SafetensorsFile& shard : shards) {
+      const std::size_t file = files_.size();
+      files_.push_back(shard);
+      for (const SafetensorsEntry& entry : files_.back().entries()) {
+        auto [name, part] = canonical_name(entry.name);
+        if (!seen.emplace(std::pair(name, part), &shard).second)
+          throw LoadError("two tensors have the same canonical name",
+                          {.file = shard.path(),
+                           .tensor = entry.name,
+                           .expected = "one tensor for " + name,
+                           .got = {}});
+        Parts& parts = parts_[name];
+        (part == TensorPart::weight   ? parts.weight
+         : part == TensorPart::lora_a ? parts.lora_a
+                                      : parts.lora_b) = Place{file, &entry};
+      }
+    }
+  }
+
+  /// Compares the files with the tensors that the model reads, and fills the report. `stored` holds
+  /// the formats of quantized matrices in the files.
+  void check(const TensorTable& tensors, const QuantizeOptions& stored, double lora_alpha,
+             LoadReport& report) {
+    stored_ = stored;
+    lora_alpha_ = lora_alpha;
+    for (const SafetensorsFile& file : files_) report.files.push_back(file.path());
+    for (const TensorSpec& spec : tensors) {
+      const auto found = parts_.find(spec.name);
+      const Parts parts = found == parts_.end() ? Parts{} : found->second;
+      if (spec.presence == Presence::unused)
+        report.ignored += parts.weight ? 1 : 0;
+      else
+        check_tensor(spec, parts, report);
+    }
+    for (const auto& [name, parts] : parts_)
+      if (tensors.find(name) == nullptr)
+        for (const auto& place : {parts.weight, parts.lora_a, parts.lora_b})
+          if (place) report.unused.push_back(place->entry->name);
+    report.lora_alpha = report.lora_layers == 0 ? 0 : lora_alpha;
+  }
+
+  HostTensor tensor(const TensorSpec& spec) const override {
+    const std::string& name = spec.name;
+    const Shape& shape = spec.shape;
+    const auto found = parts_.find(name);
+    if (found == parts_.end() || !found->second.weight)
+      throw LoadError("no such tensor",
+                      {.file = files_.front().path(), .tensor = name, .expected = {}, .got = {}});
+    const Parts& parts = found->second;
+    HostTensor weight = read(*parts.weight);
+    const auto fail = [&](const char* problem, std::string expected, std::string got) {
+      return LoadError(problem, {.file = files_[parts.weight->file].path(),
+                                 .tensor = parts.weight->entry->name,
+                                 .expected = std::move(expected),
+                                 .got = std::move(got)});
+    };
+    const Quantization q = stored_quantization(spec, stored_);
+    if (q.format != WeightFormat::unquantized) return as_quantized(weight, shape, q, fail);
+    if (weight.shape != shape)
+      throw fail("tensor has another shape", shape.str(), weight.shape.str());
+    if (!is_floating(weight.dtype))
+      throw fail("unsupported dtype", "F32, F16 or BF16", parts.weight->entry->format_dtype);
+    if (!parts.lora_a || !parts.lora_b || lora_alpha_ == 0) return weight;
+    const HostTensor a = read(*parts.lora_a), b = read(*parts.lora_b);
+    try {
+      const double rank = a.shape.rank() == 2 ? static_cast<double>(a.shape[0]) : 1.0;
+      return merge_lora(weight, a, b, static_cast<float>(lora_alpha_ / rank));
+    } catch (const ShapeError& e) {
+      throw fail("LoRA factors do not fit", {}, e.what());
+    } catch (const ArgumentError& e) {
+      throw fail("LoRA factors do not fit", {}, e.what());
+    }
+  }
+
+  bool contains(const std::string& name) const override {
+    const auto found = parts_.find(name);
+    return found != parts_.end() && found->second.weight;
+  }
+
+ private:
+  static std::string mismatch(const SafetensorsEntry& e, const std::string& expected,
+                              const std::string& got) {
+    return e.name + ": expected " + expected + ", got " + got;
+  }
+
+  static void check_entry(const SafetensorsEntry& e, const std::vector<Index>& dims, bool quantized,
+                          LoadReport& report) {
+    if (e.dims != dims) report.misshapen.push_back(mismatch(e, dims_str(dims), dims_str(e.dims)));
+    if (quantized && e.dtype != DType::u8)
+      report.wrong_dtype.push_back(mismatch(e, "U8", e.format_dtype));
+    else if (!quantized && (!e.dtype || !is_floating(*e.dtype)))
+      report.wrong_dtype.push_back(mismatch(e, "F32, F16 or BF16", e.format_dtype));
+  }
+
+  void check_tensor(const TensorSpec& spec, const Parts& parts, LoadReport& report) const {
+    std::vector<Index> dims;
+    dims.reserve(Shape::kMaxRank);
+    for (int i = 0; i < spec.shape.rank(); ++i) dims.push_back(spec.shape[i]);
+    const Quantization q = stored_quantization(spec, stored_);
+    const bool quantized = q.format != WeightFormat::unquantized;
+    if (quantized) dims.back() = stored_row_bytes(q, dims.back());
+    if (parts.weight) {
+      const SafetensorsEntry& e = *parts.weight->entry;
+      ++report.tensors;
+      ++report.dtypes[e.format_dtype];
+      report.bytes += e.size;
+      if (quantized)
+        report.parameters += spec.shape.count();
+      else if (e.dtype)
+        report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
+      check_entry(e, dims, quantized, report);
+    } else {
+      report.missing.push_back(spec.name);
+    }
+    check_lora(spec.name, parts, dims, quantized, report);
+  }
+
+  /// The LoRA factors A (r, I) and B (O, r) of a weight whose stored dimensions are `dims`.
+  static void check_lora(const std::string& name, const Parts& parts,
+                         const std::vector<Index>& dims, bool quantized, LoadReport& report) {
+    if (!parts.lora_a && !parts.lora_b) return;
+    if (quantized) {  // nothing can be merged into a quantized matrix
+      for (const auto& place : {parts.lora_a, parts.lora_b})
+        if (place) report.unused.push_back(place->entry->name);
+      return;
+    }
+    if (!parts.lora_a || !parts.lora_b) {
+      report.missing.push_back(name + (parts.lora_a ? " (lora_B)" : " (lora_A)"));
+      return;
+    }
+    const auto& a = parts.lora_a->entry->dims;
+    const Index rank = a.empty() ? 1 : std::max<Index>(a[0], 1);
+    check_entry(*parts.lora_a->entry, {rank, dims.back()}, false, report);
+    check_entry(*parts.lora_b->entry, {dims.front(), rank}, false, report);
+    ++report.lora_layers;
+    report.lora_rank = std::max(report.lora_rank, rank);
+  }
+
+  /// `weight` as a matrix of `shape` quantized in the file; every row is checked.
+  template <class Fail>
+  static HostTensor as_quantized(HostTensor weight, const Shape& shape, const Quantization& q,
+                                 const Fail& fail) {
+    const Shape stored{shape[0], stored_row_bytes(q, shape[1])};
+    if (weight.dtype != DType::u8 || weight.shape != stored)
+      throw fail("not a quantized matrix", "U8 " + stored.str(),
+                 std::string(name_of(weight.dtype)) + ' ' + weight.shape.str());
+    weight.shape = shape;
+    weight.quantization = q;
+    try {
+      for (Index r = 0; r < shape[0]; ++r)
+        load_row(weight.data + r * stored[1], shape[1], q, false);
+    } catch (const ArgumentError& e) {
+      throw fail("a row is damaged", {}, e.what());
+    }
+    return weight;
+  }
+
+  HostTensor read(const Place& place) const { return files_[place.file].tensor(place.entry->name); }
+
+  std::vector<SafetensorsFile> files_;  // copies share their entries: pointers to these stay valid
+  std::map<std::string, Parts> parts_;
+  QuantizeOptions stored_;
+  double lora_alpha_ = 0;
+};
+
+}  // namespace pllava::detail

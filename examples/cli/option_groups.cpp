@@ -1,0 +1,198 @@
+#include "option_groups.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "pllava/models/model_config.hpp"
+#include "pllava/text/prompt.hpp"
+#include "validators.hpp"
+
+namespace cli {
+namespace {
+
+constexpr const char* kVideoHelp = "video file, GIF, image or directory of frames";
+
+pllava::Grid parse_grid(const std::string& text) {
+  constexpr Index kMaxSide = 10000;  // the product of three sides cannot overflow
+  pllava::Grid g;
+  char x = 0, y = 0, rest = 0;
+  std::istringstream in(text);
+  const auto valid = [](Index n) { return n >= 1 && n <= kMaxSide; };
+  if (!(in >> g.t >> x >> g.h >> y >> g.w) || x != 'x' || y != 'x' || in >> rest || !valid(g.t) ||
+      !valid(g.h) || !valid(g.w))
+    throw CLI::ValidationError("--pool", "expected TxHxW, for example 16x12x12, got " + text);
+  return g;
+}
+
+/// The index of a GPU; nullopt for the CPU.
+std::optional<int> parse_device(const std::string& text) {
+  if (text == "cpu") return std::nullopt;
+  int device = 0;
+  const std::string index = text.starts_with("cuda:") ? text.substr(5) : "0";
+  const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), device);
+  const bool whole = error == std::errc() && end == index.data() + index.size() && device >= 0;
+  if ((text != "cuda" && !text.starts_with("cuda:")) || !whole)
+    throw CLI::ValidationError("--device", "expected cpu, cuda or cuda:N, got " + text);
+  return device;
+}
+
+/// Length, sampling and stop texts of the answer.
+void add_generation(CLI::App& app, Options& o) {
+  pllava::SamplingOptions& s = o.generate.sampling;
+  app.add_option("--max-new-tokens", o.generate.max_new_tokens,
+                 "maximum tokens of an answer (default 200)")
+      ->check(positive_integer());
+  app.add_option("--min-new-tokens", s.min_new_tokens, "minimum tokens of an answer (default 0)")
+      ->check(non_negative_integer());
+  app.add_option("--temperature", s.temperature,
+                 "sampling temperature; 0 (default) is greedy decoding")
+      ->check(non_negative_number());
+  app.add_option("--top-p", s.top_p,
+                 "nucleus sampling: keep the most likely tokens up to this cumulative probability "
+                 "(default 1: all)")
+      ->check(number<double>("above 0 and at most 1", [](double p) { return p > 0 && p <= 1; }));
+  app.add_option("--top-k", s.top_k, "keep the k most likely tokens (default 0: all)")
+      ->check(non_negative_integer());
+  app.add_option("--repetition-penalty", s.repetition_penalty,
+                 "values above 1 penalize repeated tokens (default 1)")
+      ->check(number<double>("above 0", [](double x) { return std::isfinite(x) && x > 0; }));
+  app.add_option("--stop", o.generate.stop,
+                 "end the answer before this text; may be given several times")
+      ->expected(1)
+      ->take_all()
+      ->check(non_empty_text());
+}
+
+}  // namespace
+
+void add_video(CLI::App& app, Options& o) {
+  app.add_option_function<std::string>(
+         "VIDEO", [&o](const std::string& video) { o.videos = {video}; }, kVideoHelp)
+      ->required()
+      ->type_name("");
+}
+
+void add_videos(CLI::App& app, Options& o) {
+  app.add_option("VIDEO", o.videos, kVideoHelp)->required()->type_name("");
+}
+
+void add_checkpoint(CLI::App& app, Options& o) {
+  app.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
+  app.add_option("--base", o.base, "llava-hf base model, if DIR holds only an adapter")
+      ->type_name("DIR");
+  app.add_option("--lora-alpha", o.lora_alpha, "LoRA alpha of the merge (default 4)")
+      ->check(non_negative_number());
+}
+
+void add_types(CLI::App& app, Options& o) {
+  using pllava::DType, pllava::WeightFormat;
+  using Type = std::pair<DType, WeightFormat>;
+  add_choice<Type>(
+      app, "--dtype", [&o](Type type) { std::tie(o.dtype, o.weights) = type; },
+      {{"f32", {DType::f32, WeightFormat::unquantized}},
+       {"bf16", {DType::bf16, WeightFormat::unquantized}},
+       {"f16", {DType::f16, WeightFormat::unquantized}},
+       {"int8", {DType::bf16, WeightFormat::int8}},
+       {"int4", {DType::bf16, WeightFormat::int4}},
+       {"fp8", {DType::bf16, WeightFormat::fp8}}},
+      "compute type (default: bf16 for 16-bit checkpoints, else f32; f16 on a GPU only). int8, "
+      "int4 and fp8 compute in bf16 with quantized weights (int4: vision weights in int8; fp8 on "
+      "a GPU only)");
+  const std::map<std::string, WeightFormat> formats = {{"unquantized", WeightFormat::unquantized},
+                                                       {"int8", WeightFormat::int8},
+                                                       {"int4", WeightFormat::int4},
+                                                       {"fp8", WeightFormat::fp8}};
+  add_choice(app, "--vision-weights", o.vision_weights, formats,
+             "weight format of the vision tower and the projector (default: from --dtype)");
+  add_choice(app, "--lm-weights", o.lm_weights, formats,
+             "weight format of the language model (default: from --dtype)");
+  app.add_option("--group", o.group, "int4: inputs that share a scale, 32 (default) or 128")
+      ->check(CLI::IsMember({Index{32}, Index{128}}));
+  app.add_flag("--zero-points", o.zero_points,
+               "int4: asymmetric quantization, with a zero point per group");
+}
+
+void add_model(CLI::App& app, Options& o) {
+  app.add_flag("--int8-kv", o.int8_kv, "store the KV cache in int8");
+  app.add_option("--model", o.model, "checkpoint directory: config.json, *.safetensors, tokenizer")
+      ->type_name("DIR");
+  app.add_option("--random-weights", o.random_weights,
+                 "instead of --model: random weights of size 7b, 13b, 34b or tiny")
+      ->type_name("PRESET")
+      ->check(known(pllava::ModelConfig::preset));
+  app.add_option("--base", o.base, "llava-hf base model, if --model holds only an adapter")
+      ->type_name("DIR");
+  app.add_option("--cache", o.cache,
+                 "file of the weights of --model packed for the CPU: written by the first run, "
+                 "read by later ones")
+      ->type_name("FILE");
+  app.add_option("--lora-alpha", o.lora_alpha,
+                 "LoRA alpha of the merge at load time (default 4, as in the published scripts)")
+      ->check(non_negative_number());
+  app.add_flag("--lenient", o.lenient, "ignore tensors that the model does not use");
+  add_types(app, o);
+  app.add_option_function<std::string>(
+         "--device", [&o](const std::string& text) { o.gpu = parse_device(text); },
+         "cpu (default), cuda, or cuda:N for GPU N")
+      ->type_name("DEVICE");
+  app.add_flag("--deterministic", o.deterministic,
+               "results do not depend on batch size or work split: always true on the CPU, slower "
+               "on a GPU");
+  app.add_option("--threads", o.threads,
+                 "CPU threads; 0 (default) uses every processor available to the process")
+      ->check(number<Index>("0 to 1024", [](Index n) { return n >= 0 && n <= 1024; }));
+  app.add_option("--seed", o.generate.sampling.seed,
+                 "seed of sampling and of random weights (default 0)")
+      ->check(non_negative_integer());
+}
+
+void add_clip(CLI::App& app, Options& o) {
+  app.add_option("--frames", o.frames,
+                 "frames to sample (default: from the checkpoint, usually 16)")
+      ->check(positive_integer());
+  app.add_option_function<std::string>(
+         "--pool", [&o](const std::string& text) { o.pool = parse_grid(text); },
+         "pooled grid (default: from the checkpoint, usually 16x12x12)")
+      ->type_name("TxHxW");
+  add_choice<pllava::SamplingRule>(
+      app, "--sampling", o.sampling,
+      {{"eval", pllava::SamplingRule::eval}, {"demo", pllava::SamplingRule::demo}},
+      "frame sampling rule (default eval)");
+  app.add_option("--start", o.start, "start of the clip in seconds; needs --sampling eval")
+      ->check(non_negative_number());
+  app.add_option("--end", o.end, "end of the clip in seconds; needs --sampling eval")
+      ->check(non_negative_number());
+}
+
+void add_conversation_template(CLI::App& app, Options& o) {
+  app.add_option("--template", o.conversation_template,
+                 "conversation template (default: the task's, else plain), for example demo")
+      ->type_name("NAME")
+      ->check(known(pllava::conversation_template));
+  app.add_option("--task", o.task,
+                 "format the question as this benchmark does, for example mvbench")
+      ->type_name("NAME")
+      ->check(known(pllava::task_prompt));
+}
+
+void add_prompt(CLI::App& app, Options& o) {
+  app.add_option("--prompt", o.prompt,
+                 "question (default: the task's, else \"" + std::string(kDefaultPrompt) + "\")");
+}
+
+void add_answering(CLI::App& app, Options& o) {
+  add_model(app, o);
+  add_clip(app, o);
+  add_conversation_template(app, o);
+  add_generation(app, o);
+  app.add_flag("--json", o.json, "write one JSON object per answer");
+  app.add_flag("--quiet", o.quiet, "no progress on stderr");
+}
+
+}  // namespace cli

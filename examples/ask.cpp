@@ -1,4 +1,4 @@
-// Several questions about one clip, shown while they are answered, then a follow-up:
+// Streams the answers to several questions about one clip, then to a follow-up question:
 // ask MODEL_DIRECTORY VIDEO QUESTION...
 #include <iostream>
 
@@ -12,7 +12,7 @@ int main(int argc, char** argv) try {
   }
   const auto model = pllava::Pipeline::load(argv[1]);
   const auto clip = pllava::Video::open(argv[2]).sample(model.frames());
-  auto session = model.watch(clip);  // the vision and the reading of the video happen here, once
+  auto session = model.watch(clip);  // encodes and prefills the video, once
   const auto ask = [&session](const std::string& question) {
     std::cout << "> " << question << '\n';
     const auto answer = session.ask(question, {.max_new_tokens = 48}, [](std::string_view piece) {
@@ -25,10 +25,10 @@ int main(int argc, char** argv) try {
 
   const auto video = session.mark();
   for (int i = 3; i < argc; ++i) {
-    session.rewind(video);  // forgets the question before, keeps the video
+    session.rewind(video);  // drops the previous question, keeps the video
     ask(argv[i]);
   }
-  ask("Why do you think so?");  // no rewind: sees the last question and its answer
+  ask("Why do you think so?");  // no rewind: the context has the last question and answer
 } catch (const pllava::Error& e) {
   std::cerr << "ask: " << e.what() << '\n';
   return 1;

@@ -1,4 +1,4 @@
-// Says every four seconds what the last eight showed: camera MODEL_DIRECTORY SOURCE
+// Describes the last eight seconds of a camera, every four seconds: camera MODEL_DIRECTORY SOURCE
 // SOURCE is /dev/video0, an rtsp:// address, or a file.
 #include <deque>
 #include <iostream>

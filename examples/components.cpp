@@ -1,4 +1,4 @@
-// What Pipeline and Session do, by hand with the parts: components MODEL_DIRECTORY VIDEO
+// Pipeline and Session written out with their components: components MODEL_DIRECTORY VIDEO
 #include <iostream>
 
 #include "pllava/media/video.hpp"
@@ -23,10 +23,10 @@ int main(int argc, char** argv) try {
   const auto features = vision(be, pixels);                          // (T·P, D)
   auto video = project(be, features, pool, {c.frames, side, side});  // (t·h·w, D)
 
-  pllava::Dialogue talk(pllava::conversation_template("plain"));
-  auto before = tokenizer.encode(talk.prefix());
-  before.pop_back();  // <image>: the rows of the video take its place
-  const auto after = tokenizer.encode(talk.ask("Describe the video in details."),
+  pllava::Dialogue dialogue(pllava::conversation_template("plain"));
+  auto before = tokenizer.encode(dialogue.prefix());
+  before.pop_back();  // <image>: replaced by the video embeddings
+  const auto after = tokenizer.encode(dialogue.ask("Describe the video in details."),
                                       {.bos = false, .continues = true});
   auto cache = llm.make_cache(be, c.text.context);
   pllava::Tensor<B> logits(be, {1, c.text.vocab}, pllava::DType::f32);

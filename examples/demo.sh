@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# From nothing to a described video: installs what the build needs (Debian 12), builds the program,
-# and has the bundled model describe a bundled clip and answer two questions about it.
+# Installs the build dependencies (Debian 12), builds the program, and runs the bundled model on a
+# bundled clip: one caption and two questions.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: examples/demo.sh [VIDEO]
-  VIDEO   a video of yours; without one, a clip that lies beside the bundled model
+  VIDEO   video file (default: a clip that is bundled with the model)
 Environment:
-  MODEL       folder of a PLLaVA checkpoint; without one, the bundled model, which knows moving shapes
-              and nothing else
-  BUILD_DIR   where to build (build/demo beside the sources unless set)
-  JOBS        jobs at a time (all processors unless set)
+  MODEL       directory of a PLLaVA checkpoint (default: the bundled model, which was trained on
+              videos of moving shapes only)
+  BUILD_DIR   build directory (default: build/demo in the source directory)
+  JOBS        parallel build jobs (default: number of processors)
 HELP
 }
 case "${1:-}" in

@@ -12,8 +12,7 @@
 namespace cli {
 namespace {
 
-/// Writes a label and the pieces of an answer to a terminal, without the white space that models
-/// begin with.
+/// Streams a label and an answer to a terminal, without the white space that answers begin with.
 class StreamedText {
  public:
   StreamedText(Status& status, std::string label) : status_(status), label_(std::move(label)) {}
@@ -23,7 +22,7 @@ class StreamedText {
     if (!piece.empty()) show(piece);
   }
   void finish() { show("\n"); }
-  /// After an error: what follows begins on a line of its own.
+  /// Ends the line after an error, so that the error message starts a new one.
   void abandon() {
     if (begun_) finish();
   }
@@ -31,7 +30,7 @@ class StreamedText {
  private:
   void show(std::string_view text) {
     if (!begun_) {
-      status_.clear();  // which may share the terminal
+      status_.clear();  // it may share the terminal
       write_output(label_);
     }
     begun_ = true;
@@ -43,10 +42,10 @@ class StreamedText {
   bool begun_ = false;
 };
 
-/// Asks and writes the text while it is generated.
+/// Asks, and streams the answer to stdout.
 pllava::Answer stream(const Context& context, Watched& watched, const std::string& question,
                       const std::string& label, pllava::GenerateOptions generate) {
-  // The status line and the text may share a terminal: one of them rests.
+  // The status line and the text may share a terminal: the status line is off while text streams.
   generate.control.progress = [show = std::move(generate.control.progress)](
                                   std::string_view stage, Index done, Index total) {
     if (stage != "generate") show(stage, done, total);

@@ -7,7 +7,7 @@
 namespace cli {
 namespace {
 
-/// The most memory the process has had resident; 0 where the system does not tell.
+/// Peak resident memory of the process; 0 if /proc is not available.
 Index peak_memory_bytes() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -23,7 +23,8 @@ double per_second(double count, double ms) {
 
 std::string to_json_line(const Watched& w, const pllava::Answer& a) {
   const pllava::WatchReport& report = w.session.report();
-  const double decoded = static_cast<double>(a.output_ids.size()) - 1;  // the first is prefill's
+  const double decoded =
+      static_cast<double>(a.output_ids.size()) - 1;  // prefill yields the first token
   const nlohmann::ordered_json json = {
       {"video", w.video},
       {"prompt", a.prompt},
@@ -45,7 +46,7 @@ std::string to_json_line(const Watched& w, const pllava::Answer& a) {
        per_second(static_cast<double>(w.video_rows), report.video.prefill_ms)},
       {"decode_tokens_per_s", per_second(decoded, a.generate_ms)},
       {"peak_memory_bytes", peak_memory_bytes()}};
-  // File names may be anything; JSON is UTF-8.
+  // File names may contain invalid UTF-8, which JSON does not allow: it is replaced.
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
 }
 

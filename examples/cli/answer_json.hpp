@@ -1,4 +1,4 @@
-// An answer as the program's JSON.
+// The JSON output of an answer.
 #pragma once
 
 #include <string>
@@ -7,8 +7,9 @@
 
 namespace cli {
 
-/// One object and a newline. The times of loading and watching are those of the video, the same in
-/// each of its answers; `prefill` is the video's and the question's own.
+/// One object and a newline. Load, decode, preprocess, vision and project times are measured once
+/// per video and repeated in each of its answers. `prefill` is the time of the video plus that of
+/// the question.
 std::string to_json_line(const Watched& watched, const pllava::Answer& answer);
 
 }  // namespace cli

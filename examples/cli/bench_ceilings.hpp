@@ -33,7 +33,7 @@ class Ceilings {
     bytes();
   }
 
-  /// Integer operations have ceilings of their own; otherwise they count as floating-point ones.
+  /// Whether int8 and int4 operations have separate ceilings. If not, they count as flops.
   static constexpr bool kHasIntegerCeilings = false;
 
   double flops() {

@@ -1,4 +1,4 @@
-// caption and ask: questions that stand alone.
+// caption and ask: independent questions.
 #include "answer.hpp"
 #include "commands.hpp"
 #include "output.hpp"
@@ -15,7 +15,7 @@ int caption(const Context& context) {
     try {
       Watched watched = watch(context, model, video);
       answer(context, watched, question, o.videos.size() > 1 ? video + ": " : "");
-    } catch (const pllava::Error& e) {  // the other videos can still be described
+    } catch (const pllava::Error& e) {  // continue with the other videos
       if (context.interrupt.requested()) throw;
       context.status.clear();
       const std::string message = e.what();

@@ -1,4 +1,4 @@
-// chat: questions from stdin, each of which sees those before it.
+// chat: a conversation with questions from stdin.
 #include <iostream>
 
 #include <unistd.h>
@@ -11,9 +11,9 @@
 namespace cli {
 namespace {
 
-/// The next line of stdin, after a prompt if someone types. False at the end.
+/// Reads a line of stdin; on a terminal, after a prompt. Returns false at the end.
 bool read_line(std::string& line) {
-  // Only a signal that ends the program gets it out of a blocking read without a race.
+  // A blocking read cannot be cancelled without a race, so SIGINT ends the program here.
   const Interrupt::EndsProgram guard;
   if (::isatty(STDIN_FILENO) != 0) std::cerr << "> " << std::flush;
   return static_cast<bool>(std::getline(std::cin, line));
@@ -31,7 +31,7 @@ int chat(const Context& context) {
     if (line.ends_with('\r')) line.pop_back();
     try {
       answer(context, watched, line);
-    } catch (const pllava::Error& e) {  // the session is as before the question
+    } catch (const pllava::Error& e) {  // the session is unchanged
       if (context.interrupt.requested()) throw;
       context.status.clear();
       report_error(e.what());

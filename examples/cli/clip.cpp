@@ -9,7 +9,7 @@ namespace cli {
 namespace {
 
 pllava::SampleOptions sample_options(const Context& context) {
-  constexpr double kNoEnd = 1e5;  // where the reference cuts every video
+  constexpr double kNoEnd = 1e5;  // end of every clip in the reference, in seconds
   const Options& o = context.options;
   pllava::SampleOptions sample;
   sample.rule = o.sampling;
@@ -28,7 +28,7 @@ pllava::Clip sample_clip(const Context& context, const std::string& video, Index
     pllava::Clip clip = pllava::Video::open(video).sample(frames, sample_options(context));
     control.at("frames", frames, frames);
     return clip;
-  } catch (const pllava::ArgumentError& e) {  // bounds outside of the video
+  } catch (const pllava::ArgumentError& e) {  // bounds outside the video
     throw pllava::MediaError(video, e.what());
   }
 }
@@ -36,7 +36,8 @@ pllava::Clip sample_clip(const Context& context, const std::string& video, Index
 #else
 
 pllava::Clip sample_clip(const Context&, const std::string& video, Index) {
-  throw pllava::MediaError(video, "this program was built without the component video");
+  throw pllava::MediaError(video,
+                           "this program was built without component video (-DPLLAVA_VIDEO=ON)");
 }
 
 #endif

@@ -1,4 +1,4 @@
-// The frames of the video that the options name.
+// Samples the frames of a video.
 #pragma once
 
 #include <string>
@@ -8,7 +8,8 @@
 
 namespace cli {
 
-/// Samples `frames` frames as the options say. Throws MediaError, CancelledError.
+/// Samples `frames` frames according to --sampling, --start and --end. Throws MediaError,
+/// CancelledError.
 pllava::Clip sample_clip(const Context& context, const std::string& video, Index frames);
 
 }  // namespace cli

@@ -202,7 +202,7 @@ void check_combination(const Options& o) {
 std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
   CLI::App app{"Caption videos and ask questions about them with PLLaVA.", "pllava"};
   app.set_version_flag("--version", "pllava " PLLAVA_VERSION);
-  // A missing command is rejected below: an unknown word must be reported first.
+  // A missing command is rejected after parsing, so that an unknown argument is reported first.
   app.require_subcommand(0, 1);
   app.footer(
       "Example: pllava caption cat.mp4 --model pllava-7b\n"

@@ -1,4 +1,4 @@
-// From argv to Options.
+// Parses argv into Options.
 #pragma once
 
 #include <optional>
@@ -7,8 +7,8 @@
 
 namespace cli {
 
-/// Fills `options`. An exit code means that there is nothing left to do: help or the version was
-/// printed, or one line about wrong usage.
+/// Fills `options`. Returns an exit code if the program should end now: help, the version or one
+/// line about wrong usage was printed.
 std::optional<int> parse_command_line(int argc, char** argv, Options& options);
 
 }  // namespace cli

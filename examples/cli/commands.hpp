@@ -1,4 +1,4 @@
-// The commands. Each returns the program's exit code, or throws what went wrong.
+// The commands. Each returns the program's exit code, or throws on failure.
 #pragma once
 
 #include "context.hpp"

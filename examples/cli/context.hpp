@@ -1,4 +1,4 @@
-// What every command is given.
+// The arguments of every command.
 #pragma once
 
 #include "interrupt.hpp"
@@ -13,7 +13,7 @@ struct Context {
   const Interrupt& interrupt;
   Status& status;
 
-  /// Long calls report to the status line and stop when the user interrupts.
+  /// Reports progress to the status line and cancels after the first Ctrl-C.
   pllava::RunControl control() const {
     return {interrupt.token(), [line = &status](std::string_view stage, Index done, Index total) {
               line->show(stage, done, total);

@@ -1,5 +1,8 @@
-// The backend that the options ask for.
+// Creates the backend of --device.
 #pragma once
+
+#include <memory>
+#include <utility>
 
 #include "options.hpp"
 #include "pllava/cpu/backend.hpp"
@@ -10,8 +13,9 @@
 
 namespace cli {
 
-/// Returns make(backend), where the backend computes in `dtype`, on the CPU with `packed` weights.
-/// Throws ArgumentError for a GPU in a program without component cuda, and what backends throw.
+/// Returns make(backend). The backend computes in `dtype`; the CPU backend uses `packed` weights.
+/// Throws ArgumentError for a GPU in a program without component cuda, and the errors of the
+/// backend and of `make`.
 template <class Make>
 auto on_device(const Options& o, pllava::DType dtype, const Make& make,
                std::shared_ptr<pllava::cpu::PackedWeights> packed = {}) {

@@ -1,4 +1,4 @@
-// inspect: what a checkpoint holds, and what it takes to run it.
+// inspect: the configuration, tensors and memory use of a checkpoint.
 #include <cstdio>
 #include <string>
 
@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// What --dtype may say, and means.
+/// A value of --dtype.
 struct Type {
   const char* name;
   pllava::DType dtype;
@@ -116,7 +116,7 @@ int inspect(const Context& context) {
   const Options& o = context.options;
   const Interrupt::EndsProgram guard;
   pllava::LoadOptions load = load_options(o);
-  load.strict = false;  // what does not fit is what one wants to see
+  load.strict = false;  // tensors that do not match are reported
   const pllava::Checkpoint checkpoint = pllava::Checkpoint::open(o.model, load);
   const pllava::ModelConfig& config = checkpoint.config();
   const pllava::LoadReport& report = checkpoint.report();

@@ -13,7 +13,8 @@ namespace {
 
 std::atomic<bool> interrupted{false};
 std::atomic<bool> ends_program{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler uses it");
+static_assert(std::atomic<bool>::is_always_lock_free,
+              "a signal handler may only use lock-free atomics");
 
 [[noreturn]] void end_program() {
   constexpr std::string_view line = "pllava: interrupted\n";
@@ -30,7 +31,7 @@ extern "C" void on_interrupt(int) {
 Interrupt::Interrupt() {
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
-  action.sa_flags = SA_RESTART;  // no read or write fails for it
+  action.sa_flags = SA_RESTART;  // no read or write fails with EINTR
   ::sigaction(SIGINT, &action, nullptr);
 }
 

@@ -1,11 +1,11 @@
-// Ctrl-C: the first stops the work at its next step, the second ends the program at once.
+// Ctrl-C: the first cancels the work at its next step, the second ends the program immediately.
 #pragma once
 
 #include "pllava/core/control.hpp"
 
 namespace cli {
 
-/// Handles SIGINT while it lives. One a program.
+/// Handles SIGINT during its lifetime. At most one per program.
 class Interrupt {
  public:
   Interrupt();
@@ -13,12 +13,12 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  /// Cancels the library's long calls after the first Ctrl-C.
+  /// Cancelled by the first Ctrl-C.
   pllava::CancelToken token() const noexcept;
   bool requested() const noexcept { return token().cancelled(); }
 
-  /// While it lives, SIGINT ends the program at once: for calls that cannot be cancelled and leave
-  /// nothing half done.
+  /// During its lifetime SIGINT ends the program immediately: for calls that cannot be cancelled
+  /// and do not leave partial results.
   class EndsProgram {
    public:
     EndsProgram();

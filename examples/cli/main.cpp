@@ -28,7 +28,7 @@ int run(const cli::Options& options, const cli::Interrupt& interrupt) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error like any other
+  std::signal(SIGPIPE, SIG_IGN);  // writes to a closed pipe fail with EPIPE
   cli::Options options;
   if (const auto done = cli::parse_command_line(argc, argv, options)) return *done;
   const cli::Interrupt interrupt;

@@ -24,7 +24,7 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
     if (spec.presence != pllava::Presence::required) continue;
     add(spec, stored_quantization(spec, quantize));
     if (spec.is_lookup_table && spec.group != pllava::QuantizationGroup::none)
-      add(spec, quantization_of(spec, quantize));  // tied embeddings: as a matrix, too
+      add(spec, quantization_of(spec, quantize));  // tied embeddings: also stored as lm_head
   }
   const auto weights = static_cast<Index>(bits / 8);
 

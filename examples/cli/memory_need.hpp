@@ -1,4 +1,4 @@
-// How much memory a run takes.
+// An estimate of the memory that a run needs.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +12,18 @@ namespace cli {
 /// Bytes.
 struct MemoryNeed {
   std::uint64_t weights = 0;
-  std::uint64_t kv_per_clip = 0;     ///< keys and values of one video
-  std::uint64_t kv_per_context = 0;  ///< of a full context
-  std::uint64_t scratch = 0;         ///< allowance, see memory_need
+  std::uint64_t kv_per_clip = 0;     ///< KV cache of one video
+  std::uint64_t kv_per_context = 0;  ///< KV cache of a full context
+  std::uint64_t scratch = 0;         ///< an estimate, see memory_need
 
-  /// For a video and a conversation as long as the context allows.
+  /// With a KV cache for the whole context.
   std::uint64_t total() const noexcept { return weights + kv_per_context + scratch; }
 };
 
-/// What a run with weights of this type needs on the CPU: weights, keys and values but for padding,
-/// and an allowance for scratch. That is the pixels twice, the features before and after the
-/// projector, the video's embeddings, and a chunk of 1,024 rows at the widest place of the language
-/// model twice: its values, and their copy for the product.
+/// Memory of a run on the CPU with weights of this type: weights, KV cache without padding, and an
+/// estimate of scratch memory. Scratch is two copies of the pixels, the features before and after
+/// the projector, the video embeddings, and the activations of a prefill chunk of 1,024 rows at the
+/// widest layer, twice: the values, and their packed copy for the GEMM.
 MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
                        const pllava::QuantizeOptions& quantize = {});
 

@@ -1,4 +1,4 @@
-// The model that the options name.
+// Loads the model of --model or --random-weights.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +13,8 @@ namespace cli {
 pllava::QuantizeOptions quantize_options(const Options& options);
 pllava::LoadOptions load_options(const Options& options);
 
-/// The files of --model: tokenizer.json, else tokenizer.model in builds with SentencePiece. Throws
-/// LoadError.
+/// Opens the files of --model. The tokenizer is tokenizer.json, else tokenizer.model in builds with
+/// SentencePiece. Throws LoadError.
 pllava::ModelFiles open_model(const Options& options);
 
 struct LoadedModel {
@@ -22,7 +22,7 @@ struct LoadedModel {
   double load_ms = 0;
 };
 
-/// Reads a checkpoint, or makes up random weights. Throws what Pipeline::load does, and
+/// Loads a checkpoint or generates random weights. Throws the errors of Pipeline::load, and
 /// CancelledError.
 LoadedModel load_model(const Context& context);
 

@@ -1,4 +1,4 @@
-// What the command line says.
+// The parsed command line.
 #pragma once
 
 #include <cstdint>
@@ -34,17 +34,17 @@ struct Options {
   std::string model;           ///< checkpoint directory
   std::string random_weights;  ///< preset, instead of `model`
   std::string cache;           ///< file of packed weights
-  std::string base;            ///< llava-hf directory under an adapter-only `model`
+  std::string base;            ///< llava-hf base model, if `model` holds only an adapter
   double lora_alpha = 4;
   bool lenient = false;
   std::optional<pllava::DType> dtype;
   pllava::WeightFormat weights = pllava::WeightFormat::unquantized;
-  std::optional<pllava::WeightFormat> vision_weights, lm_weights;  ///< else as `weights` says
+  std::optional<pllava::WeightFormat> vision_weights, lm_weights;  ///< default: `weights`
   Index group = 32;
   bool zero_points = false;
   bool int8_kv = false;
   bool deterministic = false;
-  std::optional<int> gpu;  ///< compute there, not on the CPU
+  std::optional<int> gpu;  ///< index of the GPU; nullopt: the CPU
   Index threads = 0;
   std::optional<Index> frames;
   std::optional<pllava::Grid> pool;
@@ -69,17 +69,17 @@ struct Options {
   // bench
   Index runs = 5;
   Index text_rows = 96;
-  std::string until;  ///< the last part of bench, empty: all
+  std::string until;  ///< last part of bench; empty: all
 
   // quantize
-  std::vector<std::string> calibrate;  ///< videos to round by
+  std::vector<std::string> calibrate;  ///< calibration videos
 
   // write-random
   std::string preset = "tiny";
   std::string tokenizer;
 };
 
-/// What `caption` and `trace` ask; the reference's own words.
+/// The question of `caption` and `trace`, worded as in the reference.
 inline constexpr const char* kDefaultPrompt = "Describe the video in details.";
 
 }  // namespace cli

@@ -1,4 +1,4 @@
-// What the program writes: results to stdout, errors to stderr, an exit code.
+// Output of the program: results to stdout, errors to stderr, exit codes.
 #pragma once
 
 #include <stdexcept>
@@ -8,16 +8,16 @@ namespace cli {
 
 inline constexpr int kSuccess = 0, kFailure = 1, kWrongUsage = 2, kInterrupted = 130;
 
-/// Standard output is closed or full: there is no use in going on.
+/// Standard output is closed or full. The program ends.
 class OutputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Writes text to stdout now. Throws OutputError.
+/// Writes text to stdout and flushes. Throws OutputError.
 void write_output(std::string_view text);
 
-/// One line on stderr, whatever the message contains.
+/// Writes one line to stderr; control characters of the message become spaces.
 void report_error(std::string_view message);
 
 }  // namespace cli

@@ -1,4 +1,4 @@
-// quantize: a checkpoint with its weights rounded once.
+// quantize: writes a checkpoint with quantized weights.
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -18,20 +18,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Scales by what the model sees in the videos that the options name.
+/// AWQ scales, calibrated on the videos of --calibrate. Throws FileError if --out exists, before
+/// any work.
 pllava::Calibration calibration(const Context& context, const pllava::LoadOptions& load) {
   const Options& o = context.options;
-  if (fs::exists(o.out))  // found out before the work, not behind it
-    throw pllava::FileError(o.out, "exists already");
+  if (fs::exists(o.out)) throw pllava::FileError(o.out, "exists already");
   const pllava::ModelFiles files = open_model(o);
   const pllava::Checkpoint& checkpoint = files.checkpoint;
-  pllava::CalibrationOptions how;
-  how.backend.dtype = checkpoint.report().dtype();
+  pllava::CalibrationOptions options;
+  options.backend.dtype = checkpoint.report().dtype();
   std::vector<pllava::Clip> clips;
   for (const std::string& video : o.calibrate)
     clips.push_back(sample_clip(context, video, checkpoint.config().frames));
   return pllava::calibrate(checkpoint[""], checkpoint.config(), files.tokenizer, files.preprocess,
-                           clips, load.quantize.language, how, context.control());
+                           clips, load.quantize.language, options, context.control());
 }
 
 std::string to_json_line(const Options& o, const pllava::Calibration& calibration) {
@@ -55,8 +55,8 @@ std::string to_json_line(const Options& o, const pllava::Calibration& calibratio
 std::string describe(const pllava::Calibration& calibration) {
   char text[160];
   std::snprintf(text, sizeof text,
-                "error of the language model's layers on these videos: %.2f %% rounded plainly, "
-                "%.2f %% calibrated\n",
+                "mean error of the language model's projections on these videos: %.2f %% without, "
+                "%.2f %% with calibration\n",
                 100 * calibration.mean_unscaled_error(), 100 * calibration.mean_error());
   return text;
 }

@@ -1,4 +1,4 @@
-// What the program is doing, for someone who waits.
+// The progress line of the program.
 #pragma once
 
 #include <chrono>
@@ -9,7 +9,7 @@
 
 namespace cli {
 
-/// One line on stderr, rewritten in place. Silent where stderr is no terminal.
+/// One line on stderr, rewritten in place. Disabled if stderr is not a terminal.
 class Status {
  public:
   explicit Status(bool enabled);
@@ -17,11 +17,11 @@ class Status {
   Status(const Status&) = delete;
   Status& operator=(const Status&) = delete;
 
-  /// "vision 3/16"; stages that count tokens add how many a second.
+  /// Shows "vision 3/16"; stages that count tokens add tokens per second.
   void show(std::string_view stage, pllava::Index done, pllava::Index total);
-  /// Takes the line away.
+  /// Erases the line.
   void clear();
-  /// A line that stays.
+  /// Writes a line that is not erased.
   void note(const std::string& text);
 
  private:
@@ -30,7 +30,7 @@ class Status {
   bool enabled_;
   bool shown_ = false;
   std::string stage_;
-  Clock::time_point first_time_;  // of the first report of this stage
+  Clock::time_point first_time_;  // first report of this stage
   pllava::Index first_ = 0, last_ = 0;
 };
 

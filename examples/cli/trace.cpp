@@ -1,4 +1,4 @@
-// trace: every intermediate result of one run in a safetensors file.
+// trace: writes the intermediate tensors of one run to a safetensors file.
 #include <cstdint>
 #include <vector>
 
@@ -13,7 +13,7 @@
 namespace cli {
 namespace {
 
-/// Borrows the values.
+/// A tensor that borrows `values`.
 template <class T>
 pllava::NamedTensor tensor(const char* name, const std::vector<T>& values, pllava::DType dtype,
                            const pllava::Shape& shape) {
@@ -40,13 +40,13 @@ int trace(const Context& context) {
     frames.insert(frames.end(), crops[t].data, crops[t].data + 3 * S * S);
   }
 
-  pllava::WatchOptions how = watch_options(context);
-  how.trace = true;
-  pllava::Session session = pipeline.watch(clip, how);
+  pllava::WatchOptions watching = watch_options(context);
+  watching.trace = true;
+  pllava::Session session = pipeline.watch(clip, watching);
   pllava::GenerateOptions first_token = o.generate;
   first_token.max_new_tokens = 1;
   first_token.first_logits = true;
-  first_token.control = how.control;
+  first_token.control = watching.control;
   const pllava::Answer answer = session.ask(default_question(o), first_token);
 
   using enum pllava::DType;

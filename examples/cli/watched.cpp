@@ -6,11 +6,11 @@
 namespace cli {
 
 pllava::WatchOptions watch_options(const Context& context) {
-  pllava::WatchOptions how;
-  how.task = context.options.task;
-  how.conversation_template = context.options.conversation_template;
-  how.control = context.control();
-  return how;
+  pllava::WatchOptions options;
+  options.task = context.options.task;
+  options.conversation_template = context.options.conversation_template;
+  options.control = context.control();
+  return options;
 }
 
 Watched watch(const Context& context, const LoadedModel& model, const std::string& video) {

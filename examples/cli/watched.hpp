@@ -1,4 +1,4 @@
-// A video that the model has seen.
+// A video that was encoded, with the session for its questions.
 #pragma once
 
 #include <string>
@@ -13,14 +13,14 @@ struct Watched {
   std::string video;
   std::vector<Index> frame_indices;
   std::vector<double> frame_times;  ///< seconds
-  Index video_rows = 0;             ///< rows of context that the video takes
+  Index video_rows = 0;             ///< rows of the video in the context
   double load_ms = 0, decode_ms = 0;
   pllava::Session session;
 };
 
 pllava::WatchOptions watch_options(const Context& context);
 
-/// Samples the video and lets the model watch it.
+/// Samples the video and encodes it.
 Watched watch(const Context& context, const LoadedModel& model, const std::string& video);
 
 }  // namespace cli

@@ -1,4 +1,4 @@
-// write-random: a checkpoint in the published layout, to try things without the real weights.
+// write-random: writes a checkpoint of random weights in the published layout.
 #include <algorithm>
 #include <filesystem>
 
@@ -13,8 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Copies a file so that `to` is complete or as it was.
-void copy_whole(const fs::path& from, const fs::path& to) {
+/// Copies a file atomically: `to` is either complete or unchanged.
+void copy_atomically(const fs::path& from, const fs::path& to) {
   const fs::path part = to.string() + ".part";
   fs::copy_file(from, part, fs::copy_options::overwrite_existing);
   fs::rename(part, to);
@@ -32,9 +32,9 @@ int write_random(const Context& context) {
   pllava::ModelConfig config = pllava::ModelConfig::preset(o.preset);
   config.image_token = *image;
   config.text.vocab = std::max(config.text.vocab, tokenizer.size());
-  const Interrupt::EndsProgram guard;  // the library writes each file whole or not at all
+  const Interrupt::EndsProgram guard;  // the library writes each file atomically
   pllava::write_random_checkpoint(o.out, config, o.generate.sampling.seed, pllava::DType::bf16);
-  copy_whole(o.tokenizer, fs::path(o.out) / "tokenizer.json");
+  copy_atomically(o.tokenizer, fs::path(o.out) / "tokenizer.json");
   return kSuccess;
 }
 

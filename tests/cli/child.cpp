@@ -23,13 +23,13 @@ int check(int result, const char* what) {
   return result;
 }
 
-/// Appends what can be read now. False at the end.
+/// Appends the bytes that are available. Returns false at the end.
 bool read_some(int fd, std::string& text) {
   char buffer[4096];
   ssize_t n = 0;
   do n = ::read(fd, buffer, sizeof buffer);
   while (n < 0 && errno == EINTR);
-  if (n < 0 && errno != EIO) check(-1, "read");  // EIO: nobody holds the terminal any more
+  if (n < 0 && errno != EIO) check(-1, "read");  // EIO: the terminal was closed
   if (n <= 0) return false;
   text.append(buffer, static_cast<std::size_t>(n));
   return true;
@@ -58,10 +58,10 @@ Terminal Terminal::open() {
 }
 
 Child::Child(const std::vector<std::string>& arguments, Streams streams) {
-  std::vector<std::string> words = {PLLAVA_PROGRAM};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> command = {PLLAVA_PROGRAM};
+  command.insert(command.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
+  for (std::string& argument : command) argv.push_back(argument.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -104,16 +104,16 @@ std::string read_all(int fd) {
   return text;
 }
 
-std::string read_until(int fd, const std::string& wanted) {
+std::string read_until(int fd, const std::string& end) {
   std::string text;
-  while (text.find(wanted) == std::string::npos && read_some(fd, text)) continue;
+  while (text.find(end) == std::string::npos && read_some(fd, text)) continue;
   return text;
 }
 
 Result run(const std::vector<std::string>& arguments, const std::string& input) {
   Pipe in = Pipe::open(), out = Pipe::open(), err = Pipe::open();
   if (::write(in.write.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size()))
-    throw std::runtime_error("a pipe does not take the whole input");
+    throw std::runtime_error("the input exceeds the capacity of a pipe");
   in.write.close();
   Child child(arguments, {in.read.get(), out.write.get(), err.write.get()});
   out.write.close();

@@ -1,4 +1,4 @@
-// Runs the program as another process and takes what it writes.
+// Runs the program as a child process and reads its output.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace test {
 
-/// An open file descriptor, closed with its owner.
+/// Owns an open file descriptor.
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1) : fd_(fd) {}
@@ -23,22 +23,22 @@ class Descriptor {
   int fd_;
 };
 
-/// Two ends that children do not inherit by themselves.
+/// Both ends are closed on exec.
 struct Pipe {
   Descriptor read, write;
   static Pipe open();
 };
 
-/// A terminal: `master` is the side of who looks at it, `slave` that of the program.
+/// A pseudoterminal: the test reads `master`, the program writes to `slave`.
 struct Terminal {
   Descriptor master, slave;
   static Terminal open();
 };
 
-/// The program, running. Killed if nobody waited for it.
+/// A running program. The destructor kills it unless wait() returned.
 class Child {
  public:
-  /// Descriptors for the child's standard streams, which it gets copies of.
+  /// Descriptors that are duplicated as the child's standard streams.
   struct Streams {
     int in, out, err;
   };
@@ -49,24 +49,24 @@ class Child {
 
   void interrupt() const;
   void limit_memory(std::size_t bytes) const;
-  /// The exit code; minus the signal that ended it.
+  /// Waits for the end. Returns the exit code, or minus the number of the signal that ended it.
   int wait();
 
  private:
   pid_t pid_ = -1;
 };
 
-/// Reads until the end; a terminal's other side closing is an end.
+/// Reads until the end of the file, or until the terminal is closed.
 std::string read_all(int fd);
-/// Reads until `text` was read, or the end.
-std::string read_until(int fd, const std::string& text);
+/// Reads until the text contains `end`, or until the end of the file.
+std::string read_until(int fd, const std::string& end);
 
 struct Result {
   int code;
   std::string out, err;
 };
 
-/// Runs the program to its end with `input` on stdin, at most 64 KiB.
+/// Runs the program to completion with `input` on stdin, at most 64 KiB.
 Result run(const std::vector<std::string>& arguments, const std::string& input = {});
 
 }  // namespace test

@@ -1,4 +1,4 @@
-// The program pllava when something is wrong: one line that says what, and an exit code.
+// Errors of the program pllava: one line on stderr, and an exit code.
 #include <algorithm>
 #include <fstream>
 #include <string>
@@ -16,7 +16,7 @@ namespace {
 using namespace test;
 namespace fs = std::filesystem;
 
-/// Expects exit code `code` and one line on stderr that contains `part`; no results.
+/// Expects exit code `code`, one line on stderr that contains `part`, and no output.
 void check_fails(const std::vector<std::string>& arguments, int code, const std::string& part) {
   std::string command;
   for (const std::string& a : arguments) command += a + ' ';
@@ -36,15 +36,15 @@ std::string file(const std::string& name, const std::string& bytes) {
   return path.string();
 }
 
-TEST_CASE("Videos that cannot be used are named", "[program]") {
+TEST_CASE("an unusable video is named in the error", "[program]") {
   const auto fails = [](const std::string& video) {
     check_fails(on_tiny({"caption", video}), 1, video);
   };
   fails((workspace() / "missing.mp4").string());
   fails(file("empty.mp4", ""));
   fails(file("text.mp4", "not a video"));
-  fs::create_directory(workspace() / "no_pictures");
-  fails((workspace() / "no_pictures").string());
+  fs::create_directory(workspace() / "no_images");
+  fails((workspace() / "no_images").string());
   const fs::path cut = workspace() / "cut.mp4";
   write_clip(cut, {.frames = 10, .index_first = false});
   fs::resize_file(cut, fs::file_size(cut) / 2);
@@ -53,7 +53,7 @@ TEST_CASE("Videos that cannot be used are named", "[program]") {
   check_fails(on_tiny({"caption", clip(), "--start", "50"}), 1, clip());
 }
 
-TEST_CASE("Models that cannot be used are named", "[program]") {
+TEST_CASE("an unusable model is named in the error", "[program]") {
   const auto fails = [](const fs::path& model, const std::string& part) {
     check_fails({"caption", clip(), "--model", model.string()}, 1, part);
   };
@@ -83,7 +83,7 @@ TEST_CASE("Models that cannot be used are named", "[program]") {
   fails(imageless, "tokenizer.json");
 }
 
-TEST_CASE("inspect lists what is wrong with a checkpoint", "[program]") {
+TEST_CASE("inspect lists missing and unused tensors", "[program]") {
   const fs::path lacking = copy_of_model("renamed");
   replace_in(lacking / "model.safetensors", "language_model.model.norm.weight",
              "language_model.model.morn.weight");
@@ -97,7 +97,7 @@ TEST_CASE("inspect lists what is wrong with a checkpoint", "[program]") {
   check_fails({"inspect", (workspace() / "missing").string()}, 1, "missing");
 }
 
-TEST_CASE("Prompts and outputs that cannot be are refused", "[program]") {
+TEST_CASE("invalid prompts and output paths are rejected", "[program]") {
   check_fails(on_tiny({"ask", clip(), "An <image>?"}), 1, "<image>");
   check_fails(on_tiny({"ask", clip(), "\xff\xfe"}), 1, "UTF-8");
   check_fails(on_tiny({"caption", clip(), "--pool", "16x8x8"}), 1, "only 1024 are available");
@@ -109,8 +109,8 @@ TEST_CASE("Prompts and outputs that cannot be are refused", "[program]") {
   CHECK(!fs::exists(model));
 }
 
-TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
-  // The model does not exist: whoever tried to load it would exit with 1.
+TEST_CASE("wrong usage is reported before loading", "[program]") {
+  // The model does not exist: an attempt to load it would exit with 1, not 2.
   const auto fails = [](std::vector<std::string> options, const std::string& part) {
     options.insert(options.begin(), {"caption", "no.mp4", "--model", "no-model"});
     check_fails(options, 2, part);
@@ -165,7 +165,7 @@ TEST_CASE("Wrong usage is told before anything is loaded", "[program]") {
   check_fails({}, 2, "command");
 }
 
-TEST_CASE("A closed pipe or a full disk on stdout is an error like any other", "[program]") {
+TEST_CASE("a closed pipe or a full disk on stdout is reported", "[program]") {
   const auto fails = [](const Descriptor& out) {
     Pipe in = Pipe::open(), err = Pipe::open();
     in.write.close();

@@ -51,7 +51,8 @@ void replace_in(const fs::path& file, const std::string& from, const std::string
   std::ifstream in(file, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), {}};
   const std::size_t at = text.find(from);
-  if (at == std::string::npos) throw std::runtime_error(file.string() + " lacks " + from);
+  if (at == std::string::npos)
+    throw std::runtime_error(file.string() + " does not contain " + from);
   std::ofstream(file, std::ios::binary) << text.replace(at, from.size(), to);
 }
 

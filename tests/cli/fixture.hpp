@@ -1,4 +1,4 @@
-// What the tests of the program run it on: a tiny checkpoint and a clip.
+// Inputs of the program tests: a tiny checkpoint and a clip.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@ namespace test {
 
 inline constexpr int kClipFrames = 40, kClipFps = 20;
 
-/// Directory for the files of this process, removed at its end.
+/// Directory for the files of this process, removed at exit.
 const std::filesystem::path& workspace();
 /// A checkpoint of random weights, written by `pllava write-random`.
 const std::string& tiny_model();
@@ -19,19 +19,19 @@ const std::string& tiny_model();
 const std::string& clip();
 std::string tokenizer_file();
 
-/// A copy of tiny_model() to break something in.
+/// A copy of tiny_model(), for tests that modify it.
 std::filesystem::path copy_of_model(const std::string& name);
-/// Replaces the first `from` in a file; throws if there is none.
+/// Replaces the first occurrence of `from` in a file; throws if there is none.
 void replace_in(const std::filesystem::path& file, const std::string& from, const std::string& to);
-/// A PPM picture of one grey.
+/// A PPM image with one grey level.
 std::string ppm(int width, int height, int grey);
 
-/// `arguments`, then --model tiny_model(), and answers of a few tokens.
+/// `arguments` with --model tiny_model(), one thread, and answers of at most 6 tokens.
 std::vector<std::string> on_tiny(std::vector<std::string> arguments);
 
-/// Each line of text as JSON.
+/// Parses each line as JSON.
 std::vector<nlohmann::json> json_lines(const std::string& text);
-/// Names of the members, in order.
+/// Member names, in order.
 std::vector<std::string> keys(const nlohmann::ordered_json& object);
 
 }  // namespace test

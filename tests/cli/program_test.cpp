@@ -1,4 +1,4 @@
-// The program pllava: what each command answers, writes and shows.
+// The results of each command of the program pllava.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -31,12 +31,12 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-/// Runs, expects success and nothing on stderr.
+/// Runs, and expects success and an empty stderr.
 std::string succeed(const std::vector<std::string>& arguments, const std::string& input = {}) {
   const Result r = run(arguments, input);
   INFO(r.err);
   CHECK(r.code == 0);
-  CHECK(r.err == "");  // no progress where stderr is no terminal
+  CHECK(r.err == "");  // no progress if stderr is not a terminal
   return r.out;
 }
 
@@ -49,7 +49,7 @@ Indices eval_of_clip(Index n) {
   return pllava::sample_indices(pllava::SamplingRule::eval, kClipFrames, n, kClipFps);
 }
 
-TEST_CASE("caption describes a video in one line, the same each time", "[program]") {
+TEST_CASE("caption writes one line and is deterministic", "[program]") {
   const std::string text = succeed(on_tiny({"caption", clip()}));
   CHECK(text.size() > 1);
   CHECK(text.ends_with('\n'));
@@ -60,7 +60,7 @@ TEST_CASE("caption describes a video in one line, the same each time", "[program
   CHECK(contains(objects[0].at("prompt"), "Describe the video in details."));
 }
 
-TEST_CASE("The JSON of an answer has these members, and they agree", "[program]") {
+TEST_CASE("the JSON of an answer is complete and consistent", "[program]") {
   const std::string line = succeed(on_tiny({"caption", clip(), "--prompt", "Who?", "--json"}));
   const auto j = nlohmann::ordered_json::parse(line);
   CHECK(std::ranges::count(line, '\n') == 1);
@@ -95,11 +95,11 @@ TEST_CASE("The JSON of an answer has these members, and they agree", "[program]"
   CHECK(j["peak_memory_bytes"].get<Index>() > 1 << 20);
 }
 
-TEST_CASE("ask encodes the video once and answers each question by itself", "[program]") {
+TEST_CASE("ask encodes the video once and answers each question independently", "[program]") {
   const auto both = succeed_json(on_tiny({"ask", clip(), "What happens?", "Where is it?"}));
   REQUIRE(both.size() == 2);
   for (const char* stage : {"load", "decode", "preprocess", "vision", "project"}) {
-    INFO(stage);  // to the last digit: measured once
+    INFO(stage);  // exactly equal: measured once
     CHECK(both[0]["timings_ms"][stage] == both[1]["timings_ms"][stage]);
   }
   CHECK(contains(both[1]["prompt"], "Where is it?"));
@@ -120,8 +120,8 @@ TEST_CASE("ask encodes the video once and answers each question by itself", "[pr
             both[1]["text"].get<std::string>() + "\n");
 }
 
-TEST_CASE("chat remembers what was said", "[program]") {
-  const std::string input = "What happens?\n\n  \nAnd then?\r\n";  // blank lines are no questions
+TEST_CASE("chat keeps the previous questions and answers in its prompt", "[program]") {
+  const std::string input = "What happens?\n\n  \nAnd then?\r\n";  // blank lines are ignored
   const auto answers = succeed_json(on_tiny({"chat", clip()}), input);
   REQUIRE(answers.size() == 2);
   CHECK(contains(answers[1]["prompt"], "What happens?"));
@@ -136,7 +136,7 @@ TEST_CASE("chat remembers what was said", "[program]") {
   CHECK(succeed(on_tiny({"chat", clip()})) == "");
 }
 
-TEST_CASE("chat reports a question that cannot be asked and goes on", "[program]") {
+TEST_CASE("chat reports an invalid question and continues", "[program]") {
   const Result r = run(on_tiny({"chat", clip(), "--json"}), "An <image>?\nWhat happens?\n");
   CHECK(r.code == 1);
   CHECK(contains(r.err, "<image>"));
@@ -147,7 +147,7 @@ TEST_CASE("chat reports a question that cannot be asked and goes on", "[program]
         succeed_json(on_tiny({"ask", clip(), "What happens?"}))[0]["output_ids"]);
 }
 
-TEST_CASE("trace writes every step of a run", "[program]") {
+TEST_CASE("trace writes the intermediate tensors of a run", "[program]") {
   const std::string out = (workspace() / "trace.safetensors").string();
   const std::vector<std::string> arguments = {"trace",      clip(),  "--model",
                                               tiny_model(), "--out", out};
@@ -187,18 +187,18 @@ TEST_CASE("trace writes every step of a run", "[program]") {
   CHECK(values("prompt_ids", std::int32_t{}) == prompt);
   const auto logits = values("logits", float{});
   CHECK(std::ranges::max_element(logits) - logits.begin() == output.front());  // greedy
-  // pixel_values are the frames, normalised: red of the first pixel.
+  // pixel_values are the normalized frames; checked for the red channel of the first pixel.
   const auto frames = values("frames", std::uint8_t{});
   const auto pixels = values("pixel_values", float{});
   CHECK(pixels[0] == Approx((frames[0] / 255.0 - 0.48145466) / 0.26862954).margin(1e-5));
   CHECK(std::ranges::any_of(frames, [&](std::uint8_t v) { return v != frames[0]; }));
 
-  std::vector<std::string> quietly = arguments;
-  quietly.push_back("--quiet");
-  CHECK(succeed(quietly) == "");
+  std::vector<std::string> quiet = arguments;
+  quiet.push_back("--quiet");
+  CHECK(succeed(quiet) == "");
 }
 
-TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
+TEST_CASE("inspect shows a checkpoint and its memory use", "[program]") {
   const json j = json::parse(succeed({"inspect", tiny_model(), "--json"}));
   const pllava::ModelConfig config = pllava::read_model_config(tiny_model());
   CHECK(j["directory"] == tiny_model());
@@ -219,13 +219,13 @@ TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
   CHECK(f32["weights"] == 4 * parameters);
   CHECK(bf16["weights"].get<Index>() >= 2 * parameters);  // vectors stay in f32
   CHECK(bf16["weights"].get<double>() < 2.1 * static_cast<double>(parameters));
-  // keys and values, 2 layers, 2 heads of 16, of 64 rows and of 1,024
+  // keys and values, 2 layers, 2 heads, head_dim 16; 64 rows of a clip and 1,024 of the context
   CHECK(f32["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 4);
   CHECK(f32["kv_per_context"] == 2 * 2 * 2 * 16 * 1024 * 4);
   CHECK(bf16["kv_per_clip"] == 2 * 2 * 2 * 16 * 64 * 2);
   const json &int8 = j["memory_bytes"]["int8"], &int4 = j["memory_bytes"]["int4"];
   CHECK(int4["weights"] < int8["weights"]);
-  // the table of embeddings is never rounded, the patch embedding neither
+  // the embedding table and the patch embedding are never quantized
   CHECK(int4["weights"] > 2 * config.text.vocab * config.text.width);
   CHECK(int8["weights"] < bf16["weights"]);
   CHECK(int4["kv_per_clip"] == bf16["kv_per_clip"]);
@@ -242,7 +242,7 @@ TEST_CASE("inspect shows a checkpoint and the memory it needs", "[program]") {
   CHECK(contains(text, std::to_string(parameters) + " parameters"));
 }
 
-TEST_CASE("inspect tells which LoRA is merged, and reads an adapter over its base", "[program]") {
+TEST_CASE("inspect reports the merged LoRA and loads an adapter with its base", "[program]") {
   const auto models = std::filesystem::path(PLLAVA_TEST_DATA) / "model";
   const auto report = [](std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "inspect");
@@ -258,13 +258,13 @@ TEST_CASE("inspect tells which LoRA is merged, and reads an adapter over its bas
   CHECK(adapter["files"].size() == 2);
 }
 
-TEST_CASE("A directory of frames, a picture and a GIF are videos", "[program]") {
+TEST_CASE("caption accepts a directory of frames, an image and a GIF", "[program]") {
   const auto directory = workspace() / "frames";
   std::filesystem::create_directory(directory);
   for (int i = 1; i <= 12; ++i)
     std::ofstream(directory / ("frame" + std::to_string(i) + ".ppm"), std::ios::binary)
         << ppm(48, 32, 20 * i);
-  const auto picture = directory / "frame3.ppm";
+  const auto image = directory / "frame3.ppm";
   const auto gif = workspace() / "clip.gif";
   write_clip(gif, {.codec = "gif", .frames = 10, .fps = 10});
   const auto indices = [](const std::filesystem::path& video) {
@@ -272,13 +272,13 @@ TEST_CASE("A directory of frames, a picture and a GIF are videos", "[program]") 
         .get<Indices>();
   };
   Indices numbers = pllava::image_numbers(12, 4);
-  for (Index& number : numbers) --number;  // pictures are counted from 1, frames from 0
+  for (Index& number : numbers) --number;  // image numbers start at 1, frame indices at 0
   CHECK(indices(directory) == numbers);
-  CHECK(indices(picture) == Indices{0, 0, 0, 0});
+  CHECK(indices(image) == Indices{0, 0, 0, 0});
   CHECK(indices(gif) == pllava::sample_indices(pllava::SamplingRule::eval, 10, 4, 10));
 }
 
-TEST_CASE("Options choose the frames", "[program]") {
+TEST_CASE("clip options select the frames", "[program]") {
   const auto indices = [](std::vector<std::string> options) {
     options.insert(options.begin(), {"caption", clip()});
     return succeed_json(on_tiny(std::move(options)))[0]["frame_indices"].get<Indices>();
@@ -294,7 +294,7 @@ TEST_CASE("Options choose the frames", "[program]") {
   CHECK(std::ranges::max(early) <= 10);
 }
 
-TEST_CASE("Options choose words and tokens", "[program]") {
+TEST_CASE("prompt and generation options change the prompt and the tokens", "[program]") {
   const auto answer = [](std::vector<std::string> options) {
     options.insert(options.begin(), {"ask", clip(), "What happens?"});
     return succeed_json(on_tiny(std::move(options)))[0];
@@ -312,21 +312,21 @@ TEST_CASE("Options choose words and tokens", "[program]") {
   CHECK(stopped["text"] == "");
 
   const std::vector<std::string> hot = {"--temperature", "5", "--top-k", "50", "--top-p", "0.9"};
-  const auto drawn = [&](const std::string& seed) {
+  const auto sampled = [&](const std::string& seed) {
     std::vector<std::string> options = hot;
     options.insert(options.end(), {"--seed", seed});
     return answer(options)["output_ids"];
   };
-  CHECK(drawn("1") == drawn("1"));
-  CHECK(drawn("1") != drawn("2"));
+  CHECK(sampled("1") == sampled("1"));
+  CHECK(sampled("1") != sampled("2"));
   CHECK(answer({"--repetition-penalty", "100"})["output_ids"] != greedy["output_ids"]);
   CHECK(answer({"--min-new-tokens", "6"})["output_ids"].size() == 6);
   CHECK(answer({"--pool", "4x1x1"})["output_ids"] != greedy["output_ids"]);
 }
 
-TEST_CASE("A broken video does not cost the answers about the others", "[program]") {
+TEST_CASE("caption continues after a broken video", "[program]") {
   const std::string broken = (workspace() / "broken.mp4").string();
-  std::ofstream(broken) << "this is no video";
+  std::ofstream(broken) << "not a video";
   const Result r = run(on_tiny({"caption", clip(), broken, clip()}));
   CHECK(r.code == 1);
   const std::string answer = clip() + ": " + succeed(on_tiny({"caption", clip()}));
@@ -335,7 +335,7 @@ TEST_CASE("A broken video does not cost the answers about the others", "[program
   CHECK(std::ranges::count(r.err, '\n') == 1);
 }
 
-TEST_CASE("Random weights need no checkpoint", "[program]") {
+TEST_CASE("option --random-weights runs without a checkpoint", "[program]") {
   const auto answer = [](const std::string& seed, const std::string& dtype) {
     return succeed_json({"caption", clip(), "--random-weights", "tiny", "--dtype", dtype, "--seed",
                          seed, "--max-new-tokens", "12", "--prompt", "Who?"})[0];
@@ -343,7 +343,7 @@ TEST_CASE("Random weights need no checkpoint", "[program]") {
   const json j = answer("3", "f32");
   CHECK(j["output_ids"] == answer("3", "f32")["output_ids"]);
   CHECK(j["output_ids"] != answer("4", "f32")["output_ids"]);
-  // A token a byte, but for the beginning of text and the video.
+  // One token per byte, one for the start of text, and one for the video.
   const std::string prompt = j["prompt"];
   CHECK(j["prompt_ids"].size() == prompt.size() - std::string("<image>").size() + 2);
   const json half = answer("3", "bf16");
@@ -351,11 +351,10 @@ TEST_CASE("Random weights need no checkpoint", "[program]") {
   CHECK(!half["output_ids"].empty());
 }
 
-#ifdef PLLAVA_HAS_SENTENCEPIECE
-TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]") {
-  const auto caption = [](const std::vector<std::string>& how) {
+TEST_CASE("weight formats can be chosen for vision and language", "[program]") {
+  const auto caption = [](const std::vector<std::string>& options) {
     std::vector<std::string> arguments = on_tiny({"caption", clip()});
-    arguments.insert(arguments.end(), how.begin(), how.end());
+    arguments.insert(arguments.end(), options.begin(), options.end());
     return succeed(arguments);
   };
   CHECK(caption({"--dtype", "int8"}).size() > 1);
@@ -367,29 +366,29 @@ TEST_CASE("Weights may be of 8 or 4 bits, in each half of the model", "[program]
   CHECK(caption({"--int8-kv"}).size() > 1);
 }
 
-TEST_CASE("Packed weights are kept from one start to the next", "[program]") {
+TEST_CASE("option --cache writes packed weights once and reads them later", "[program]") {
   const test::TempDirectory temp;
   const std::string cache = temp / "packed";
-  const auto caption = [&](const std::vector<std::string>& how) {
+  const auto caption = [&](const std::vector<std::string>& options) {
     std::vector<std::string> arguments = on_tiny({"caption", clip(), "--dtype", "int8"});
-    arguments.insert(arguments.end(), how.begin(), how.end());
+    arguments.insert(arguments.end(), options.begin(), options.end());
     return succeed(arguments);
   };
   const std::string expected = caption({});
   CHECK(caption({"--cache", cache}) == expected);
   REQUIRE(std::filesystem::exists(cache));
-  const auto made = std::filesystem::last_write_time(cache);
+  const auto written = std::filesystem::last_write_time(cache);
   CHECK(caption({"--cache", cache}) == expected);
-  CHECK(std::filesystem::last_write_time(cache) == made);
+  CHECK(std::filesystem::last_write_time(cache) == written);
 }
 
-TEST_CASE("quantize writes a checkpoint that answers as one that is rounded at load", "[program]") {
+TEST_CASE("quantize writes a checkpoint that answers like quantization at load time", "[program]") {
   const test::TempDirectory temp;
-  const std::string out = temp / "rounded";
+  const std::string out = temp / "quantized";
   CHECK(succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", out}) == "");
-  const auto caption = [](const std::string& model, const std::vector<std::string>& how) {
+  const auto caption = [](const std::string& model, const std::vector<std::string>& options) {
     std::vector<std::string> arguments = {"caption", clip(), "--model", model};
-    arguments.insert(arguments.end(), how.begin(), how.end());
+    arguments.insert(arguments.end(), options.begin(), options.end());
     return succeed(arguments);
   };
   CHECK(caption(out, {}) == caption(tiny_model(), {"--dtype", "int4"}));
@@ -403,10 +402,9 @@ TEST_CASE("quantize writes a checkpoint that answers as one that is rounded at l
   CHECK(contains(again.err, "exists already"));
 }
 
-TEST_CASE("quantize --calibrate shows what it gains and writes a checkpoint that runs",
-          "[program]") {
+TEST_CASE("quantize --calibrate reports lower errors and writes a usable checkpoint", "[program]") {
   const test::TempDirectory temp;
-  const std::string out = temp / "awq", plain = temp / "int4";
+  const std::string out = temp / "awq", uncalibrated = temp / "int4";
   const auto calibrate = [](const std::string& to) {
     return std::vector<std::string>{"quantize", tiny_model(), "--dtype", "int4", "--calibrate",
                                     clip(),     clip(),       "--out",   to};
@@ -419,16 +417,17 @@ TEST_CASE("quantize --calibrate shows what it gains and writes a checkpoint that
   CHECK(j["error"] < j["unscaled_error"]);
   const auto layers = static_cast<std::size_t>(pllava::ModelConfig::preset("tiny").text.layers);
   REQUIRE(j["products"].size() == 4 * layers);
-  for (const json& product : j["products"]) CHECK(product["error"] <= product["unscaled_error"]);
+  for (const json& projection : j["products"])
+    CHECK(projection["error"] <= projection["unscaled_error"]);
   CHECK(j["products"][0]["product"] == "qkv");
 
   CHECK(succeed({"caption", clip(), "--model", out}).size() > 1);
-  succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", plain});
+  succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", uncalibrated});
   const auto weights = [](const std::string& model) {
     return std::filesystem::path(model) / "model.safetensors";
   };
   CHECK(pllava::SafetensorsFile::open(weights(out)).entries().size() ==
-        pllava::SafetensorsFile::open(weights(plain)).entries().size());
+        pllava::SafetensorsFile::open(weights(uncalibrated)).entries().size());
   CHECK(contains(succeed(calibrate(temp / "text")), " % "));
   const Result again = run(calibrate(out));
   CHECK(again.code == 1);
@@ -439,7 +438,7 @@ TEST_CASE("quantize --calibrate shows what it gains and writes a checkpoint that
   CHECK(!std::filesystem::exists(temp / "none"));
 }
 
-TEST_CASE("bench measures every part of a model beside its ceiling", "[program]") {
+TEST_CASE("bench measures every part of a model and its ceiling", "[program]") {
   const auto objects =
       succeed_json({"bench", "--random-weights", "tiny", "--runs", "1", "--threads", "2"});
   REQUIRE(objects.size() == 1);
@@ -459,10 +458,10 @@ TEST_CASE("bench measures every part of a model beside its ceiling", "[program]"
   const std::string table = succeed(
       {"bench", "--random-weights", "tiny", "--runs", "1", "--text-rows", "3", "--frames", "2"});
   for (const std::string& name : parts) CHECK(contains(table, name));
-  const json rounded = succeed_json({"bench", "--random-weights", "tiny", "--runs", "1", "--dtype",
-                                     "int4", "--int8-kv", "--frames", "2"})[0];
-  CHECK(rounded["lm_weights"] == "int4");
-  for (const json& part : rounded["parts"]) {
+  const json quantized = succeed_json({"bench", "--random-weights", "tiny", "--runs", "1",
+                                       "--dtype", "int4", "--int8-kv", "--frames", "2"})[0];
+  CHECK(quantized["lm_weights"] == "int4");
+  for (const json& part : quantized["parts"]) {
     CHECK(part["of_ceiling"] > 0);
     const json& work = part["work"];
     CHECK((work["int8_operations"] > 0 || work["int4_operations"] > 0) ==
@@ -470,7 +469,8 @@ TEST_CASE("bench measures every part of a model beside its ceiling", "[program]"
   }
 }
 
-TEST_CASE("A checkpoint may bring tokenizer.model instead of tokenizer.json", "[program]") {
+#ifdef PLLAVA_HAS_SENTENCEPIECE
+TEST_CASE("a checkpoint with tokenizer.model instead of tokenizer.json works", "[program]") {
   const std::filesystem::path model = copy_of_model("sentencepiece");
   std::filesystem::remove(model / "tokenizer.json");
   std::filesystem::copy(std::filesystem::path(PLLAVA_TEST_DATA) / "tokenizer" / "sentencepiece",
@@ -485,7 +485,7 @@ TEST_CASE("A checkpoint may bring tokenizer.model instead of tokenizer.json", "[
 }
 #endif
 
-TEST_CASE("Help and version", "[program]") {
+TEST_CASE("help lists the commands and their options", "[program]") {
   CHECK(succeed({"--version"}) == "pllava " PLLAVA_VERSION "\n");
   const std::string help = succeed({"--help"});
   for (const std::string command : {"caption", "ask", "chat", "trace", "inspect", "write-random"}) {

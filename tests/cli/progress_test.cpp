@@ -1,4 +1,4 @@
-// The program pllava in front of a person: progress on a terminal, Ctrl-C.
+// The program pllava on a terminal: progress and Ctrl-C.
 #include <algorithm>
 #include <sstream>
 #include <string>
@@ -15,14 +15,14 @@ namespace {
 
 using namespace test;
 
-struct Seen {
+struct TerminalResult {
   int code;
   std::string out, terminal;
 };
 
 /// Runs with stderr on a terminal, and stdout too if `both`.
-Seen run_on_terminal(const std::vector<std::string>& arguments, const std::string& input = {},
-                     bool both = false) {
+TerminalResult run_on_terminal(const std::vector<std::string>& arguments,
+                               const std::string& input = {}, bool both = false) {
   Pipe in = Pipe::open(), out = Pipe::open();
   Terminal terminal = Terminal::open();
   REQUIRE(::write(in.write.get(), input.data(), input.size()) ==
@@ -32,14 +32,14 @@ Seen run_on_terminal(const std::vector<std::string>& arguments, const std::strin
               {in.read.get(), both ? terminal.slave.get() : out.write.get(), terminal.slave.get()});
   out.write.close();
   terminal.slave.close();
-  Seen seen;
-  seen.terminal = read_all(terminal.master.get());
-  seen.out = read_all(out.read.get());
-  seen.code = child.wait();
-  return seen;
+  TerminalResult result;
+  result.terminal = read_all(terminal.master.get());
+  result.out = read_all(out.read.get());
+  result.code = child.wait();
+  return result;
 }
 
-/// What is left on a terminal of such text: a line that was erased is gone.
+/// The text that stays on a terminal, without erased lines.
 std::string left_on_screen(const std::string& text) {
   const std::string erase = "\r\033[K";
   std::string screen;
@@ -63,13 +63,13 @@ void check_stages(const std::string& text, const std::vector<std::string>& stage
   }
 }
 
-TEST_CASE("Every command shows how far it is", "[program]") {
+TEST_CASE("every command shows its progress", "[program]") {
   const std::vector<std::string> watching = {"load 0/62",    "load 62/62",  "frames 0/16",
                                              "frames 16/16", "preprocess ", "vision 16/16",
                                              "prefill 64/64"};
   std::vector<std::string> answering = watching;
   answering.insert(answering.end(), {"generate 1/6", "generate 2/6, ", " tokens/s"});
-  const Seen caption = run_on_terminal(on_tiny({"caption", clip()}));
+  const TerminalResult caption = run_on_terminal(on_tiny({"caption", clip()}));
   CHECK(caption.code == 0);
   check_stages(caption.terminal, answering);
   CHECK(caption.out == run(on_tiny({"caption", clip()})).out);
@@ -85,30 +85,30 @@ TEST_CASE("Every command shows how far it is", "[program]") {
                watching);
 }
 
-TEST_CASE("Progress does not spoil an answer on the same terminal", "[program]") {
+TEST_CASE("progress does not mix with an answer on the same terminal", "[program]") {
   const std::string text = run(on_tiny({"ask", clip(), "What?", "Who?"})).out;
-  const Seen seen = run_on_terminal(on_tiny({"ask", clip(), "What?", "Who?"}), "", true);
-  CHECK(seen.code == 0);
-  std::string left;
-  // Without the lines that tell the rate.
-  std::istringstream lines(left_on_screen(seen.terminal));
+  const TerminalResult result =
+      run_on_terminal(on_tiny({"ask", clip(), "What?", "Who?"}), "", true);
+  CHECK(result.code == 0);
+  std::string left;  // without the lines of the token rate
+  std::istringstream lines(left_on_screen(result.terminal));
   for (std::string line; std::getline(lines, line);)
     if (!line.ends_with(" tokens/s")) left += line + '\n';
   CHECK(left == text);
 }
 
-TEST_CASE("The option --quiet leaves the terminal alone", "[program]") {
+TEST_CASE("option --quiet writes nothing to the terminal", "[program]") {
   CHECK(run_on_terminal(on_tiny({"caption", clip(), "--quiet"})).terminal == "");
   CHECK(run_on_terminal(on_tiny({"chat", clip(), "--quiet"}), "What?\n").terminal == "");
 }
 
-/// Interrupts the program when its terminal has shown `sign`, and checks that it stops there.
+/// Interrupts the program once its terminal shows `sign`. Checks that it stops with `message`.
 void check_interrupted_at(const std::string& sign, const std::vector<std::string>& arguments,
                           const std::string& message) {
   Pipe in = Pipe::open(), out = Pipe::open();
   Terminal terminal = Terminal::open();
   Child child(arguments, {in.read.get(), out.write.get(), terminal.slave.get()});
-  child.limit_memory(std::size_t{8} << 30);  // should it not stop
+  child.limit_memory(std::size_t{8} << 30);  // in case it does not stop
   terminal.slave.close();
   std::string text = read_until(terminal.master.get(), sign);
   child.interrupt();
@@ -117,11 +117,12 @@ void check_interrupted_at(const std::string& sign, const std::vector<std::string
   CHECK(left_on_screen(text) == message);
 }
 
-TEST_CASE("Ctrl-C stops the work at its next step", "[program]") {
+TEST_CASE("Ctrl-C cancels the work at its next step", "[program]") {
   // Loading 7B takes minutes.
   check_interrupted_at("load 2/", {"caption", clip(), "--random-weights", "7b", "--dtype", "bf16"},
                        "pllava: cancelled during load\n");
-  // So many frames report more than a terminal holds: until it is read on, the program waits.
+  // The progress of 3,000 frames exceeds the terminal buffer, so the program blocks until it is
+  // read.
   const std::string longer = (workspace() / "longer.mp4").string();
   write_clip(longer, {.frames = 3000});
   check_interrupted_at("vision 2/", on_tiny({"caption", longer, "--frames", "3000"}),
@@ -136,7 +137,7 @@ TEST_CASE("Ctrl-C ends a chat that waits for a question", "[program]") {
   const std::string question = "What?\n";
   REQUIRE(::write(in.write.get(), question.data(), question.size()) == 6);
   CHECK(read_until(out.read.get(), "\n").size() > 1);
-  child.interrupt();  // stdin stays open: without the signal it would wait for ever
+  child.interrupt();  // stdin stays open, so only the signal ends the program
   CHECK(child.wait() == 130);
   const std::string message = read_all(err.read.get());
   CHECK(message.starts_with("pllava: "));

@@ -1,21 +1,22 @@
-# add_snippets(<page.md>): builds the page's C++ blocks into one program, and makes tests that run it
-# and the page's commands. The words behind a fence say what the block is (GitHub reads the first):
+# add_snippets(<page.md>): builds the C++ blocks of a page into one program, and adds tests that run
+# it and the commands of the page. The info string of a fence is the kind of the block (GitHub
+# highlights by its first word):
 #
-#   ```cpp               statements: a function of their own
-#   ```cpp continued     statements that go on in the function of the block before
+#   ```cpp               statements, in a separate function
+#   ```cpp continued     statements that continue the function of the previous block
 #   ```cpp file-scope    types and functions
-#   ```cpp compile-only  statements that need what a test has not got, a camera: never called
-#   ```output            exactly what the C++ block before it prints
-#   ```sh                the lines that begin with "pllava " are run, with the program just built
+#   ```cpp compile-only  statements that are compiled and not run, for example with a camera
+#   ```output            the exact output of the previous C++ block
+#   ```sh                lines that begin with "pllava " are run with the program of this build
 #
-# Other fences are text. Compiler and tests name a block by its page and line.
+# Other fences are ignored. Compiler errors and test output name a block by its page and line.
 function(add_snippets page)
   cmake_path(RELATIVE_PATH page BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE short)
   cmake_path(GET page STEM name)
   string(TOLOWER "docs_${name}" name)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${page})
 
-  # The page as a list of lines; what means something in a list is put aside meanwhile.
+  # The page as a list of lines. Characters that are special in lists are replaced until the end.
   file(READ ${page} text)
   set(special_1 ";")
   set(special_2 "[")
@@ -27,11 +28,11 @@ function(add_snippets page)
   endforeach()
   string(REPLACE "\n" ";" lines "${text}")
 
-  set(fence "")    # the words behind the fence that is open
+  set(fence "")    # info string of the open fence
   set(source "")   # functions and definitions
-  set(main "")     # what calls them
-  set(script "")   # the commands, on the lines where the page has them
-  set(ends "")     # what ends the function that is open, if one is
+  set(main "")     # calls of the functions
+  set(script "")   # the commands, on the same lines as in the page
+  set(ends "")     # the end of the open function, if any
   set(number 0)
   foreach(line IN LISTS lines)
     math(EXPR number "${number} + 1")
@@ -56,7 +57,7 @@ function(add_snippets page)
           string(APPEND source "docs::expect(\"${short}:${number}\", R\"~~~(")
         endif()
       elseif(fence MATCHES "^(cpp|output)")
-        message(FATAL_ERROR "${short}:${number}: what is a block \"${fence}\" here?")
+        message(FATAL_ERROR "${short}:${number}: unknown or misplaced block \"${fence}\"")
       endif()
       if(fence MATCHES "^cpp")
         string(APPEND source "#line ${next} \"${short}\"\n")
@@ -75,7 +76,7 @@ function(add_snippets page)
     string(APPEND script "${command}\n")
   endforeach()
   if(fence)
-    message(FATAL_ERROR "${short}: a block \"${fence}\" does not end")
+    message(FATAL_ERROR "${short}: block \"${fence}\" has no end")
   endif()
   foreach(i RANGE 1 4)
     string(ASCII ${i} mark)
@@ -87,7 +88,7 @@ function(add_snippets page)
   if(source)
     set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp")
     file(CONFIGURE OUTPUT ${file} NEWLINE_STYLE UNIX CONTENT [[
-// Made from @short@ by tests/docs/Snippets.cmake.
+// Generated from @short@ by tests/docs/Snippets.cmake.
 #include "docs/snippets.hpp"
 
 @source@@ends@
@@ -98,7 +99,7 @@ int main() {
     add_executable(${name} ${file})
     pllava_own(${name})
     if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
-      target_compile_options(${name} PRIVATE -O0)  # compiles in half the time
+      target_compile_options(${name} PRIVATE -O0)  # half the compile time
     endif()
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_link_libraries(${name} PRIVATE pllava::compiled pllava::video)

@@ -1,4 +1,4 @@
-// What the programs made from the documentation's C++ blocks include.
+// Included by the programs that are generated from the C++ blocks of the documentation.
 #pragma once
 
 #include <algorithm>
@@ -25,14 +25,14 @@
 namespace docs {
 
 inline int failures = 0;
-inline std::ostringstream printed;  // by the running block since the last `expect`
+inline std::ostringstream printed;  // output of the running block since the last `expect`
 
 inline void show() {
   std::clog << printed.str() << std::flush;
   printed.str({});
 }
 
-/// Runs a block and keeps what it prints.
+/// Runs a block and captures its output.
 inline void run(const char* place, void (*block)()) {
   std::clog << place << '\n';
   std::streambuf* const console = std::cout.rdbuf(printed.rdbuf());
@@ -46,7 +46,7 @@ inline void run(const char* place, void (*block)()) {
   show();
 }
 
-/// Editors take blanks off the ends of lines.
+/// Editors remove blanks at the ends of lines, so they are ignored in comparisons.
 inline std::string without_trailing_blanks(const std::string& text) {
   std::string result;
   for (const char c : text) {
@@ -56,10 +56,10 @@ inline std::string without_trailing_blanks(const std::string& text) {
   return result;
 }
 
-/// The output that the page shows under the running block.
+/// Compares the output of the running block with that of the page.
 inline void expect(const char* place, const std::string& output) {
   if (without_trailing_blanks(printed.str()) != without_trailing_blanks(output)) {
-    std::clog << place << ": the page shows\n" << output << "but this was printed:\n";
+    std::clog << place << ": expected the output\n" << output << "but got:\n";
     failures = 1;
   }
   show();

@@ -1,4 +1,4 @@
-// Writes the clip that stands for cat.mp4 in the documentation and the examples: twelve seconds.
+// Writes a clip of twelve seconds, used as cat.mp4 by the documentation and the examples.
 #include <exception>
 #include <iostream>
 

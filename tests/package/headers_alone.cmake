@@ -1,4 +1,5 @@
-# Each public header compiles alone: CMake's check of the header sets, without generating code.
+# Checks that each public header compiles alone: CMake's verification of the header sets, without
+# code generation.
 execute_process(
   COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE} -B ${WORK} -DCMAKE_CXX_COMPILER=${CXX}
     -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-fsyntax-only
@@ -7,7 +8,7 @@ execute_process(
   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 execute_process(
   COMMAND ${CMAKE_COMMAND} --build ${WORK} --target all_verify_interface_header_sets --parallel
-  OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE result)
+  OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
 if(NOT result EQUAL 0)
-  message(FATAL_ERROR "${said}")
+  message(FATAL_ERROR "${output}")
 endif()

@@ -1,5 +1,5 @@
-# Installs the build to one place, moves the tree to another, and looks for anything that still
-# names the first place, the sources or the build. The consumers then use the moved tree.
+# Installs the build, moves the installation, and checks that no installed file contains the
+# original path, the source path or the build path. The consumers then use the moved installation.
 set(first "${WORK}/first")
 file(REMOVE_RECURSE "${first}" "${PREFIX}")
 execute_process(
@@ -18,14 +18,14 @@ endforeach()
 file(GLOB_RECURSE texts
   "${PREFIX}/${LIBDIR}/cmake/*.cmake" "${PREFIX}/${LIBDIR}/pkgconfig/*.pc" "${PREFIX}/include/*")
 if(NOT texts)
-  message(FATAL_ERROR "Nothing was installed under ${PREFIX}")
+  message(FATAL_ERROR "nothing was installed under ${PREFIX}")
 endif()
 foreach(text IN LISTS texts)
   file(READ "${text}" content)
-  foreach(place IN ITEMS "${first}" "${SOURCE}" "${BUILD}")
-    string(FIND "${content}" "${place}" position)
+  foreach(path IN ITEMS "${first}" "${SOURCE}" "${BUILD}")
+    string(FIND "${content}" "${path}" position)
     if(NOT position EQUAL -1)
-      message(SEND_ERROR "${text} names ${place}")
+      message(SEND_ERROR "${text} contains the path ${path}")
     endif()
   endforeach()
 endforeach()

@@ -1,10 +1,10 @@
-# In compiled mode the headers pull in no library but the standard one: neither Eigen, nor JSON, nor
-# FFmpeg, nor the vector intrinsics. This is what keeps a user's build quick.
+# Checks that the headers include only the standard library in compiled mode: no Eigen, JSON, FFmpeg
+# or SIMD intrinsics. This keeps compile times of users short.
 file(GLOB_RECURSE components "${SOURCE}/include/pllava/*.hpp")
 list(FILTER components EXCLUDE REGEX "/detail/")
-list(FILTER components EXCLUDE REGEX "/eigen\\.hpp$")  # the one that is about Eigen
+list(FILTER components EXCLUDE REGEX "/eigen\\.hpp$")  # includes Eigen by design
 file(MAKE_DIRECTORY "${WORK}")
-set(unit "// Every public header of the top folder.\n")
+set(unit "// Includes every public header.\n")
 foreach(header IN LISTS components)
   string(APPEND unit "#include \"${header}\"\n")
 endforeach()
@@ -16,5 +16,5 @@ string(REGEX MATCHALL "[^ \n]*(nlohmann|Eigen|libav|libsw|stb_image|immintrin)[^
   heavy "${files}")
 if(heavy)
   list(REMOVE_DUPLICATES heavy)
-  message(FATAL_ERROR "In compiled mode the headers include ${heavy}")
+  message(FATAL_ERROR "expected only standard headers in compiled mode, got ${heavy}")
 endif()

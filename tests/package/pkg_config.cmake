@@ -1,4 +1,4 @@
-# Builds and runs the consumer with what pkg-config says of the moved tree.
+# Builds and runs the consumer with the flags of pkg-config for the moved installation.
 find_program(pkg_config NAMES pkg-config pkgconf REQUIRED)
 set(ENV{PKG_CONFIG_PATH} "${PREFIX}/${LIBDIR}/pkgconfig:$ENV{PKG_CONFIG_PATH}")
 set(ENV{LD_LIBRARY_PATH} "${PREFIX}/${LIBDIR}:$ENV{LD_LIBRARY_PATH}")
@@ -13,9 +13,9 @@ function(consume package expected)
       ${flags}
     COMMAND_ERROR_IS_FATAL ANY)
   execute_process(COMMAND ${WORK}/${package}
-    OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
-  if(NOT said MATCHES "^${expected} ")
-    message(FATAL_ERROR "with ${package} the consumer is not ${expected}: ${said}")
+    OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT output MATCHES "^${expected} ")
+    message(FATAL_ERROR "${package}: expected '${expected}', got: ${output}")
   endif()
 endfunction()
 

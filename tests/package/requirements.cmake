@@ -1,4 +1,4 @@
-# What find_package answers to demands it cannot meet: a refusal that says what to do.
+# Checks that find_package reports missing versions and components, and how to get them.
 set(counter 0)
 string(REPLACE "." ";" parts "${VERSION}")
 list(GET parts 0 major)
@@ -6,39 +6,40 @@ list(GET parts 1 minor)
 math(EXPR next_minor "${minor} + 1")
 math(EXPR next_major "${major} + 1")
 
-# expect(<ok|refused> <regex> <find_package argument>...)
+# expect(<ok|rejected> <regex> <find_package argument>...)
 function(expect outcome regex)
   math(EXPR n "${counter} + 1")
   set(counter ${n} PARENT_SCOPE)
   execute_process(
     COMMAND ${CMAKE_COMMAND} --fresh -G ${GENERATOR} -S ${CMAKE_CURRENT_LIST_DIR}/requirements
-      -B ${WORK}/${n} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_PREFIX_PATH=${PREFIX} "-DASK=${ARGN}"
+      -B ${WORK}/${n} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_PREFIX_PATH=${PREFIX}
+      "-DARGUMENTS=${ARGN}"
     RESULT_VARIABLE result OUTPUT_VARIABLE out ERROR_VARIABLE err)
-  string(REGEX REPLACE "[ \n]+" " " said "${out} ${err}")
+  string(REGEX REPLACE "[ \n]+" " " output "${out} ${err}")
   if(result EQUAL 0)
     set(got ok)
   else()
-    set(got refused)
+    set(got rejected)
   endif()
-  if(NOT got STREQUAL outcome OR NOT said MATCHES "${regex}")
-    message(SEND_ERROR "find_package(pllava ${ARGN}) should be ${outcome} with '${regex}', "
-                       "but was ${got}:\n${out}\n${err}")
+  if(NOT got STREQUAL outcome OR NOT output MATCHES "${regex}")
+    message(SEND_ERROR "find_package(pllava ${ARGN}): expected ${outcome} with '${regex}', "
+                       "got ${got}:\n${out}\n${err}")
   endif()
 endfunction()
 
 expect(ok "found=1" REQUIRED)
 expect(ok "found=1" ${VERSION} REQUIRED COMPONENTS core compiled)
-expect(refused "there is no component 'sound'; there are core, compiled" REQUIRED COMPONENTS sound)
-expect(refused "version" ${major}.${next_minor} REQUIRED)
-expect(refused "version" ${next_major}.0 REQUIRED)
+expect(rejected "no component 'sound': expected core, compiled" REQUIRED COMPONENTS sound)
+expect(rejected "version" ${major}.${next_minor} REQUIRED)
+expect(rejected "version" ${next_major}.0 REQUIRED)
 if(HAS_CUDA)
   expect(ok "found=1.*cuda=TRUE" REQUIRED COMPONENTS cuda)
 else()
   expect(ok "found=1.*cuda=FALSE" OPTIONAL_COMPONENTS cuda)
-  expect(refused "component 'cuda' was not built.*-DPLLAVA_CUDA=ON" REQUIRED COMPONENTS cuda)
+  expect(rejected "component 'cuda' was not built.*-DPLLAVA_CUDA=ON" REQUIRED COMPONENTS cuda)
 endif()
 if(HAS_VIDEO)
   expect(ok "found=1 video=TRUE" REQUIRED COMPONENTS video)
 else()
-  expect(refused "component 'video' was not built.*-DPLLAVA_VIDEO=ON" REQUIRED COMPONENTS video)
+  expect(rejected "component 'video' was not built.*-DPLLAVA_VIDEO=ON" REQUIRED COMPONENTS video)
 endif()

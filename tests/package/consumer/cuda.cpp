@@ -1,4 +1,4 @@
-// A user's shared library over component cuda. Where there is no GPU, that is an error to catch.
+// A shared library that uses component cuda. Without a GPU the backend throws.
 #include "pllava/cuda.hpp"
 
 #include <iostream>

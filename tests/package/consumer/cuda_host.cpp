@@ -1,4 +1,4 @@
-// A program that knows nothing of CUDA.
+// A program that uses CUDA only through a shared library.
 int ask_the_gpu();
 
 int main() {

@@ -1,4 +1,4 @@
-// A user's program that looks at a tensor through Eigen.
+// A program that maps a tensor as an Eigen matrix.
 #include "pllava/eigen.hpp"
 
 #include <algorithm>

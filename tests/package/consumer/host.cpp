@@ -1,4 +1,4 @@
-// A program that uses a shared library in which pllava is hidden.
+// A program that uses pllava only through a shared library.
 long long plugin_answer();
 
 int main() {

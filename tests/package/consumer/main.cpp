@@ -1,5 +1,5 @@
-// A user's program: calls functions whose bodies live in the library, and says how it was compiled
-// if they returned what they should.
+// A program that calls functions of the library, checks their results and prints the mode that it
+// was compiled in.
 #include <iostream>
 
 #include "pllava/pllava.hpp"

@@ -1,4 +1,4 @@
-// A user's shared library with pllava inside; host.cpp knows nothing of pllava.
+// A shared library that uses pllava; host.cpp does not.
 #include "pllava/pllava.hpp"
 
 long long plugin_answer();

@@ -1,5 +1,5 @@
-// Every benchmark probes its ceiling before each of its runs, because on a shared machine the
-// ceiling moves.
+// Benchmarks against the ceilings of the machine. The ceilings are measured before each run,
+// because they change on a shared machine.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ inline double seconds(const std::function<void()>& work) {
   return watch.lap() / 1e3;
 }
 
-/// The ceilings that this work runs into.
+/// Peak rates now, of the kinds of work that `w` has.
 inline pllava::Ceiling ceiling(pllava::cpu::Backend& be, const pllava::Work& w) {
   return {.flops = w.flops > 0 ? pllava::cpu::peak_flops(be) : 0,
           .integers = w.integers > 0 ? pllava::cpu::peak_int8_ops(be) : 0,
@@ -31,8 +31,8 @@ inline pllava::Ceiling ceiling(pllava::cpu::Backend& be, const pllava::Work& w) 
           .bytes = w.bytes > 0 ? pllava::cpu::read_bandwidth(be) : 0};
 }
 
-/// Runs `work` once to warm up, then as often as `state` says, each time after a probe of its
-/// ceilings. Reports medians; `tokens` are for a rate.
+/// Runs `work` once as a warm-up, then for each iteration of `state`, after a measurement of its
+/// ceilings. Reports medians, and tokens per second if `tokens` is not 0.
 inline void measure(benchmark::State& state, pllava::cpu::Backend& be, const pllava::Work& w,
                     double tokens, const std::function<void()>& prepare,
                     const std::function<void()>& work) {

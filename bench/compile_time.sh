@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How long a user's file takes to compile that includes pllava/pllava.hpp and does nothing else, in
-# both modes, best of three. A report, not a test.
+# Prints the compile time of a file that only includes pllava/pllava.hpp, in both modes, best of
+# three.
 # Usage: bench/compile_time.sh [CXX]
 set -euo pipefail
 

@@ -1,5 +1,5 @@
-// Vision, prefill, decode and a whole clip at the published 7B sizes with random weights, in every
-// format of weights. Four of the 32 decoder layers stand for all: they are alike.
+// Vision encoder, prefill, decode and a whole clip at the published 7B sizes with random weights,
+// in every weight format. The language model has 4 of the 32 decoder layers, which are identical.
 #include <algorithm>
 #include <span>
 
@@ -13,9 +13,9 @@ using B = cpu::Backend;
 
 constexpr Index kLayers = 4;
 
-/// How the model is computed, and its weights.
+/// A backend, and weights in one format.
 template <DType T, WeightFormat F, bool Int8Kv = false>
-struct Computation {
+struct Setup {
   B be{{.dtype = T, .int8_kv = Int8Kv}};
   QuantizeOptions formats = QuantizeOptions::of(F);
   WeightScope weights = quantized(RandomWeights::scope(1, T), formats);
@@ -23,7 +23,7 @@ struct Computation {
 
 template <DType T, WeightFormat F = WeightFormat::unquantized>
 void vision(benchmark::State& state) {
-  Computation<T, F> c;
+  Setup<T, F> c;
   const Index frames = state.range(0);
   const VisionConfig config = ModelConfig::preset("7b").vision;
   const VisionEncoder<B> encode(c.be, config, c.weights["vision_tower"]);
@@ -34,13 +34,13 @@ void vision(benchmark::State& state) {
       [&] { benchmark::DoNotOptimize(encode(c.be, pixels).view().data); });
 }
 
-/// A 7B language model of kLayers layers and a small head.
+/// A 7B language model with kLayers layers and a small vocabulary.
 template <DType T, WeightFormat F, bool Int8Kv = false>
-struct SevenB : Computation<T, F, Int8Kv> {
+struct SevenB : Setup<T, F, Int8Kv> {
   TextConfig config = [] {
     TextConfig c = ModelConfig::preset("7b").text;
     c.layers = kLayers;
-    c.vocab = 1024;  // the head is one row and no part of a layer
+    c.vocab = 1024;  // keeps the cost of lm_head small
     return c;
   }();
   LanguageModel<B> model{this->be, config, this->weights["language_model"]};
@@ -55,8 +55,9 @@ void prefill(benchmark::State& state) {
   Tensor<B> x(m.be, {N, m.width}, DType::f32), y(m.be, {1, m.config.vocab}, DType::f32);
   TextConfig whole = m.config;
   whole.layers = 32;
-  const double tokens = static_cast<double>(N) * prefill_work(m.config, N).flops /
-                        prefill_work(whole, N).flops;  // of 32 layers
+  // Tokens that 32 layers would process in the same time.
+  const double tokens =
+      static_cast<double>(N) * prefill_work(m.config, N).flops / prefill_work(whole, N).flops;
   bench::measure(
       state, m.be, prefill_work(m.config, N, 0, m.formats.language), tokens,
       [&] {
@@ -81,10 +82,10 @@ void decode(benchmark::State& state) {
       [&] { kv.truncate(m.be, N); }, [&] { m.model.step(m.be, id, kv, y); });
 }
 
-/// From 16 frames in memory to the first token: the ViT-L and kLayers of the 32 layers.
+/// From 16 frames in memory to the first token: ViT-L, projector, and kLayers decoder layers.
 template <DType T, WeightFormat F = WeightFormat::unquantized>
 void clip_to_first_token(benchmark::State& state) {
-  Computation<T, F> c;
+  Setup<T, F> c;
   ModelConfig config = ModelConfig::preset("7b");
   config.text.layers = kLayers;
   config.image_token = 259;
@@ -93,11 +94,11 @@ void clip_to_first_token(benchmark::State& state) {
   pixels.image_size = config.vision.image_size;
   const Pipeline model(c.be.fork(), config, c.weights, Tokenizer::bytes(config.image_token),
                        pixels);
-  std::vector<std::vector<std::uint8_t>> pictures;
+  std::vector<std::vector<std::uint8_t>> images;
   Clip clip;
   for (Index t = 0; t < config.frames; ++t) {
-    pictures.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
-    clip.frames.push_back(Frame::borrow(pictures.back().data(), 640, 360));
+    images.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
+    clip.frames.push_back(Frame::borrow(images.back().data(), 640, 360));
   }
   const Index patches = config.frames * config.vision.patches(), rows = config.pool.output.count();
   bench::measure(

@@ -1,4 +1,4 @@
-// Single verbs at the sizes of the 7B model: matrix products and attention.
+// Single operations at the sizes of the 7B model: GEMM, GEMV and attention.
 #include "ceiling.hpp"
 
 namespace {
@@ -18,9 +18,9 @@ void gemm(benchmark::State& state) {
   B be({.dtype = T});
   const Index N = state.range(0), O = state.range(1), I = state.range(2);
   const Quantization format{.format = F};
-  HostTensor numbers = RandomWeights(1, T).tensor("gemm.weight", {O, I});
-  numbers.quantization = format;
-  const Linear<typename B::Weight> w{be.prepare({&numbers, 1}, WeightRole::linear), {}, O, I};
+  HostTensor values = RandomWeights(1, T).tensor("gemm.weight", {O, I});
+  values.quantization = format;
+  const Linear<typename B::Weight> w{be.prepare({&values, 1}, WeightRole::linear), {}, O, I};
   Tensor<B> x = filled(be, {N, I}, T);
   Tensor<B> y(be, {N, O}, T);
   const auto weights = static_cast<double>(O * I);
@@ -30,7 +30,8 @@ void gemm(benchmark::State& state) {
       state, be, work, 0, [] {}, [&] { ops::linear(be, y.view(), x.view(), w); });
 }
 
-/// rows queries over `past` earlier and their own keys; without a mask the ViT's, without rope
+/// Attention of `rows` queries over `past` cached keys and their own. Causal: the language model's;
+/// not causal: the ViT's, without a cache. Without RoPE.
 template <DType T, bool Int8Kv = false>
 void attention(benchmark::State& state) {
   B be({.dtype = T, .int8_kv = Int8Kv});
@@ -46,7 +47,7 @@ void attention(benchmark::State& state) {
   Work work{.flops = 4 * pairs * width};
   const auto element = static_cast<double>(Int8Kv ? 1 : size_of(T));
   if (N == 1) work = {.bytes = 2 * static_cast<double>(past + 1) * element * width};
-  if (causal) {  // the earlier rows: what was never written would not be read from memory
+  if (causal) {  // fill the cache: pages that were never written would not be read from memory
     Tensor<B> before = filled(be, {past, h.qkv_width()}, T);
     ops::attend(be, View{nullptr, T, {0, heads * dh}}, before.view(),
                 {h, nullptr, &kv.layer(0), kv.next_positions(past), Mask::causal});

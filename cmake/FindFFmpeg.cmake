@@ -1,6 +1,6 @@
 # Finds the FFmpeg libraries named as components (avformat, avcodec, avutil, swscale, ...) and
-# defines a target FFmpeg::<component> for each. pkg-config gives hints where it is there; FFmpeg_ROOT
-# and CMAKE_PREFIX_PATH work without it.
+# defines a target FFmpeg::<component> for each. pkg-config is used for hints if available;
+# FFmpeg_ROOT and CMAKE_PREFIX_PATH work without it.
 include(FindPackageHandleStandardArgs)
 find_package(PkgConfig QUIET)
 

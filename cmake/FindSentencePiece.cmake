@@ -1,4 +1,4 @@
-# Finds the SentencePiece library (its packages bring no CMake files) and defines the target
+# Finds the SentencePiece library (its packages have no CMake files) and defines the target
 # SentencePiece::SentencePiece.
 include(FindPackageHandleStandardArgs)
 find_path(SentencePiece_INCLUDE_DIR sentencepiece_processor.h)

@@ -1,5 +1,5 @@
-# Finds the single-header library stb_image and defines the target Stb::Stb, whose include folder has
-# <stb/stb_image.h> or <stb_image.h>. Only needed to build pllava, not to use it.
+# Finds the single-header library stb_image and defines the target Stb::Stb, whose include directory
+# has <stb/stb_image.h> or <stb_image.h>. Needed to build pllava, not to use it.
 include(FindPackageHandleStandardArgs)
 find_path(Stb_INCLUDE_DIR NAMES stb/stb_image.h stb_image.h)
 mark_as_advanced(Stb_INCLUDE_DIR)

@@ -1,13 +1,13 @@
-# Component cuda: kernels compiled by nvcc, and the backend that launches them. Nothing here needs a
-# GPU or its driver.
+# Component cuda: kernels compiled by nvcc, and the backend that launches them. The build needs no
+# GPU and no driver.
 
 pllava_find_for(cuda PLLAVA_CUDA "CUDAToolkit 12.0")
 if(PLLAVA_HAS_cuda)
   if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}")
   endif()
-  # Ampere and Hopper servers, and PTX that newer GPUs compile when they first load it. Others by
-  # option, such as 87-real for Jetson Orin.
+  # Ampere and Hopper servers, and PTX, which newer GPUs compile when they first load it. Set the
+  # variable for others, for example 87-real for Jetson Orin.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
   endif()

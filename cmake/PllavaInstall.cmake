@@ -1,6 +1,5 @@
-# Installation: headers and libraries, one export set a component, the package configuration with our
-# Find modules, and pkg-config files. Everything is relative to where it lies, so an installed tree
-# can be moved.
+# Installation: headers and libraries, one export set per component, the package configuration with
+# the Find modules, and pkg-config files. All paths are relative, so an installation can be moved.
 include(CMakePackageConfigHelpers)
 
 get_property(PLLAVA_COMPONENTS GLOBAL PROPERTY PLLAVA_COMPONENTS)
@@ -33,13 +32,13 @@ install(
     cmake/FindSentencePiece.cmake
   DESTINATION ${PLLAVA_INSTALL_CMAKEDIR} COMPONENT pllava_development)
 
-# pkg-config: pllava (header-only), pllava-compiled, pllava-video. Prefix and include folder are
-# given relative to the .pc file.
+# pkg-config: pllava (header-only), pllava-compiled, pllava-video, pllava-sentencepiece. The prefix
+# is relative to the .pc file.
 set(pkgconfig_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 file(RELATIVE_PATH pc_prefix "/prefix/${pkgconfig_dir}" "/prefix")
 string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 set(PC_PREFIX "\${pcfiledir}/${pc_prefix}")
-# What a static library needs in turn is the program's business; a shared one brings it along.
+# A program links the dependencies of a static library itself; a shared library links its own.
 if(BUILD_SHARED_LIBS)
   set(PC_NEEDS "Requires.private")
 else()

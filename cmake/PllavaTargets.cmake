@@ -1,5 +1,6 @@
-# What every library target of pllava has in common: an alias that reads the same in the build tree
-# and after installation, C++20 as a feature, its headers as file sets, and its own export set.
+# Functions for the library targets of pllava. Each target has an alias with the same name in the
+# build tree and after installation, requires C++20, lists its headers as file sets, and has an
+# export set.
 include(${CMAKE_CURRENT_LIST_DIR}/PllavaWarnings.cmake)
 
 set(PLLAVA_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/pllava")
@@ -19,7 +20,7 @@ function(pllava_component target)
     set_target_properties(${target} PROPERTIES
       CXX_EXTENSIONS OFF
       OUTPUT_NAME ${arg_OUTPUT_NAME}
-      POSITION_INDEPENDENT_CODE ON  # a static library may end up in a user's shared one
+      POSITION_INDEPENDENT_CODE ON  # a static library may be linked into a shared one
       VERSION ${PROJECT_VERSION}
       SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
       INSTALL_RPATH "$<$<PLATFORM_ID:Linux>:$ORIGIN>")
@@ -32,8 +33,8 @@ function(pllava_component target)
 endfunction()
 
 # pllava_headers(<target> PUBLIC|INTERFACE FILES <file>... [BODIES <file>...])
-# The headers of a component. `cmake --build . --target all_verify_interface_header_sets` compiles
-# each of FILES alone; BODIES are installed with them and are only ever included by them.
+# Adds the headers of a component. `cmake --build . --target all_verify_interface_header_sets`
+# compiles each of FILES alone. BODIES are installed too; only FILES include them.
 function(pllava_headers target scope)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "FILES;BODIES")
   target_sources(${target} ${scope}
@@ -48,8 +49,8 @@ function(pllava_headers target scope)
 endfunction()
 
 # pllava_find_for(<component> <option> "<package> [args]"...)
-# Finds what an optional component needs and sets PLLAVA_HAS_<component>. The option says what
-# happens if something is missing: ON stops, AUTO leaves the component out and says so.
+# Finds the dependencies of an optional component and sets PLLAVA_HAS_<component>. If one is
+# missing, ON is an error, and AUTO leaves the component out with a message.
 macro(pllava_find_for component option)
   set(PLLAVA_HAS_${component} OFF)
   if(${option})

@@ -1,6 +1,5 @@
-# pllava_own(target): compiles and links one of our own targets with the project's warnings and the
-# chosen sanitizers. Both live in targets that are never installed or exported, so users never see
-# them.
+# pllava_own(target): compiles and links a target of this project with its warnings and sanitizers.
+# Both are targets that are never installed or exported, so they do not affect users.
 add_library(pllava_warnings INTERFACE)
 if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
   set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
@@ -8,7 +7,7 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
     list(APPEND warnings -Werror)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # g++ 12 sees overlapping copies in `"text" + std::string` where there are none.
+    # g++ 12 falsely reports overlapping copies in `"text" + std::string`.
     list(APPEND warnings -Wno-restrict)
   endif()
   target_compile_options(pllava_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
@@ -22,7 +21,7 @@ if(PLLAVA_SANITIZE)
   list(JOIN PLLAVA_SANITIZE "," sanitizers)
   target_compile_options(pllava_sanitizers INTERFACE
     -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer
-    # Instrumented code makes g++ 12 see uninitialised values inside <regex> and <functional>.
+    # g++ 12 falsely reports uninitialized values in instrumented <regex> and <functional>.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(pllava_sanitizers INTERFACE -fsanitize=${sanitizers})
 endif()

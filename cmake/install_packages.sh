@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs those of the named Debian packages that are missing; asks for root only if some are.
+# Installs the named Debian packages that are missing. Uses sudo only if any is missing.
 # Usage: cmake/install_packages.sh [--check] PACKAGE...      --check: fail instead of installing
 set -euo pipefail
 
@@ -9,7 +9,7 @@ if [[ ${1:-} == --check ]]; then
   shift
 fi
 if ! command -v dpkg-query >/dev/null; then
-  echo "not a Debian system: the packages are called otherwise, none is installed or looked for"
+  echo "not a Debian system: package names may differ, nothing is checked or installed"
   exit 0
 fi
 
@@ -20,7 +20,7 @@ for package in "$@"; do
   fi
 done
 if ((${#missing[@]} == 0)); then
-  echo "all $# are there"
+  echo "all $# are installed"
 elif [[ $check == yes ]]; then
   echo "missing: ${missing[*]}" >&2
   exit 1

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Runs the tests of the CPU kernels on instruction sets that this machine lacks: in Bochs, as a
-# Sapphire Rapids, which has AVX-512 with VNNI and BF16, and AVX-VNNI. For machines without a
-# network: it installs nothing.
+# Runs the CPU kernel tests in the emulator Bochs, for instruction sets that this machine does not
+# have. The emulated Sapphire Rapids has AVX-512 with VNNI and BF16, and AVX-VNNI. Installs nothing,
+# so it needs no network.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: tests/bochs.sh BOCHS KERNEL [TAGS...]
-  BOCHS   a folder in which Bochs 3.0 was built, from its sources:
+  BOCHS   a build directory of Bochs 3.0, configured with
             ./configure --enable-x86-64 --enable-avx --enable-evex --enable-all-optimizations \
               --with-nogui --disable-plugins && make
-  KERNEL  a Linux kernel, like /boot/vmlinuz of Debian's linux-image-cloud-amd64
-  TAGS    Catch2's tags of what to run ([integers] [ops] [cpu_backend] [vision_encoder]
-          [language_model] unless given)
+  KERNEL  a Linux kernel, for example /boot/vmlinuz of Debian's linux-image-cloud-amd64
+  TAGS    Catch2 tags of the tests (default: [integers] [ops] [cpu_backend] [vision_encoder]
+          [language_model])
 Environment:
-  JOBS       jobs at a time (all processors unless set)
-  BUILD_DIR  where to build (build/bochs beside the sources unless set)
+  JOBS       parallel build jobs (default: number of processors)
+  BUILD_DIR  build directory (default: build/bochs in the source directory)
 
-Needs what building pllava needs, static libraries of libc and Catch2, and Debian's isolinux,
-syslinux-common, xorriso, cpio and busybox-static.
+Needs the build dependencies of pllava, static libraries of libc and Catch2, and the Debian packages
+isolinux, syslinux-common, xorriso, cpio and busybox-static.
 HELP
 }
 
@@ -47,7 +47,7 @@ work=$(mktemp -d)
 machine=
 trap '[[ -z $machine ]] || kill "$machine" 2>/dev/null; rm -rf -- "$work"' EXIT
 
-# The machine's whole disk: the program, and what it reads where it expects it.
+# The initial RAM disk: busybox, the test program, and its data at the paths that it reads.
 disk=$work/disk
 mkdir -p "$disk"/{bin,proc,tmp,dev} "$disk$source_dir"/{tests,examples/demo_model}
 cp /bin/busybox "$disk/bin/"
@@ -67,12 +67,12 @@ while read -r tag; do
   /bin/pllava_tests "$tag" --durations yes --use-colour no || passed=no
 done </tags
 echo "== passed: $passed"
-/bin/busybox sleep 1 # the serial line is slow
-/bin/busybox reboot -f # a triple fault, at which Bochs ends
+/bin/busybox sleep 1 # wait for the serial line
+/bin/busybox reboot -f # a triple fault, which ends Bochs
 INIT
 chmod +x "$disk/init"
 
-# A CD that boots it. With ACPI, the APIC or fast string moves, Linux does not get up in Bochs.
+# A CD that boots it. Linux does not boot in Bochs with ACPI, the APIC or fast string moves.
 boot=$work/cd/isolinux
 mkdir -p "$boot"
 (cd "$disk" && find . | cpio -o -H newc --quiet | gzip -1) >"$boot/disk.gz"

@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Builds the CUDA component and runs all that needs a GPU: the tests labelled gpu, compute-sanitizer on
-# the small ones, the benchmarks. For machines without a network: it installs nothing.
+# Builds the CUDA component and runs everything that needs a GPU: the tests labelled gpu, the small
+# ones again under compute-sanitizer, and the benchmarks. Installs nothing, so it needs no network.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: tests/gpu.sh [--no-bench] [--no-sanitizer] [--help]
-  --no-bench      only the tests
-  --no-sanitizer  leave compute-sanitizer out
+  --no-bench      skip the benchmarks
+  --no-sanitizer  skip compute-sanitizer
 Environment:
-  JOBS           jobs at a time (all processors unless set)
-  BUILD_DIR      where to build (build/gpu beside the sources unless set)
-  HEADERS        a folder of headers that the machine lacks, see below
-  BENCH_MODEL    of pllava bench (--random-weights 7b unless set)
-  BENCH_DTYPES   of its runs ("bf16 fp8 int4" unless set)
+  JOBS           parallel build jobs (default: number of processors)
+  BUILD_DIR      build directory (default: build/gpu in the source directory)
+  HEADERS        directory with headers that are not installed, see below
+  BENCH_MODEL    model option of pllava bench (default: --random-weights 7b)
+  BENCH_DTYPES   values of --dtype to benchmark (default: "bf16 fp8 int4")
 
-Needs nvcc, cmake 3.25, ninja, g++ 12, and the headers of nlohmann_json, CLI11 and Catch2 2.13. Where those
-are not installed, copy them from a machine that has them, and name the folder:
+Needs nvcc, cmake 3.25, ninja, g++ 12, and the headers of nlohmann_json, CLI11 and Catch2 2.13. If
+they are not installed, copy them from another machine and set HEADERS:
   mkdir headers && cp -r /usr/include/{nlohmann,CLI,catch2} headers/
   HEADERS=$PWD/headers bash tests/gpu.sh
-Attention is also held against cuDNN's where cudnn_frontend.h is there or among HEADERS (the folder include of
-PyPI's nvidia-cudnn-frontend).
+Attention is also compared with cuDNN if cudnn_frontend.h is installed or in HEADERS (from the
+directory include of the PyPI package nvidia-cudnn-frontend).
 HELP
 }
 
@@ -50,7 +50,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 options=(-DCMAKE_BUILD_TYPE=Release -DPLLAVA_CUDA=ON -DPLLAVA_VIDEO=OFF -DPLLAVA_SENTENCEPIECE=OFF
   -DPLLAVA_EIGEN=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_INSTALL=OFF
   -DCMAKE_CUDA_ARCHITECTURES=native)
-if [[ -n ${HEADERS:-} ]]; then  # the packages that CMake looks for, made of these headers
+if [[ -n ${HEADERS:-} ]]; then  # generates the packages that CMake looks for
   packages=$build_dir/packages
   options+=("-DCMAKE_PREFIX_PATH=$packages" "-DCMAKE_MODULE_PATH=$packages"
     "-DCMAKE_INCLUDE_PATH=$(realpath "$HEADERS")")
@@ -71,7 +71,7 @@ nlohmann_json 3.11.2 nlohmann_json::nlohmann_json
 CLI11 2.1.2 CLI11::CLI11
 Catch2 2.13.10 Catch2::Catch2
 PACKAGES
-  # Catch2's module would list the tests for ctest; here their program is run as it is.
+  # An empty replacement of Catch2's CMake module: the test program is run without ctest.
   printf 'function(catch_discover_tests)\nendfunction()\n' >"$packages/Catch.cmake"
 fi
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Checks that headers and sources include only what the table of docs/architecture.md allows.
+"""Checks the includes of the headers against the table of docs/architecture.md.
 
-The table has a row for each folder of include/pllava: its name, the folders it may include, and
-what it holds. A folder may always include itself and the files of `base`. Compiled bodies under
-src/ and cuda/ obey the row of the folder they implement. Prints each include that the table does
-not allow, each folder without a row, and each cycle; exits with 1 if there is any.
+The table has one row per folder of include/pllava: its name, the folders that it may include, and
+its contents. A folder may always include itself and the files of `base`. Prints each include that
+the table does not allow, each folder without a row, and each cycle; exits with 1 if there is any.
 
 Usage: include_table.py SOURCE_DIRECTORY
 """
@@ -17,7 +16,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"pllava/([^"]+)"', re.MULTILINE)
 
 
 def read_table(document):
-    """Row name -> set of the rows it may include, from the Markdown table after the marker."""
+    """Row name -> set of the rows that it may include, from the Markdown table after the marker."""
     rows = {}
     for line in document.split("<!-- include table -->", 1)[1].splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
@@ -33,7 +32,7 @@ def read_table(document):
 
 
 def row_of(path):
-    """The row of a header's path below include/pllava."""
+    """The row of a header, by its path below include/pllava."""
     parts = pathlib.PurePosixPath(path).parts
     if path in BASE:
         return "base"
@@ -43,7 +42,7 @@ def row_of(path):
 
 
 def closure(rows, name, path=()):
-    """Raises ValueError for a cycle through `name`."""
+    """Raises ValueError if `name` is part of a cycle."""
     if name in path:
         raise ValueError(" -> ".join(path[path.index(name):] + (name,)))
     for allowed in rows[name]:
@@ -78,11 +77,11 @@ def main(root):
             elif row_of(target) not in rows[row] | {row, "base"}:
                 problems.append(f"{where} includes {target}: {row} may not include {row_of(target)}")
     if files < 50:
-        problems.append(f"only {files} headers were found below {include}")
+        problems.append(f"expected at least 50 headers below {include}, got {files}")
     if problems:
         print("\n".join(problems))
         return 1
-    print(f"{files} headers obey the table of {len(rows)} rows")
+    print(f"{files} headers match the table of {len(rows)} rows")
     return 0
 
 

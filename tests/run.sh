@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs what the build needs (Debian 12), builds everything and runs every test, the unit tests
-# once more under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, those of the
-# kernels on an emulated 64-bit Arm.
+# Installs the build dependencies (Debian 12), builds everything and runs every test. Repeats the
+# unit tests under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, and the
+# kernel tests on an emulated 64-bit Arm.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: tests/run.sh [--quick] [--no-install] [--help]
-  --quick        leave out the builds with sanitizers and for Arm
-  --no-install   never call apt-get, fail if something is missing
+  --quick        skip the builds with sanitizers and for Arm
+  --no-install   do not call apt-get; fail if a package is missing
 Environment:
-  JOBS           jobs at a time (all processors unless set)
-  BUILD_DIR      where to build (build/ beside the sources unless set)
+  JOBS           parallel build and test jobs (default: number of processors)
+  BUILD_DIR      build directory (default: build in the source directory)
 HELP
 }
 
@@ -45,7 +45,7 @@ if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache
 fi
 
-# logged FILE COMMAND...: runs the command quietly; its output is shown if it fails.
+# logged FILE COMMAND...: runs a command with its output in FILE, and prints the output if it fails.
 logged() {
   local log=$1
   shift
@@ -64,7 +64,7 @@ build() {
   logged "$build_dir/$name/build.log" cmake --build "$build_dir/$name" -j "$JOBS"
 }
 
-# run_tests NAME CTEST_OPTION...: ctest in $build_dir/NAME, first what failed, then the summary.
+# run_tests NAME CTEST_OPTION...: runs ctest in $build_dir/NAME. Prints failures and the summary.
 summaries=()
 run_tests() {
   local name=$1

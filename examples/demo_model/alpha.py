@@ -1,9 +1,9 @@
-"""Scores a model at several strengths of its LoRA, as a Markdown table.
+"""Scores a model at several values of LoRA alpha, as a Markdown table.
 
     python alpha.py --seed 90001 --clips 200 --pllava ../../build/pllava --alphas 0 4 32
 
-The clips are those that evaluate.py calls fresh, rendered once; the program merges the LoRA at each alpha.
-The model was trained at 4; 0 leaves the LoRA out.
+The clips are the fresh ones of evaluate.py, rendered once. The program merges the LoRA at each alpha. The
+model was trained at 4; 0 disables the LoRA.
 
 Needs numpy, and ffmpeg on the PATH.
 """
@@ -28,15 +28,15 @@ def table_row(alpha: float, scores: Scores) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pllava", required=True, metavar="PATH", help="the program")
+    parser.add_argument("--pllava", required=True, metavar="PATH", help="path of the program")
     parser.add_argument("--model", metavar="DIR", default=str(pathlib.Path(__file__).parent / "weights"),
-                        help="checkpoint folder (default: weights, beside this file)")
-    parser.add_argument("--seed", type=int, default=90001, metavar="N", help="of the clips (default 90001)")
-    parser.add_argument("--clips", type=int, default=200, metavar="K", help="how many (default 200)")
+                        help="checkpoint directory (default: weights, next to this file)")
+    parser.add_argument("--seed", type=int, default=90001, metavar="N", help="seed of the clips (default 90001)")
+    parser.add_argument("--clips", type=int, default=200, metavar="K", help="number of clips (default 200)")
     parser.add_argument("--alphas", type=float, nargs="+", default=[0, 4, 32], metavar="A",
-                        help="the LoRA's alphas (default 0 4 32)")
+                        help="values of LoRA alpha (default 0 4 32)")
     parser.add_argument("--options", default="", metavar="TEXT",
-                        help='more options of every call, for example "--threads 1"')
+                        help='further options of every call, for example "--threads 1"')
     options = parser.parse_args()
     clips = list(sample_clips(options.seed, options.clips, "train", (1, 2, 3, 4)))
     with tempfile.TemporaryDirectory() as name:

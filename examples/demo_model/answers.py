@@ -1,4 +1,4 @@
-"""Asks a model in PyTorch what `pllava` would ask it: greedy answers, and options chosen."""
+"""Greedy answers and multiple choice of a PyTorch model, with the prompts of `pllava`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tokenizer import BENCHMARK_SYSTEM, EOS, Prompts
 from train import embedded
 
 LIMIT = 200  # ids of an answer, as in `pllava`
-TOGETHER = 16  # clips captioned in one go
-LONGEST = 80  # ids of a caption worth scoring; true ones have up to 60
+TOGETHER = 16  # clips captioned in one batch
+LONGEST = 80  # maximum ids of a caption; true captions have up to 60
 
 
 @dataclasses.dataclass
 class Answer:
-    """Ids with the end's, and by how much each one's logit beat the second's."""
+    """Ids including EOS, and the margin of each logit over the second largest."""
 
     ids: list[int] = dataclasses.field(default_factory=list)
     margins: list[float] = dataclasses.field(default_factory=list)
@@ -32,20 +32,20 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Wording:
-    """What stands around the video and the question of a multiple choice."""
+    """The prompt template of a multiple-choice question."""
 
     name: str
     before: str
-    after: str  # {} stands for the question; the option's letter follows
+    after: str  # {} is the question; the letter of the option follows
 
     def ids(self, prompts: Prompts, question: str) -> tuple[list[int], list[int]]:
-        """What stands before the video and behind it."""
+        """The ids before and after the video."""
         encode = prompts.tokenizer.encode
-        behind = self.after.replace("{}", question)
-        return encode(self.before).ids, encode(behind, add_special_tokens=False).ids
+        after = self.after.replace("{}", question)
+        return encode(self.before).ids, encode(after, add_special_tokens=False).ids
 
 
-# The first is MVBench's, which training has taught; none of the others has been seen.
+# The first is MVBench's and part of the training; the others are not.
 WORDINGS = (
     Wording("as trained", f"{BENCHMARK_SYSTEM} USER: ",
             "\n USER: {} \nOnly give the best option. ASSISTANT:Best option:("),
@@ -57,7 +57,7 @@ WORDINGS = (
 
 
 def clip_pixels(model: Pllava, clip: Clip) -> Tensor:
-    """The frames of the clip that the model asks for, rendered at its size: (1, T, 3, S, S)."""
+    """The sampled frames of the clip, rendered at the model's image size: (1, T, 3, S, S)."""
     c = model.config
     frames = render(clip.scene, sample_times(clip.scene, c.frames), (c.image, c.image))
     return normalised(torch.from_numpy(frames)[None].to(next(model.parameters()).device))
@@ -96,7 +96,7 @@ def greedy(model: Pllava, video: Tensor, before: list[int], after: list[int],
 
 @torch.no_grad()
 def first_ids(model: Pllava, video: Tensor, before: list[int], prompts: Sequence[list[int]]) -> list[int]:
-    """The likeliest id behind each of the prompts about one video (1, rows, H)."""
+    """The most likely id after each of the prompts about one video (1, rows, H)."""
     row = Row()
     row.add(PREFIX, 0, before + [model.config.image_token] * video.shape[1], [])
     start, ends = len(row.ids), []
@@ -112,8 +112,8 @@ def first_ids(model: Pllava, video: Tensor, before: list[int], prompts: Sequence
 
 def choices(model: Pllava, prompts: Prompts, clip: Clip, video: Tensor,
             wording: Wording = WORDINGS[0]) -> list[str]:
-    """The first token of the answer to each question about the clip, as text: its option's letter, if all is
-    well. video: (1, rows, H)."""
+    """The first token of the answer to each question about the clip, as text. It should be the letter of an
+    option. video: (1, rows, H)."""
     if not clip.questions:
         return []
     asked = [wording.ids(prompts, best_option_text(qa)[0]) for qa in clip.questions]
@@ -122,7 +122,7 @@ def choices(model: Pllava, prompts: Prompts, clip: Clip, video: Tensor,
 
 
 def score(model: Pllava, prompts: Prompts, clips: Sequence[Clip]) -> Scores:
-    """Captions and multiple choice, measured as evaluate.py measures them."""
+    """Scores captions and multiple choice as evaluate.py does."""
     model.eval()
     scores = Scores()
     for first in range(0, len(clips), TOGETHER):

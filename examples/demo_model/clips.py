@@ -1,17 +1,17 @@
-"""Writes clips of the small world as mp4, with the truth about them.
+"""Writes clips of world.py as mp4, with their ground truth.
 
     python clips.py --out DIR --seed 7 --clips 20 --level 3
 
-makes
+writes
 
-    DIR/video/00000.mp4 ...        the clips (H.264, or MPEG-4 where ffmpeg lacks libx264)
-    DIR/truth.json                 a list, one object a clip: video, level, scene, caption, story
+    DIR/video/00000.mp4 ...        the clips (H.264, or MPEG-4 if ffmpeg has no libx264)
+    DIR/truth.json                 a list with one object per clip: video, level, scene, caption, story
                                    and questions
     DIR/json/moving_direction.json ...
-                                   multiple choice in MVBench's layout, one file a task: a list of
+                                   multiple choice in MVBench's layout, one file per task: a list of
                                    {video, question, candidates, answer}
 
-The same seed makes the same scenes, captions and questions. Needs numpy, and ffmpeg on the PATH.
+The same seed gives the same scenes, captions and questions. Needs numpy, and ffmpeg on the PATH.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from language import MVBENCH_TASKS, QA, ask, caption, true_story
 from render import frame_count, render
 from world import LEVELS, SPLITS, Event, Scene, Thing, reversed_scene, sample_scene
 
-CRF = 20  # of x264: hardly a trace of compression
-STREAM = 0x636C6970  # keeps these random numbers apart from training's, whatever the seeds
+CRF = 20  # of x264: almost lossless
+STREAM = 0x636C6970  # a random stream that training never uses, for any seed
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A scene, where its video lies, and what is true about it."""
+    """A scene, its video file, and its ground truth."""
 
     video: str  # file name
     level: int
@@ -48,18 +48,18 @@ class Clip:
 
 @functools.cache
 def encoder(crf: int) -> tuple[str, ...]:
-    """The encoder's part of ffmpeg's command line; a higher `crf` makes smaller, blurrier files."""
+    """The encoder options of ffmpeg. A higher `crf` gives smaller files of lower quality."""
     if shutil.which("ffmpeg") is None:
-        raise SystemExit("ffmpeg is not on the PATH; clips are written with it")
+        raise SystemExit("ffmpeg is not on the PATH; it is needed to write clips")
     command = ["ffmpeg", "-hide_banner", "-encoders"]
-    known = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if " libx264 " in known:
+    encoders = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if " libx264 " in encoders:
         return ("-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf))
     return ("-c:v", "mpeg4", "-q:v", str(max(2, crf // 6)))
 
 
 def write_video(scene: Scene, path: pathlib.Path, crf: int = CRF) -> None:
-    """The scene as an mp4 file at its own size and rate."""
+    """Writes the scene as an mp4 file with its size and frame rate."""
     frames = render(scene, [i / scene.fps for i in range(frame_count(scene))])
     command = ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24",
                "-video_size", f"{scene.width}x{scene.height}", "-framerate", str(scene.fps),
@@ -69,9 +69,9 @@ def write_video(scene: Scene, path: pathlib.Path, crf: int = CRF) -> None:
 
 def sample_clips(seed: int, count: int, split: str, levels: tuple[int, ...],
                  backwards: bool = False) -> Iterator[Clip]:
-    """`count` clips, the levels taking turns, with one question of every task that applies.
+    """`count` clips that cycle through the levels, with one question of every task that applies.
 
-    Each clip has its own random numbers, so that clip 7 is the same however many are made.
+    Each clip has a separate random stream, so clip 7 does not depend on `count`.
     """
     for number in range(count):
         rng = np.random.default_rng([STREAM, seed, number])
@@ -85,7 +85,7 @@ def sample_clips(seed: int, count: int, split: str, levels: tuple[int, ...],
 
 
 def write_clips(out: pathlib.Path, clips: list[Clip], crf: int = CRF) -> None:
-    """The videos and JSON files described above."""
+    """Writes the videos and JSON files described above."""
     (out / "video").mkdir(parents=True, exist_ok=True)
     (out / "json").mkdir(exist_ok=True)
     for clip in clips:
@@ -135,22 +135,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR",
-                        help="folder to write to; made if it is not there")
+                        help="directory to write to; created if missing")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of all random numbers (default 0)")
+                        help="random seed (default 0)")
     parser.add_argument("--clips", type=int, default=10, metavar="K",
-                        help="how many (default 10)")
+                        help="number of clips (default 10)")
     parser.add_argument("--split", choices=SPLITS, default="any",
-                        help="held_out: something moves in a combination of colour, kind and "
-                        "direction that training never shows; train: nothing does (default any)")
+                        help="held_out: at least one movement has a combination of colour, kind "
+                        "and direction that is not in training; train: none has (default any)")
     parser.add_argument("--level", type=int, choices=LEVELS, nargs="+", default=[1, 2, 3, 4],
-                        help="0 pictures, 1 one move, 2 one event of any kind, 3 two events in "
-                        "order, 4 several things that meet, move together, cuts; of several the "
-                        "clips take turns (default 1 2 3 4)")
+                        help="0 images, 1 one movement, 2 one event of any kind, 3 two events in "
+                        "order, 4 several things that meet or move together, cuts; the clips "
+                        "cycle through the levels (default 1 2 3 4)")
     parser.add_argument("--reversed", action="store_true",
-                        help="the same clips backwards, with the truth about that")
+                        help="the clips in reverse, with their ground truth")
     parser.add_argument("--crf", type=int, default=CRF, metavar="N",
-                        help=f"x264's quality, 0 to 51, lower is better (default {CRF})")
+                        help=f"quality of x264, 0 to 51, lower is better (default {CRF})")
     options = parser.parse_args()
     clips = list(sample_clips(options.seed, options.clips, options.split, tuple(options.level),
                               options.reversed))

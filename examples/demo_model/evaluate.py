@@ -1,18 +1,17 @@
-"""Scores a model on clips that it has never seen, through the pllava program.
+"""Scores a model on clips that are not in its training, with the program pllava.
 
     python examples/demo_model/evaluate.py --seed 90001 --clips 500 --pllava build/pllava
 
-renders the clips (clips.py) into a temporary folder, has the program caption them and answer their
-multiple-choice questions as in MVBench, and scores both against the truth:
+renders the clips (clips.py) to a temporary directory, lets the program caption them and answer their
+multiple-choice questions as in MVBench, and scores both against the ground truth:
 
-    multiple choice   accuracy in %, of each task and of all questions; in brackets what guessing
-                      would give
+    multiple choice   accuracy in %, per task and over all questions; chance level in brackets
     captions          F1 of the kinds, the colours, the things (kind and colour together) and the
-                      motions (each with its thing), and how many clips with several events have
-                      them all, in the right order
-    held out          the same on clips in which something moves in a combination of colour, kind
-                      and direction that training never showed
-    reversed          the clips of one thing backwards: how many captions tell the reversed motion
+                      motions (each with its thing), and the share of clips with several events whose
+                      captions have all events in the right order
+    held out          the same on clips with a combination of colour, kind and direction that is not
+                      in training
+    reversed          clips of one thing in reverse: the share of captions with the reversed motion
 
 Needs numpy, and ffmpeg on the PATH.
 """
@@ -36,21 +35,21 @@ from language import (
 )
 from world import reversed_scene
 
-BATCH = 50  # videos a call of the program
+BATCH = 50  # videos per call of the program
 
 
-# ---------------------------------------------------------------- asking the program
+# ---------------------------------------------------------------- running the program
 
 
 @dataclass(frozen=True)
 class Program:
-    """The pllava program and the options that every call gets."""
+    """The program pllava and the options of every call."""
 
     path: str
     options: tuple[str, ...]
 
     def call(self, verb: str, arguments: Sequence[str]) -> str:
-        """What the program prints."""
+        """The output of the program."""
         command = [self.path, verb, *arguments, *self.options, "--quiet"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
@@ -58,11 +57,11 @@ class Program:
         return done.stdout
 
     def objects(self, verb: str, arguments: Sequence[str]) -> list[dict]:
-        """The JSON objects that the program prints, one a line."""
+        """The JSON objects of the output, one per line."""
         return [json.loads(line) for line in self.call(verb, [*arguments, "--json"]).splitlines()]
 
     def described(self, videos: Sequence[pathlib.Path]) -> list[dict]:
-        """The object of each video's caption."""
+        """The JSON object of each caption."""
         found: dict[str, dict] = {}
         for first in range(0, len(videos), BATCH):
             names = [str(video) for video in videos[first : first + BATCH]]
@@ -95,7 +94,7 @@ def is_right(predicted: str, expected: str) -> bool:
 
 @dataclass
 class Tally:
-    """Right ones of all, and what guessing would have got right."""
+    """Right answers, all answers, and the expected number of right guesses."""
 
     right: int = 0
     total: int = 0
@@ -115,7 +114,7 @@ class Tally:
 
 @dataclass
 class Overlap:
-    """F1 of what was said against what is true, summed over clips."""
+    """F1 of predicted items against true items, summed over clips."""
 
     both: int = 0
     said: int = 0
@@ -133,7 +132,7 @@ class Overlap:
 
 @dataclass
 class Scores:
-    """Everything that is measured on one set of clips."""
+    """All scores of one set of clips."""
 
     tasks: dict[str, Tally] = field(default_factory=dict)
     kind: Overlap = field(default_factory=Overlap)
@@ -185,9 +184,9 @@ class Scores:
 
 
 def tells_story(clip: Clip, text: str) -> bool:
-    """Whether a caption tells exactly the true events, in order.
+    """Whether a caption has exactly the true events, in order.
 
-    Those that begin together may come in any order.
+    Events with the same start may be in any order.
     """
     said, true = parse_story(text), true_story(clip.scene)
     if len(said) != len(true):
@@ -206,7 +205,7 @@ def tells_story(clip: Clip, text: str) -> bool:
 
 def score_clips(program: Program, clips: list[Clip], folder: pathlib.Path,
                 log: list[dict]) -> Scores:
-    """Captions and multiple choice on these clips, which write_clips() has written to the folder."""
+    """Scores captions and multiple choice of clips that write_clips() wrote to `folder`."""
     videos = [folder / "video" / clip.video for clip in clips]
     scores = Scores()
     for clip, text in zip(clips, program.captions(videos)):
@@ -226,7 +225,7 @@ def score_clips(program: Program, clips: list[Clip], folder: pathlib.Path,
 
 
 def score_reversed(program: Program, seed: int, count: int, folder: pathlib.Path) -> Tally:
-    """Captions of clips of one thing, backwards; only clips whose story then is another."""
+    """Scores captions of reversed clips of one thing, without clips whose story is the same in reverse."""
     drawn = sample_clips(seed, 4 * count, "train", (1, 2), backwards=True)
     clips = [clip for clip in drawn
              if true_story(clip.scene) != true_story(reversed_scene(clip.scene))][:count]
@@ -239,7 +238,7 @@ def score_reversed(program: Program, seed: int, count: int, folder: pathlib.Path
 
 
 def without_nan(value: object) -> object:
-    """The same figures with None where there is none: JSON knows no NaN."""
+    """Replaces NaN by None: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -256,7 +255,7 @@ def _progress(name: str, video: str) -> None:
 
 
 def table(fresh: Scores, held_out: Scores, backwards: Tally) -> str:
-    """The figures as text; `held out` beside the fresh clips."""
+    """The scores as text, of fresh and held-out clips in columns."""
     lines = [f"{'multiple choice, %':24}{'fresh':>8}{'(chance)':>10}{'held out':>10}{'asked':>8}"]
     for task, tally in sorted(fresh.tasks.items()):
         other = held_out.tasks.get(task, Tally())
@@ -307,22 +306,22 @@ def evaluate(program: Program, seed: int, count: int, folder: pathlib.Path,
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pllava", required=True, metavar="PATH", help="the program")
+    parser.add_argument("--pllava", required=True, metavar="PATH", help="path of the program")
     parser.add_argument("--model", metavar="DIR",
                         default=str(pathlib.Path(__file__).parent / "weights"),
-                        help="checkpoint folder (default: weights, beside this file)")
+                        help="checkpoint directory (default: weights, next to this file)")
     parser.add_argument("--seed", type=int, default=90001, metavar="N",
-                        help="of the clips; training never draws the same (default 90001)")
+                        help="seed of the clips, which are never those of training (default 90001)")
     parser.add_argument("--clips", type=int, default=500, metavar="K",
-                        help="fresh clips; half as many held-out ones on top (default 500)")
+                        help="number of fresh clips; plus half as many held-out clips (default 500)")
     parser.add_argument("--level", type=int, nargs="+", default=[1, 2, 3, 4],
-                        choices=(0, 1, 2, 3, 4), help="levels that take turns (default 1 2 3 4)")
+                        choices=(0, 1, 2, 3, 4), help="levels to cycle through (default 1 2 3 4)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
-                        help="write all figures, captions and answers here")
+                        help="file for all scores, captions and answers")
     parser.add_argument("--keep", type=pathlib.Path, metavar="DIR",
-                        help="render the clips here and leave them")
+                        help="keep the rendered clips in this directory")
     parser.add_argument("--options", default="", metavar="TEXT",
-                        help='more options of every call, for example "--lora-alpha 32"')
+                        help='further options of every call, for example "--lora-alpha 32"')
     options = parser.parse_args()
     program = Program(options.pllava, ("--model", options.model, *options.options.split()))
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,8 +1,8 @@
-"""Writes a trained model as a directory in the published layout, which `pllava --model` opens.
+"""Writes a trained model as a directory in the published layout, for `pllava --model`.
 
     python export.py --state runs/state.pt --tokenizer runs/tokenizer.json --output weights
 
-The weights are rounded to bf16. What only training needs (auxiliary heads, optimiser) stays behind.
+The weights are rounded to bf16. Auxiliary heads and optimiser state are not exported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAD = 0
 
 
 def config_json(c: Config) -> dict:
-    """config.json as the published directories have it."""
+    """config.json in the published layout."""
     return {
         "architectures": ["PllavaForConditionalGeneration"],
         "frame_shape": [c.grid, c.grid],
@@ -70,9 +70,9 @@ def config_json(c: Config) -> dict:
 
 
 def config_from_json(file: dict, lora_rank: int) -> Config:
-    """The Config that config_json() writes as `file`, which does not say the LoRA's rank.
+    """The inverse of config_json(). `file` does not contain the rank of the LoRA.
 
-    ValueError where it would write anything else.
+    Raises ValueError if config_json() of the result differs from `file`.
     """
     try:
         text, vision = file["text_config"], file["vision_config"]
@@ -87,12 +87,12 @@ def config_from_json(file: dict, lora_rank: int) -> Config:
             rope_theta=text["rope_theta"], rms_eps=text["rms_norm_eps"], lora_rank=lora_rank)
         written = config_json(config)
     except KeyError as error:
-        raise ValueError(f"config.json lacks {error}") from error
+        raise ValueError(f"config.json: missing key {error}") from error
     except (TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"config.json holds a value of the wrong kind: {error}") from error
+        raise ValueError(f"config.json: invalid value: {error}") from error
     if written != file:
         names = [name for name in sorted({*written, *file}) if written.get(name) != file.get(name)]
-        raise ValueError(f"config.json says what model.py cannot do: {', '.join(names)}")
+        raise ValueError(f"config.json: values that model.py does not support: {', '.join(names)}")
     return config
 
 
@@ -107,7 +107,7 @@ def preprocessor_json(c: Config) -> dict:
 
 
 def write_directory(directory: pathlib.Path, model: Pllava, tokenizer: pathlib.Path) -> None:
-    """Everything that a reader of the checkpoint needs."""
+    """Writes all files of the checkpoint."""
     directory.mkdir(parents=True, exist_ok=True)
     files = {
         "config.json": config_json(model.config),
@@ -126,13 +126,13 @@ def write_directory(directory: pathlib.Path, model: Pllava, tokenizer: pathlib.P
 
 
 def read_directory(directory: pathlib.Path) -> Pllava:
-    """The model of an exported directory, of whatever size, in f32."""
+    """Loads the model of an exported directory, in f32."""
     file = json.loads((directory / "config.json").read_text())
     weights = load_file(directory / "model.safetensors")
     ranks = {len(weight) for name, weight in weights.items() if name.endswith("lora_A.default.weight")}
     if len(ranks) != 1:
         found = ", ".join(map(str, sorted(ranks))) or "none"
-        raise ValueError(f"{directory / 'model.safetensors'} needs a LoRA of one rank, but has {found}")
+        raise ValueError(f"{directory / 'model.safetensors'}: expected a LoRA of one rank, got {found}")
     model = Pllava(config_from_json(file, *ranks))
     model.load_state_dict({name: t.float() for name, t in weights.items()})
     return model
@@ -140,9 +140,9 @@ def read_directory(directory: pathlib.Path) -> Pllava:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--state", type=pathlib.Path, required=True, help="what train.py saved")
+    parser.add_argument("--state", type=pathlib.Path, required=True, help="state.pt of train.py")
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="tokenizer.json of the training")
-    parser.add_argument("--output", type=pathlib.Path, required=True, help="the directory to write")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="directory to write")
     options = parser.parse_args()
     model = Pllava()
     model.load_state_dict(torch.load(options.state, map_location="cpu", weights_only=True)["model"])

@@ -1,8 +1,8 @@
-"""Talks about a scene of world.py: captions, questions with answers, and reading a caption back.
+"""Captions and questions about a scene of world.py, and a parser of captions.
 
-Few words and plain sentences, so that a small model can learn them. Everything said is taken from
-the scene. A thing is called by its colour at the start ("the red circle"), things are listed from
-left to right, and events are told in the order in which they begin.
+The vocabulary is small and the sentences are simple, so that a small model can learn them. All texts are
+derived from the scene. A thing is named by its colour at the start ("the red circle"), things are listed
+from left to right, and events in the order of their starts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NUMBERS = ("none", "one", "two", "three")
 
 @dataclass(frozen=True)
 class QA:
-    """A question of a benchmark task; `answer` is one of `candidates` where there are any."""
+    """A question of a benchmark task. `answer` is one of `candidates` unless that is None."""
 
     task: str
     question: str
@@ -35,7 +35,7 @@ class QA:
 
 
 class Mention(NamedTuple):
-    """A thing and what it does, in order: ("circle", "red", ("moves left", "grows"))."""
+    """A thing and its motions in order: ("circle", "red", ("moves left", "grows"))."""
 
     kind: str
     colour: str
@@ -46,11 +46,11 @@ def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[int(rng.integers(len(choices)))]
 
 
-# ---------------------------------------------------------------- the truth, without wording
+# ---------------------------------------------------------------- ground truth
 
 
 def label(event: Event) -> str:
-    """What the event's thing does, in one fixed wording: "moves up left", "blinks twice"."""
+    """The canonical text of an event: "moves up left", "blinks twice"."""
     if event.direction:
         return f"{event.action} {event.direction}"
     if event.action == "changes colour":
@@ -61,18 +61,18 @@ def label(event: Event) -> str:
 
 
 def telling_order(scene: Scene) -> list[int]:
-    """Numbers of the things from left to right, as they are at time 0."""
+    """Indices of the things from left to right, at time 0."""
     return sorted(range(len(scene.things)), key=lambda i: (scene.things[i].x, scene.things[i].y))
 
 
 def told_events(scene: Scene) -> list[Event]:
-    """The events by their start; those that start together by their things, left to right."""
+    """The events by start; events with the same start by their things, left to right."""
     rank = {index: place for place, index in enumerate(telling_order(scene))}
     return sorted(scene.events, key=lambda event: (event.start, rank[event.thing]))
 
 
 def truth(scene: Scene) -> list[Mention]:
-    """What parse_caption() should find in a caption of the scene."""
+    """The expected result of parse_caption() for a caption of the scene."""
     told = told_events(scene)
     return [Mention(scene.things[i].kind, scene.things[i].colour,
                     tuple(label(event) for event in told if event.thing == i))
@@ -80,7 +80,7 @@ def truth(scene: Scene) -> list[Mention]:
 
 
 def true_story(scene: Scene) -> list[tuple[str, str, str]]:
-    """(kind, colour, motion) of the events in order: what parse_story() should find."""
+    """(kind, colour, motion) of the events in order: the expected result of parse_story()."""
     return [(scene.things[event.thing].kind, scene.things[event.thing].colour, label(event))
             for event in told_events(scene)]
 
@@ -103,7 +103,7 @@ def enumerate_words(words: Sequence[str]) -> str:
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """The background, every thing and the events in order, in one of many wordings."""
+    """A caption with the background, every thing and the events in order, in random phrasing."""
     sentences = [_opening(scene, rng)]
     sentences += _story_sentences(scene, rng) if scene.events else [_stillness(scene, rng)]
     if scene.cut is not None:
@@ -126,7 +126,7 @@ def _stillness(scene: Scene, rng: np.random.Generator) -> str:
 
 def _story_sentences(scene: Scene, rng: np.random.Generator) -> list[str]:
     sentences: list[str] = []
-    last = 0 if len(scene.things) == 1 else -1  # the thing that "it" would mean
+    last = 0 if len(scene.things) == 1 else -1  # the thing that "it" refers to
     together = [list(group) for _, group in groupby(told_events(scene), lambda e: e.start)]
     for step, group in enumerate(together):
         clauses = []
@@ -140,14 +140,14 @@ def _story_sentences(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 
 def _joint(step: int, steps: int, rng: np.random.Generator) -> str:
-    """How the sentence of this step of the story begins."""
+    """The first words of the sentence of this step."""
     if step > 0:
         return _pick(rng, ("then ", "after that "))
     return _pick(rng, ("first ", "")) if steps > 1 else ""
 
 
 def _together(clauses: list[str], joint: str, rng: np.random.Generator) -> list[str]:
-    """One to three clauses that happen at the same time."""
+    """Sentences for one to three simultaneous clauses."""
     if len(clauses) == 1:
         return [joint + clauses[0]]
     if rng.random() < 0.5:
@@ -162,7 +162,7 @@ def _verb_phrase(scene: Scene, event: Event, rng: np.random.Generator) -> str:
 
 
 def _verb_phrases(scene: Scene, event: Event) -> tuple[str, ...]:
-    """The wordings of an event, the plainest first."""
+    """The phrasings of an event, the simplest first."""
     way = event.direction
     other = name(scene.things[event.other]) if event.other is not None else ""
     return {
@@ -181,16 +181,16 @@ def _verb_phrases(scene: Scene, event: Event) -> tuple[str, ...]:
 
 
 def _clause(scene: Scene, event: Event) -> str:
-    """The event as a whole clause: "the red circle moves left"."""
+    """The event as a clause: "the red circle moves left"."""
     return f"{name(scene.things[event.thing])} {_verb_phrases(scene, event)[0]}"
 
 
-# ---------------------------------------------------------------- reading a caption back
+# ---------------------------------------------------------------- parsing captions
 
 _THING = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(KINDS)})s?\b")
 _WAY = re.compile(r"\b(?:(up|down)(?: and)?(?: to the)? )?(left|right)\b|\b(up|down)\b")
 _CLAUSES = re.compile(r"[.;,!?\n]|\b(?:while|then|first|after that|at the same time)\b")
-_PLAIN_VERBS = (
+_SIMPLE_VERBS = (
     ("disappears", re.compile(r"\b(?:disappears?|vanish(?:es)?)\b")),
     ("appears", re.compile(r"\bappears?\b")),
     ("grows", re.compile(r"\b(?:grows?|(?:becomes?|gets?) (?:larger|bigger))\b")),
@@ -208,9 +208,9 @@ _BLINK = re.compile(r"\bblinks?(?: (once|twice|three times))?\b")
 
 
 def parse_story(text: str) -> list[tuple[str, str, str]]:
-    """(kind, colour, motion) of the events that a caption tells, in its order.
+    """(kind, colour, motion) of the events in a caption, in its order.
 
-    Understands every wording of caption(), and other texts as far as they are like it.
+    Parses every phrasing of caption(), and similar texts.
     """
     story = []
     subject: tuple[str, str] | None = None
@@ -225,7 +225,7 @@ def parse_story(text: str) -> list[tuple[str, str, str]]:
 
 
 def _motion(clause: str) -> str | None:
-    """The motion that a clause tells, worded as label() does; None if it tells none."""
+    """The motion of a clause, as in label(); None if it has none."""
     if "background" in clause or "nothing" in clause:
         return None
     if blink := _BLINK.search(clause):
@@ -238,11 +238,11 @@ def _motion(clause: str) -> str | None:
         for action, verb in _TRAVEL_VERBS:
             if verb.search(clause):
                 return f"{action} {direction}"
-    return next((action for action, verb in _PLAIN_VERBS if verb.search(clause)), None)
+    return next((action for action, verb in _SIMPLE_VERBS if verb.search(clause)), None)
 
 
 def parse_caption(text: str) -> list[Mention]:
-    """The things that a caption names, in its order, each with what it does."""
+    """The things that a caption names, in its order, each with its motions."""
     things = dict.fromkeys((kind, colour) for colour, kind in _THING.findall(text.lower()))
     story = parse_story(text)
     return [Mention(kind, colour, tuple(motion for *thing, motion in story
@@ -257,10 +257,9 @@ Asker = Callable[[Scene, np.random.Generator], "QA | None"]
 
 def questions(scene: Scene, rng: np.random.Generator, n: int, multiple_choice: float = 0.6,
               often: Mapping[str, float] | None = None) -> list[QA]:
-    """Up to n different questions, the share `multiple_choice` of them with candidates.
+    """Up to n different questions, a share `multiple_choice` of them with candidates.
 
-    Which tasks are asked is drawn from those that the scene has something to say about; `often` says
-    how much more often some of them are drawn.
+    Tasks are sampled from those that apply to the scene, with the weights `often` (default 1).
     """
     asked: dict[str, QA] = {}
     tasks = tuple(ASKERS)
@@ -272,25 +271,25 @@ def questions(scene: Scene, rng: np.random.Generator, n: int, multiple_choice: f
         qa = ask(scene, rng, task)
         if qa is None:
             continue
-        # One about existence: of many different ones most would have to be answered by no.
+        # Only one about existence: among several different ones, most answers would be no.
         key = task if task == "Object Existence" else qa.question
         asked.setdefault(key, qa if rng.random() < multiple_choice else opened(qa))
     return list(asked.values())
 
 
 def ask(scene: Scene, rng: np.random.Generator, task: str) -> QA | None:
-    """A multiple-choice question of this task; None where the scene gives no ground for one."""
+    """A multiple-choice question of this task; None if it does not apply to the scene."""
     return ASKERS[task](scene, rng)
 
 
 def opened(qa: QA) -> QA:
-    """The same question without candidates, its answer a sentence."""
+    """The question without candidates, with a sentence as answer."""
     answer = qa.answer[0].upper() + qa.answer[1:] + "."
     return replace(qa, answer=answer, candidates=None)
 
 
 def best_option_text(qa: QA) -> tuple[str, str]:
-    """The question with its options, and the right option, as MVBench's harness writes them."""
+    """The question with its options, and the right option, in MVBench's format."""
     candidates = qa.candidates or ()
     options = [f"({chr(ord('A') + i)}) {text}" for i, text in enumerate(candidates)]
     question = f"Question: {qa.question}\nOptions:\n" + "\n".join(options)
@@ -299,7 +298,7 @@ def best_option_text(qa: QA) -> tuple[str, str]:
 
 def _choice(rng: np.random.Generator, task: str, question: str, answer: str,
             others: Iterable[str]) -> QA:
-    """A question whose candidates, all different, stand in random order."""
+    """A question with distinct candidates in random order."""
     candidates = list(dict.fromkeys([answer, *others]))
     order = rng.permutation(len(candidates))
     return QA(task, question, answer, tuple(candidates[int(i)] for i in order))
@@ -307,7 +306,7 @@ def _choice(rng: np.random.Generator, task: str, question: str, answer: str,
 
 def _some(rng: np.random.Generator, pool: Iterable[str], count: int,
           without: Iterable[str]) -> list[str]:
-    """`count` random members of the pool, none of them in `without`."""
+    """`count` random items of the pool that are not in `without`."""
     left = [item for item in pool if item not in set(without)]
     return [left[int(i)] for i in rng.permutation(len(left))[:count]]
 
@@ -317,7 +316,7 @@ def _events_of(scene: Scene, index: int) -> list[Event]:
 
 
 def _ways_of(scene: Scene, index: int) -> list[str]:
-    """The directions in which a thing goes."""
+    """The directions of a thing's movements."""
     return [event.direction for event in scene.events if event.direction and
             (event.thing == index or (event.other == index and event.action == "collides"))]
 
@@ -331,7 +330,7 @@ def _any_index(rng: np.random.Generator, indices: Sequence[int]) -> int | None:
 
 
 def _quarter_turns(direction: str) -> list[str]:
-    """The four directions that quarter turns make of this one, itself first."""
+    """The direction and its rotations by quarter turns."""
     dx, dy = STEP[direction]
     steps = [(dx, dy), (-dy, dx), (-dx, -dy), (dy, -dx)]
     return [next(d for d in DIRECTIONS if STEP[d] == step) for step in steps]
@@ -349,7 +348,7 @@ def _ask_direction(scene: Scene, rng: np.random.Generator) -> QA | None:
 
 
 def _ask_moving_count(scene: Scene, rng: np.random.Generator) -> QA | None:
-    if any(event.action == "spins" for event in scene.events):  # would that count?
+    if any(event.action == "spins" for event in scene.events):  # unclear whether spinning is moving
         return None
     if not _movers(scene) and rng.random() < 0.5:
         return None
@@ -378,7 +377,7 @@ def _ask_moving_attribute(scene: Scene, rng: np.random.Generator) -> QA | None:
 
 def _distractors(rng: np.random.Generator, right: str, seen: Sequence[str],
                  pool: Sequence[str]) -> list[str]:
-    """Three wrong candidates, those that the clip shows first."""
+    """Three wrong candidates, preferably from the clip."""
     wrong = [item for item in dict.fromkeys(seen) if item != right]
     return wrong + _some(rng, pool, 3 - len(wrong), [right, *wrong])
 
@@ -399,13 +398,13 @@ def _ask_existence(scene: Scene, rng: np.random.Generator) -> QA:
 
 
 def _in_sequence(scene: Scene) -> bool:
-    """Whether there are two or more events, none of which overlap."""
+    """Whether there are two or more events that do not overlap."""
     events = scene.events
     return len(events) > 1 and all(a.end <= b.start for a, b in zip(events, events[1:]))
 
 
 def _contrary(event: Event, rng: np.random.Generator, taken: Iterable[str]) -> Event:
-    """The same event with the opposite, or else another, action."""
+    """The event with the opposite action, or another action if there is no opposite."""
     if event.direction:
         return replace(event, direction=OPPOSITE_DIRECTION[event.direction])
     if event.action in OPPOSITE_ACTION:
@@ -526,7 +525,7 @@ def _ask_interaction(scene: Scene, rng: np.random.Generator) -> QA | None:
 
 
 def _ask_partner(scene: Scene, rng: np.random.Generator, meeting: Event) -> QA:
-    """What is hit or passed."""
+    """Asks which thing is hit or passed."""
     partner = scene.things[meeting.other or 0]
     shown = [name(t) for i, t in enumerate(scene.things) if i != meeting.thing]
     made_up = [name(replace(partner, kind=_some(rng, KINDS, 1, [partner.kind])[0])),
@@ -565,7 +564,7 @@ def _ask_place(scene: Scene, rng: np.random.Generator) -> QA | None:
 
 
 def _ask_attribute(scene: Scene, rng: np.random.Generator) -> QA:
-    """About what a single frame shows."""
+    """Asks about a single frame."""
     task = "Object Attribute"
     index = int(rng.integers(len(scene.things)))
     thing, last = scene.things[index], final_things(scene)[index]
@@ -604,6 +603,6 @@ ASKERS: dict[str, Asker] = {
     "Moving Attribute": _ask_moving_attribute,
     "State Change": _ask_state,
     "Character Order": _ask_order,
-    "Object Attribute": _ask_attribute,  # ours: MVBench has no task about single frames
+    "Object Attribute": _ask_attribute,  # not in MVBench, which has no task about single frames
 }
 MVBENCH_TASKS = tuple(task for task in ASKERS if task != "Object Attribute")

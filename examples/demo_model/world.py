@@ -1,13 +1,13 @@
-"""A small world of moving shapes: what exists in a clip and what happens, sampled with a seed.
+"""Samples scenes of moving shapes: the things in a clip and the events, from a seed.
 
-A scene is plain data. `render.py` draws it, `language.py` talks about it, and because both read the
-same scene, every caption and every answer is true.
+A scene is a data class. `render.py` draws it and `language.py` describes it. Both read the same scene, so
+every caption and every answer is true.
 
 Units: time in seconds from the start of the clip; positions, radii and distances in halves of the
-frame's short edge, x to the right and y down, with (0, 0) in the middle of the frame. The central
-square, which is all that the model sees, is therefore [-1, 1] x [-1, 1] in frames of every shape.
-All positions are multiples of 1/64 and all times of 1/32, so that floating point adds them exactly
-and a scene reversed twice is the scene itself.
+frame's short edge, x to the right and y down, with (0, 0) at the centre of the frame. The model sees
+only the central square, which is [-1, 1] x [-1, 1] in frames of every shape. All positions are
+multiples of 1/64 and all times of 1/32, so floating-point sums are exact, and reversing a scene twice
+gives the same scene.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ OPPOSITE_DIRECTION = {
 }
 OPPOSITE_ACTION = {"appears": "disappears", "disappears": "appears",
                    "grows": "shrinks", "shrinks": "grows"}
-TRAVELS = ("moves", "turns back", "collides", "passes behind")  # a thing changes its place
+TRAVELS = ("moves", "turns back", "collides", "passes behind")  # actions that change the position
 
 FRAME_SIZES = ((128, 128), (160, 120), (192, 108), (120, 160), (176, 144), (96, 96), (144, 192))
 FRAME_RATES = (12, 15, 16, 20, 24, 25)
-FEWEST_FRAMES = 45  # of a clip: then each of eight sampled frames lies in its own eighth
-MARGIN = 3 / 64  # kept free along the edge of the central square
+FEWEST_FRAMES = 45  # minimum per clip: each of eight sampled frames is then in a different eighth
+MARGIN = 3 / 64  # free space along the edge of the central square
 GRID = 64  # positions are multiples of 1/GRID
 TICKS = 16  # events start and end at sixteenths of the clip
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One shape as it is at time 0. `angle` is in turns, clockwise."""
+    """The state of a shape at time 0. `angle` is in turns, clockwise."""
 
     kind: str
     colour: str
@@ -70,13 +70,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that thing number `thing` does between `start` and `end` (seconds).
+    """An action of thing number `thing` between `start` and `end` (seconds).
 
-    direction, distance  of a way along the axes: a diagonal way of 0.5 goes 0.5 right and 0.5 down
-    colour               that "changes colour" ends with
-    count                of blinks
-    other                the thing that is hit (it then moves on the same way) or passed
-    turns                of "spins", in turns
+    direction, distance  of a movement, per axis: a diagonal distance of 0.5 is 0.5 right and 0.5 down
+    colour               final colour of "changes colour"
+    count                number of blinks
+    other                the thing that is hit (it then moves in the same direction) or passed
+    turns                rotation of "spins", in turns
     """
 
     thing: int
@@ -95,7 +95,7 @@ class Event:
 class Scene:
     """A clip: frames of width x height pixels. Later things are drawn over earlier ones."""
 
-    seed: int  # of the noise
+    seed: int  # seed of the noise
     width: int
     height: int
     fps: int
@@ -103,27 +103,27 @@ class Scene:
     background: str
     things: tuple[Thing, ...]
     events: tuple[Event, ...]  # by start, then by thing
-    cut: tuple[float, str] | None = None  # when the background changes, and to which
-    noise: float = 0.0  # standard deviation, in steps of an 8-bit channel
+    cut: tuple[float, str] | None = None  # time of the background change, new background
+    noise: float = 0.0  # std, in steps of an 8-bit channel
 
 
 @dataclass(frozen=True)
 class Track:
-    """How one thing looks at each of T times."""
+    """The appearance of one thing at each of T times."""
 
     x: np.ndarray  # (T,)
     y: np.ndarray  # (T,)
     radius: np.ndarray  # (T,)
     angle: np.ndarray  # (T,) in turns
     opacity: np.ndarray  # (T,) 0 to 1
-    mix: np.ndarray  # (T, colours): shares of COLOURS
+    mix: np.ndarray  # (T, colours): weights of COLOURS
 
 
-# ---------------------------------------------------------------- what a thing does over time
+# ---------------------------------------------------------------- the state of a thing over time
 
 
 def track(scene: Scene, index: int, times: Sequence[float] | np.ndarray) -> Track:
-    """The course of thing number `index`."""
+    """The track of thing number `index`."""
     return _track(scene.things[index], index, scene.events, np.asarray(times, dtype=np.float64))
 
 
@@ -154,7 +154,7 @@ def _track(thing: Thing, index: int, events: Sequence[Event], times: np.ndarray)
             radius = radius + sign * (RADIUS["large"] - RADIUS["small"]) * u
         elif event.action == "changes colour":
             new = np.eye(len(COLOURS))[COLOURS.index(event.colour or thing.colour)]
-            share = np.clip(2 * u - 0.5, 0, 1)[:, None]  # soon over, so that both colours show
+            share = np.clip(2 * u - 0.5, 0, 1)[:, None]  # a short transition, so that both colours are visible
             mix = mix * (1 - share) + new * share
         elif event.action == "spins":
             angle = angle + event.turns * u
@@ -162,16 +162,16 @@ def _track(thing: Thing, index: int, events: Sequence[Event], times: np.ndarray)
 
 
 def _progress(event: Event, index: int, u: np.ndarray) -> np.ndarray:
-    """The share of the way that a thing has gone when the share `u` of the event's time is over."""
+    """The fraction of the distance that a thing has moved at the fraction `u` of the event's time."""
     if event.action == "turns back":
         return 1 - np.abs(2 * u - 1)
-    if event.action == "collides":  # the first half is the one's way, the second half the other's
+    if event.action == "collides":  # `thing` moves in the first half, `other` in the second
         return np.clip(2 * u - (index == event.other), 0, 1)
     return u if index == event.thing else np.zeros_like(u)
 
 
 def _blinking(event: Event, times: np.ndarray) -> np.ndarray:
-    """1 where a blinking thing shows: hidden and shown take turns, hidden first and last."""
+    """1 where a blinking thing is visible. It alternates, hidden first and last."""
     spans = 2 * (event.count or 1) - 1
     span = np.floor((times - event.start) / (event.end - event.start) * spans)
     hidden = (span >= 0) & (span < spans) & (span % 2 == 0)
@@ -179,7 +179,7 @@ def _blinking(event: Event, times: np.ndarray) -> np.ndarray:
 
 
 def settled(thing: Thing, index: int, events: Sequence[Event]) -> Thing:
-    """The thing as these events leave it; exact."""
+    """The state of the thing after these events; exact."""
     for event in events:
         if event.action in ("moves", "passes behind", "collides"):
             if index == event.thing or (event.action == "collides" and index == event.other):
@@ -200,12 +200,12 @@ def settled(thing: Thing, index: int, events: Sequence[Event]) -> Thing:
 
 
 def final_things(scene: Scene) -> tuple[Thing, ...]:
-    """The things as they are at the end of the clip."""
+    """The states of the things at the end of the clip."""
     return tuple(settled(thing, i, scene.events) for i, thing in enumerate(scene.things))
 
 
 def reversed_scene(scene: Scene) -> Scene:
-    """The same clip backwards, its events renamed: right becomes left, appears disappears."""
+    """The clip in reverse, with renamed events: right becomes left, appears becomes disappears."""
     events = sorted((_reversed_event(scene, i) for i in range(len(scene.events))), key=_order)
     cut = scene.cut and (scene.seconds - scene.cut[0], scene.background)
     background = scene.cut[1] if scene.cut else scene.background
@@ -235,16 +235,16 @@ def _reversed_event(scene: Scene, number: int) -> Event:
 
 
 def is_held_out(colour: str, kind: str, direction: str) -> bool:
-    """Whether training never shows this combination: about one in ten.
+    """Whether the combination is held out of training: about one in ten.
 
-    A direction and its opposite go together, so that a reversed training clip shows none, either.
+    A direction and its opposite are held out together, so reversed training clips show none either.
     """
     axis = min(direction, OPPOSITE_DIRECTION[direction])
     return zlib.crc32(f"{colour} {kind} {axis}".encode()) % 10 == 0
 
 
 def moving_triples(scene: Scene) -> list[tuple[str, str, str]]:
-    """(colour, kind, direction) of every way that a thing goes, with its colour at that time."""
+    """(colour, kind, direction) of every movement, with the colour at that time."""
     triples = []
     for number, event in enumerate(scene.events):
         if event.action not in TRAVELS:
@@ -269,13 +269,13 @@ def _fits_split(scene: Scene, level: int, split: str) -> bool:
 def sample_scene(rng: np.random.Generator, level: int, split: str = "train") -> Scene:
     """A random scene.
 
-    level 0  one to three things that stand still: a picture
-          1  one thing that moves straight, or stands still
+    level 0  one to three things that do not move: an image
+          1  one thing that moves straight, or does not move
           2  one thing and one event of any action, or none
-          3  one or two things, two events one after the other
-          4  two or three things: collisions, passing behind, several at once, longer stories, cuts
-    split "train" never shows a held-out combination, "held_out" shows at least one in each scene
-    (but nothing moves on level 0), "any" does not care.
+          3  one or two things, two consecutive events
+          4  two or three things: collisions, passing behind, simultaneous events, longer stories, cuts
+    Split "train" shows no held-out combination, "held_out" at least one in each scene (level 0 has no
+    movement), "any" has no restriction.
     """
     if level not in LEVELS or split not in SPLITS:
         raise ValueError(f"no level {level!r} with split {split!r}")
@@ -284,16 +284,16 @@ def sample_scene(rng: np.random.Generator, level: int, split: str = "train") -> 
         scene = _draft_scene(rng, plan)
         if scene is not None and _fits_split(scene, level, split):
             return scene
-        if split == "held_out":  # a plan without motion would never do
+        if split == "held_out":  # a plan without motion never shows one
             plan = _sample_plan(rng, level)
 
 
 class Plan(NamedTuple):
-    """What is decided first, so that scenes which easily find room are not more frequent."""
+    """Sampled before the placement, so that scenes that are easy to place are not more frequent."""
 
     form: str
     things: int
-    movers: int  # of the form "crowd"
+    movers: int  # for the form "crowd"
     may_cut: bool
 
 
@@ -321,7 +321,7 @@ def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 
 
 def _draft_scene(rng: np.random.Generator, plan: Plan) -> Scene | None:
-    """A scene of this plan; None where the things found no room."""
+    """A scene of this plan; None if the things cannot be placed."""
     seconds = int(rng.integers(4, 11)) / 2
     things = _sample_things(rng, plan.things)
     events = _sample_events(rng, plan, things, seconds / TICKS)
@@ -345,7 +345,7 @@ def _sample_things(rng: np.random.Generator, count: int) -> list[Thing]:
     colours = rng.permutation(len(COLOURS))[:count]
     sizes = [_pick(rng, SIZES) for _ in range(count)]
     if count == 3:
-        big = int(rng.integers(4))  # 3: none
+        big = int(rng.integers(4))  # 3: no large thing
         sizes = ["large" if i == big else "small" for i in range(3)]
     return [Thing(kind=_pick(rng, KINDS), colour=COLOURS[colour], size=size,
                   texture="striped" if rng.random() < 0.25 else "plain",
@@ -370,7 +370,7 @@ SOLO_WEIGHTS = np.array([5, 2, 2, 2, 2, 2, 3, 2, 3]) / 23
 
 def _sample_events(rng: np.random.Generator, plan: Plan, things: list[Thing],
                    tick: float) -> list[Event] | None:
-    """The events of a scene; a tick is a sixteenth of the clip in seconds."""
+    """The events of a scene. A tick is a sixteenth of the clip, in seconds."""
     if plan.form == "move":
         return [_move(rng, 0, _slot(rng, 6), tick)]
     if plan.form == "one event":
@@ -389,20 +389,20 @@ def _sample_events(rng: np.random.Generator, plan: Plan, things: list[Thing],
 
 
 def _slot(rng: np.random.Generator, shortest: int) -> tuple[int, int]:
-    """A span of ticks that takes at least `shortest` of them."""
+    """A span of at least `shortest` ticks."""
     start = int(rng.integers(0, 5))
     return start, int(rng.integers(start + shortest, TICKS + 1))
 
 
 def _story(rng: np.random.Generator, things: list[Thing], slots: list[tuple[int, int]],
            tick: float) -> list[Event] | None:
-    """One event a slot, each by any of the things."""
+    """One event per slot, each of a random thing."""
     events: list[Event] = []
     for slot in slots:
         index = int(rng.integers(len(things)))
         action = str(rng.choice(SOLO_ACTIONS, p=SOLO_WEIGHTS))
         if action == "blinks" and len(slots) == 1:
-            slot = (0, TICKS)  # room for three
+            slot = (0, TICKS)  # long enough for three blinks
         event = _solo(rng, action, index, things, slot, tick)
         if event is None or not _may_follow(event, events, things):
             return None
@@ -411,7 +411,7 @@ def _story(rng: np.random.Generator, things: list[Thing], slots: list[tuple[int,
 
 
 def _may_follow(event: Event, earlier: Sequence[Event], things: Sequence[Thing]) -> bool:
-    """Whether the event makes sense, and can be told apart, after what its thing did before."""
+    """Whether the event is possible and distinguishable after the earlier events of its thing."""
     before = [other for other in earlier if other.thing == event.thing]
     thing = settled(things[event.thing], event.thing, before)
     if any(other.action == "disappears" for other in before):
@@ -430,7 +430,7 @@ def _may_follow(event: Event, earlier: Sequence[Event], things: Sequence[Thing])
 
 def _solo(rng: np.random.Generator, action: str, index: int, things: list[Thing],
           slot: tuple[int, int], tick: float) -> Event | None:
-    """An event of one thing inside the slot; None where the thing cannot do it."""
+    """An event of one thing inside the slot; None if the thing cannot do it."""
     if action in ("moves", "turns back"):
         return _move(rng, index, slot, tick, action)
     start, end = slot
@@ -446,7 +446,7 @@ def _solo(rng: np.random.Generator, action: str, index: int, things: list[Thing]
     if action == "spins":
         if things[index].kind in ("circle", "ring") and things[index].texture == "plain":
             return None
-        # About an eighth of a turn between two of the eight frames: less shows, more may alias.
+        # About an eighth of a turn between two of the eight frames: less is not visible, more may alias.
         turns = max(3 * (end - start), 12) / 64
         return replace(event, turns=turns * (1 if rng.random() < 0.5 else -1))
     return event
@@ -461,7 +461,7 @@ def _move(rng: np.random.Generator, index: int, slot: tuple[int, int], tick: flo
 
 
 def _blink(rng: np.random.Generator, index: int, slot: tuple[int, int], tick: float) -> Event:
-    """Hidden and shown for an eighth of the clip each, so that eight frames see every change."""
+    """Hidden and shown for an eighth of the clip each, so that eight frames show every change."""
     first, last = max(2, slot[0] + slot[0] % 2), min(14, slot[1])
     eighths = (last - first) // 2
     count = int(rng.integers(1, (eighths + 1) // 2 + 1))
@@ -471,25 +471,25 @@ def _blink(rng: np.random.Generator, index: int, slot: tuple[int, int], tick: fl
 
 def _crowd(rng: np.random.Generator, things: list[Thing], movers: int,
            tick: float) -> list[Event]:
-    """So many of the things move at the same time."""
+    """`movers` of the things move at the same time."""
     slot = _slot(rng, 8)
     return [_move(rng, int(i), slot, tick, "turns back" if rng.random() < 0.2 else "moves")
             for i in rng.permutation(len(things))[:movers]]
 
 
 def _collision(rng: np.random.Generator, things: list[Thing], tick: float) -> list[Event]:
-    """One of the first two things runs into the other, which moves on."""
+    """One of the first two things hits the other, which then moves."""
     hitter = int(rng.integers(2))
     room = 2 - 2 * MARGIN - 2 * sum(RADIUS[thing.size] for thing in things[:2])
-    most = int(room * GRID / 2)
+    longest = int(room * GRID / 2)
     start, end = _slot(rng, 10)
     return [Event(hitter, "collides", start * tick, end * tick, other=1 - hitter,
                   direction=_pick(rng, DIRECTIONS[:4]),
-                  distance=int(rng.integers(most * 3 // 4, most + 1)) / GRID)]
+                  distance=int(rng.integers(longest * 3 // 4, longest + 1)) / GRID)]
 
 
 def _passing(rng: np.random.Generator, things: list[Thing], tick: float) -> list[Event]:
-    """The first thing, which becomes small, passes behind the second."""
+    """The first thing, made small, passes behind the second."""
     things[0] = replace(things[0], size="small")
     reach = RADIUS["small"] + RADIUS[things[1].size] + int(rng.integers(1, 5)) / GRID
     start, end = _slot(rng, 9)
@@ -502,8 +502,8 @@ def _passing(rng: np.random.Generator, things: list[Thing], tick: float) -> list
 
 def _place(rng: np.random.Generator, things: list[Thing], events: list[Event],
            seconds: float) -> list[Thing] | None:
-    """The things where they and their ways stay inside the square and clear of one another."""
-    times = np.linspace(0, seconds, 2 * TICKS + 1)  # also the turning points, in mid-event
+    """Positions at which the things stay inside the square and do not touch. None if none is found."""
+    times = np.linspace(0, seconds, 2 * TICKS + 1)  # includes the turning points, in the middle of events
     offsets = _pair_offset(rng, things, events)
     anchored = [replace(thing, x=x, y=y) for thing, (x, y) in zip(things, offsets)]
     tracks = [_track(thing, i, events, times) for i, thing in enumerate(anchored)]
@@ -525,7 +525,7 @@ def _place(rng: np.random.Generator, things: list[Thing], events: list[Event],
 
 def _pair_offset(rng: np.random.Generator, things: list[Thing],
                  events: list[Event]) -> list[tuple[float, float]]:
-    """Where the things stand relative to each other; only those that meet are tied."""
+    """Relative positions; only things that meet have one."""
     offsets = [(0.0, 0.0)] * len(things)
     for event in events:
         if event.other is None:
@@ -541,7 +541,7 @@ def _pair_offset(rng: np.random.Generator, things: list[Thing],
 
 
 def _shift(rng: np.random.Generator, tracks: list[Track]) -> tuple[float, float] | None:
-    """A random shift that keeps these tracks inside the central square; None if none does."""
+    """A random shift that keeps these tracks inside the central square; None if there is none."""
     shift = []
     for axis in ("x", "y"):
         low = min(float((getattr(t, axis) - t.radius).min()) for t in tracks)
@@ -555,7 +555,7 @@ def _shift(rng: np.random.Generator, tracks: list[Track]) -> tuple[float, float]
 
 
 def _clear(tracks: list[Track], shifts: np.ndarray, pair: set[int]) -> bool:
-    """Whether no two things touch, except those that are meant to."""
+    """Whether no two things touch, except the pair that meets."""
     for i, one in enumerate(tracks):
         for j, two in enumerate(tracks[:i]):
             if {i, j} == pair:

@@ -1,8 +1,8 @@
-"""Training batches: rendered clips, questions packed behind them, and the truth of every cell.
+"""Training batches: rendered clips with packed questions, and the ground truth of every cell.
 
-A packed row of a batch is one prefix (the video, or a text in its place) and several questions with their
-answers. Each question sees the prefix and itself, and its positions start behind the prefix, so that it
-reads as if it were asked alone.
+A packed row of a batch is a prefix (the video, or a text instead) and several questions with their answers.
+Each question attends to the prefix and to itself, and its positions start after the prefix, as if it were
+the only question.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CAPTION_PROMPT = "Describe the video in details."
 ONLY_BEST = "\nOnly give the best option."
 LETTERS = "ABCDE"
 IGNORE = -100
-SILENT_ROWS = 3  # of a batch without questions, for each row of another: they are short
+SILENT_ROWS = 3  # rows of a batch without questions per row of others: they are short
 PREFIX, PAD = 0, -1  # segments; questions count from 1
 
-# What a cell of the pooled grid shows (LOOK), how that thing has moved (MOTION) and what it has done (DEEDS)
-# so far, and what has happened in the whole picture so far (EVENTS).
+# Targets of the auxiliary heads: the appearance of a cell of the pooled grid (LOOK), the motion of its thing so
+# far (MOTION), the actions of its thing so far (DEEDS), and the events of all things so far (EVENTS).
 LOOK_VALUES = ("x", "y", "offset x", "offset y", "radius", "striped")
 MOTION_VALUES = ("step x", "step y", "way x", "way y", "growth")
 DEEDS = (*world.ACTIONS, *world.DIRECTIONS, "blinked once", "blinked twice", "blinked three times",
@@ -38,15 +38,15 @@ DEEDS = (*world.ACTIONS, *world.DIRECTIONS, "blinked once", "blinked twice", "bl
 EVENTS = (*world.ACTIONS, *world.DIRECTIONS, "cut", "shown", "hidden", "two things", "three things",
           "one mover", "two movers", "three movers")
 
-# An event as classes: what happens (ACT, its last classes: nothing, no way, no new colour; last the count), and who does
-# it to whom. LATEST says it of the thing in a cell, with the event's place in the story; STORY of the whole picture.
+# An event as classes: action, direction, new colour and count (ACT; the last class of each is none), and both things.
+# LATEST is the latest event of the thing in a cell, with its index in the story; STORY is the story of all things.
 ACT = (len(world.ACTIONS) + 1, len(world.DIRECTIONS) + 1, len(world.COLOURS) + 1, 4)
 LATEST = (4, *ACT)
 STORY = (*ACT, len(world.KINDS), len(world.COLOURS), len(world.KINDS) + 1, len(world.COLOURS) + 1)
 STORY_EVENTS = 3
-MISREAD = 0.15  # share of the names of things, see Packer.misread
+MISREAD = 0.15  # share of misread names of things, see Packer.misread
 
-# What is learned slowest is asked most. One row of DRILLED asks only whether things are there.
+# Weights of the tasks: higher for those that are learned slowly. One row in DRILLED asks only about existence.
 OFTEN = {"Object Existence": 2.0, "Character Order": 4.0, "Object Interaction": 10.0, "Scene Transition": 5.0,
          "Action Sequence": 2.0, "Action Count": 3.0}
 DRILLED = 8
@@ -54,23 +54,23 @@ DRILLED = 8
 
 @dataclasses.dataclass(frozen=True)
 class Mix:
-    """What a stage of the training reads."""
+    """The data of a training stage."""
 
-    levels: dict[int, float]  # of world.sample_scene, and how often
+    levels: dict[int, float]  # levels of world.sample_scene, with weights
     frames: int = 8
-    questions: int = 6  # behind one prefix; 0: pictures only
-    captions: int = 1  # how many of them, each in its own wording; none in the wording of MVBench
-    text: float = 0.0  # share of batches with a text in the place of the video
-    silent: float = 0.0  # share of batches with a video and no question, for what its own rows teach
-    benchmark: float = 0.1  # share of batches in the wording of MVBench
+    questions: int = 6  # per prefix; 0: images only
+    captions: int = 1  # of the questions, each with a different phrasing; none in MVBench's template
+    text: float = 0.0  # share of batches with a text instead of a video
+    silent: float = 0.0  # share of batches with a video and no question, for the auxiliary heads
+    benchmark: float = 0.1  # share of batches in MVBench's template
     several: dict[int, float] = dataclasses.field(default_factory=dict)
-    # {events: share}, of the scenes of level 4: how many are redrawn until at least so much happens
+    # {events: share}, of the scenes of level 4: resampled until they have at least this number of events
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What a multiple-choice question teaches on the way to its letter: which option a token belongs to, and, where
-    the letter is to be said, the words that tell the right option from the others."""
+    """Auxiliary targets of a multiple-choice question: the option that a token belongs to, and, at the position of the
+    letter, the words that distinguish the right option from the others."""
 
     letters: list[int]  # ids of A, B, C, ...
     close: int  # id of )
@@ -78,7 +78,7 @@ class Choice:
     gist: list[int]
 
     def options(self, ids: list[int]) -> list[int]:
-        """The number of the option that each token behind its parenthesis belongs to, else IGNORE."""
+        """The index of the option of each token after its parenthesis, else IGNORE."""
         numbers, current = [], IGNORE
         for i, token in enumerate(ids):
             if token == self.newline:
@@ -90,29 +90,29 @@ class Choice:
 
 
 def option_ends(options: list[int], right: int) -> list[int]:
-    """At the last token of each option 1 if it is the right one, else 0; IGNORE elsewhere."""
+    """At the last token of each option, 1 if it is right, else 0; IGNORE elsewhere."""
     return [int(this == right) if this not in (IGNORE, after) else IGNORE
             for this, after in zip(options, [*options[1:], IGNORE])]
 
 
 @dataclasses.dataclass
 class Row:
-    """One prefix and its questions as ids. The video stands where ids are the image token."""
+    """A prefix and its questions as ids. The ids of the video are image tokens."""
 
     ids: list[int] = dataclasses.field(default_factory=list)
     labels: list[int] = dataclasses.field(default_factory=list)
     segments: list[int] = dataclasses.field(default_factory=list)
     positions: list[int] = dataclasses.field(default_factory=list)
     tasks: list[str] = dataclasses.field(default_factory=list)
-    options: list[int] = dataclasses.field(default_factory=list)  # which option a token belongs to
-    ends: list[int] = dataclasses.field(default_factory=list)  # behind an option: whether it is right
-    exists: list[int] = dataclasses.field(default_factory=list)  # behind "red circle": whether there is one
+    options: list[int] = dataclasses.field(default_factory=list)  # index of the option of a token
+    ends: list[int] = dataclasses.field(default_factory=list)  # at the end of an option: whether it is right
+    exists: list[int] = dataclasses.field(default_factory=list)  # after "red circle": whether there is one
     gists: list[tuple[int, list[int]]] = dataclasses.field(default_factory=list)  # see Choice
     prefix: int = 0
 
     def add(self, segment: int, start: int, prompt: list[int], answer: list[int], choice: Choice | None = None,
             exists: list[int] | None = None, read: list[int] | None = None) -> None:
-        """read: the ids in the place of the answer, which the labels stay."""
+        """read: input ids instead of those of the answer; the labels remain the answer."""
         ids = prompt + (read or answer)
         if segment == PREFIX:
             self.prefix = len(ids)
@@ -132,11 +132,11 @@ class Row:
         self.positions += range(start, start + len(ids))
 
 
-# ---- the truth of every cell
+# ---- ground truth of every cell
 
 
 def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, np.ndarray]:
-    """What each cell of a side x side grid holds at each time; IGNORE where it holds no thing's centre."""
+    """The targets of each cell of a side x side grid at each time; IGNORE if no thing has its centre there."""
     shape = (len(times), side * side)
     kind, colour, first_colour, rank = (np.full(shape, IGNORE) for _ in range(4))
     look = np.zeros((*shape, len(LOOK_VALUES)), np.float32)
@@ -196,7 +196,7 @@ def cell_truth(scene: world.Scene, times: list[float], side: int) -> dict[str, n
 
 
 def _deeds(scene: world.Scene, index: int, told: list[world.Event], times: list[float]) -> np.ndarray:
-    """(T, DEEDS): 1 from the middle of each event on that the thing takes part in."""
+    """(T, DEEDS): 1 from the middle of each event that the thing is part of."""
     at = np.asarray(times)
     done = np.zeros((len(times), len(DEEDS)), np.float32)
     for number, event in enumerate(told):
@@ -218,14 +218,14 @@ def _deeds(scene: world.Scene, index: int, told: list[world.Event], times: list[
 
 
 def _act(event: world.Event | None) -> tuple[int, ...]:
-    """The classes of ACT."""
+    """An event as classes of ACT."""
     return tuple(names.index(value) if value else len(names) for names, value in (
         (world.ACTIONS, event and event.action), (world.DIRECTIONS, event and event.direction),
         (world.COLOURS, event and event.colour))) + (event.count if event and event.count else 0,)
 
 
 def _latest(index: int, told: list[world.Event], times: list[float]) -> np.ndarray:
-    """(T, LATEST): the latest event of the thing whose middle has passed."""
+    """(T, LATEST): the latest event of the thing that is at least half over."""
     at = np.asarray(times)
     rows = np.tile((STORY_EVENTS, *_act(None)), (len(times), 1))
     for number, event in enumerate(told):
@@ -235,7 +235,7 @@ def _latest(index: int, told: list[world.Event], times: list[float]) -> np.ndarr
 
 
 def _story(scene: world.Scene, told: list[world.Event], times: list[float]) -> np.ndarray:
-    """(T, STORY_EVENTS, STORY): the events whose middle has passed, as a caption tells them."""
+    """(T, STORY_EVENTS, STORY): the events that are at least half over, in the order of captions."""
     at = np.asarray(times)
     rows = np.full((len(times), STORY_EVENTS, len(STORY)), IGNORE)
     rows[..., :len(ACT)] = _act(None)
@@ -249,7 +249,7 @@ def _story(scene: world.Scene, told: list[world.Event], times: list[float]) -> n
 
 
 def _has_moved(scene: world.Scene, index: int, times: list[float]) -> np.ndarray:
-    """(T,): whether the thing has gone a part of a way."""
+    """(T,): whether the thing has completed half of a movement."""
     at = np.asarray(times)
     moved = np.zeros(len(times), bool)
     for event in scene.events:
@@ -277,7 +277,7 @@ class Packer:
 
     def row(self, scene: world.Scene, count: int, benchmark: bool, video_rows: int, rng: np.random.Generator,
             captions: int = 1) -> Row:
-        """video_rows: how many rows the video takes; 0 puts a text in its place."""
+        """video_rows: rows of the video; 0 uses a text instead."""
         pairs = self._pairs(scene, count, benchmark, rng, captions) if count else []
         before = self.prompts.before_benchmark if benchmark else self.prompts.before
         row = Row()
@@ -285,9 +285,9 @@ class Packer:
             row.add(PREFIX, 0, before + [self.config.image_token] * video_rows, [])
         else:
             text = language.caption(scene, rng)
-            if rng.random() < 0.6:  # the drill: what is asked stands there
+            if rng.random() < 0.6:  # the text contains the answers
                 qas = language.questions(scene, rng, 2 * count // 3, multiple_choice=1)
-                if qas and rng.random() < 0.5:  # one answer, for options in different orders
+                if qas and rng.random() < 0.5:  # one question, with the options in different orders
                     text = language.opened(qas[0]).answer
                     qas = [shuffled(qas[0], rng) for _ in range(2 * count // 3)]
                 else:
@@ -302,7 +302,7 @@ class Packer:
         return row
 
     def exists(self, scene: world.Scene, ids: list[int]) -> list[int]:
-        """Behind each colour and kind, 1 or 0: whether there is such a thing; else IGNORE."""
+        """After each colour and kind, 1 if there is such a thing, else 0; IGNORE elsewhere."""
         there = {(t.colour, t.kind) for t in (*scene.things, *world.final_things(scene))}
         found = [IGNORE] * len(ids)
         for i, (before, token) in enumerate(itertools.pairwise(ids), 1):
@@ -311,16 +311,16 @@ class Packer:
         return found
 
     def misread(self, answer: list[int], rng: np.random.Generator) -> list[int]:
-        """An answer in which some colours and kinds are mistaken for others. Whoever goes on from it has to look at
-        the video: what it says of a thing so far does not tell which ways such things go in the training's clips,
-        which never show some combinations."""
+        """Replaces some colours and kinds of an answer by random ones. The model must then read the motion from the
+        video: it cannot predict it from the name of a thing, as it could in training, where some combinations of
+        name and direction never occur."""
         return [int(rng.choice(self.names[token])) if token in self.names and rng.random() < MISREAD else token
                 for token in answer]
 
     def _pairs(self, scene: world.Scene, count: int, benchmark: bool, rng: np.random.Generator,
                captions: int) -> list[Pair]:
         """Captions first, then open questions and choices."""
-        if benchmark:  # they are longer, hence fewer
+        if benchmark:  # longer questions, so fewer
             if rng.integers(DRILLED) == 0:
                 qas = [language.ask(scene, rng, "Object Existence") for _ in range(2 * count // 3)]
             else:
@@ -356,15 +356,15 @@ def shuffled(qa: language.QA, rng: np.random.Generator) -> language.QA:
 
 
 def token_weights(prompts: Prompts, config: Config) -> Tensor:
-    """(vocabulary): how much a token of an answer counts. What tells one answer from another counts most: an
-    option's letter, then a word that names a thing or what it does, then all that only goes with it."""
-    told = (*world.KINDS, *world.COLOURS, *world.SIZES, *world.BACKGROUNDS, "left", "right", "up", "down",
+    """(vocabulary): the loss weight of each token of an answer. Tokens that distinguish answers have the largest
+    weights: first the letters of options, then the names of things and actions, then all others."""
+    content = (*world.KINDS, *world.COLOURS, *world.SIZES, *world.BACKGROUNDS, "left", "right", "up", "down",
             *language.NUMBERS, *language.TIMES.values(), "never", "yes", "no", "moves", "goes", "turns", "appears",
             "disappears", "vanishes", "grows", "shrinks", "becomes", "changes", "spins", "rotates", "blinks",
             "hits", "behind", "passes", "pushes", "stands", "stays", "nothing", "top", "bottom", "and", "comes",
             "back", "it", "then", "after", "while", "at")
     weights = torch.full((config.vocab,), 0.5)
-    for word in told:
+    for word in content:
         weights[prompts.tokenizer.encode(word, add_special_tokens=False).ids[:1]] = 2.0
     for letter in LETTERS:
         weights[prompts.tokenizer.token_to_id(letter)] = 6.0
@@ -375,7 +375,7 @@ def token_weights(prompts: Prompts, config: Config) -> Tensor:
 
 
 class Clips(IterableDataset):
-    """An endless stream of batches as dictionaries of tensors (and the tasks' names)."""
+    """An endless stream of batches: dictionaries of tensors, and the names of the tasks."""
 
     def __init__(self, config: Config, prompts: Prompts, mix: Mix, batch: int, seed: int,
                  split: str = "train") -> None:
@@ -390,8 +390,8 @@ class Clips(IterableDataset):
             yield self.make(number, rng)
 
     def make(self, number: int, rng: np.random.Generator) -> dict:
-        """One batch. What its rows have in common follows from its number, the same in every process, so
-        that they keep step."""
+        """One batch. Its kind depends only on its number, so that it is the same in every process, and the processes
+        take equally long."""
         mix, config = self.mix, self.config
         turn = number * 0.6180339887 % 1
         with_text, silent = turn < mix.text, mix.text <= turn < mix.text + mix.silent
@@ -447,9 +447,9 @@ def pack(rows: list[Row]) -> dict:
 
 
 def block_mask(segments: Tensor, prefix: int) -> Tensor | None:
-    """(B, N) segments: (B, 1, N - prefix, N), True where a row may look: back, at the prefix and its own segment.
+    """(B, N) segments to the causal mask (B, 1, N - prefix, N): True for keys of the prefix and of the same segment.
 
-    None where there is nothing behind the first `prefix` rows, which need no mask.
+    None if there are only the first `prefix` rows, which need no mask.
     """
     n = segments.shape[1]
     if n == prefix:
@@ -460,7 +460,7 @@ def block_mask(segments: Tensor, prefix: int) -> Tensor | None:
 
 
 def augmented(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """uint8 clips (B, T, S, S, 3) as a codec and a scaler may hand them on, in f32 from 0 to 255."""
+    """Augments uint8 clips (B, T, S, S, 3) with the effects of a codec and a scaler, to f32 from 0 to 255."""
     b = len(frames)
 
     def random(low: float, high: float) -> Tensor:

@@ -1,7 +1,7 @@
-"""A small PLLaVA in PyTorch, with the modules nested so that `state_dict` has the published names.
+"""A small PLLaVA in PyTorch. Its modules are nested so that `state_dict` has the published names.
 
-CLIP ViT -> projector -> average pooling over (t, h, w) -> LLaMA with LoRA on q_proj and v_proj. Everything
-that the checkpoint's config.json says stands in `Config`.
+CLIP ViT -> projector -> average pooling over (t, h, w) -> LLaMA with LoRA on q_proj and v_proj. `Config` has
+all values of config.json.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Config:
     rope_theta: float = 10000.0
     rms_eps: float = 1e-5
     lora_rank: int = 16
-    lora_alpha: float = 4.0  # what `pllava` assumes unless told otherwise
+    lora_alpha: float = 4.0  # the default of `pllava`
 
     @property
     def grid(self) -> int:
@@ -53,12 +53,12 @@ class Config:
 
     @property
     def rows(self) -> int:
-        """Rows that stand in the prompt for one video."""
+        """Rows of one video in the prompt."""
         return math.prod(self.pool)
 
 
 def nested(module: nn.Module, *names: str) -> nn.Module:
-    """Puts the module below these names, outermost first."""
+    """Nests the module below these names, outermost first."""
     for name in reversed(names):
         module = nn.ModuleDict({name: module})
     return module
@@ -116,7 +116,7 @@ class ClipEmbeddings(nn.Module):
 
 
 class ClipVision(nn.Module):
-    """Frames in, patch features of `feature_layer` out. The layers behind it are kept for the file only."""
+    """Frames to patch features of `feature_layer`. Later layers exist only for the checkpoint."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Projector(nn.Module):
     def __init__(self, c: Config) -> None:
         super().__init__()
         self.linear_1, self.linear_2 = nn.Linear(c.vision_width, c.width), nn.Linear(c.width, c.width)
-        with torch.no_grad():  # rows of size 1: smaller ones drown in what the first layer adds
+        with torch.no_grad():  # rows with values of order 1: smaller ones vanish next to the output of the first layer
             self.linear_2.weight.mul_(3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class LlamaAttention(nn.Module):
         self.o_proj = nn.Linear(c.width, c.width, bias=False)
 
     def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, prefix: int) -> Tensor:
-        """The first `prefix` rows look at all rows before them; the others as mask (B, 1, N - prefix, N) says."""
+        """The first `prefix` rows are causal; the others use mask (B, 1, N - prefix, N)."""
         q, k, v = (layer(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
                    for layer in (self.q_proj, self.k_proj, self.v_proj))
         q, k = rotated(q, *rope), rotated(k, *rope)
@@ -228,9 +228,9 @@ class LlamaModel(nn.Module):
 
     def states(self, x: Tensor, positions: Tensor, mask: Tensor | None = None, prefix: int = 0,
                depth: int | None = None) -> list[Tensor]:
-        """Embeddings (B, N, H) at positions (B, N): what the first `depth` layers make of them, each (B, N, H).
+        """Embeddings (B, N, H) at positions (B, N) to the outputs (B, N, H) of each of the first `depth` layers.
 
-        The first `prefix` rows look at all rows before them, the others as mask (B, 1, N - prefix, N) says.
+        The first `prefix` rows are causal; the others use mask (B, 1, N - prefix, N).
         """
         rates = self.theta ** (-torch.arange(0, self.head_dim, 2, device=x.device) / self.head_dim)
         angles = positions[:, None, :, None] * rates.repeat(2)
@@ -243,12 +243,12 @@ class LlamaModel(nn.Module):
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """RoPE with LLaMA's halves."""
+    """RoPE of LLaMA: dimension i is paired with i + head_dim / 2."""
     a, b = x.chunk(2, -1)
     return (x * cos + torch.cat([-b, a], -1) * sin).to(x.dtype)
 
 
-# ---- the whole
+# ---- the whole model
 
 
 class Pllava(nn.Module):
@@ -264,7 +264,7 @@ class Pllava(nn.Module):
             if weight.dim() == 2 and "lora_" not in name:
                 nn.init.normal_(weight, std=0.02)
         for name, weight in llama.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):  # they add to the residual stream
+            if name.endswith(("o_proj.weight", "down_proj.weight")):  # these add to the residual stream
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.layers))
 
     @property
@@ -283,15 +283,15 @@ class Pllava(nn.Module):
         return [p for name, p in self.named_parameters() if "lora_" in name]
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Normalised frames (B, T, 3, S, S): patch features (B, T, grid², D)."""
+        """Normalized frames (B, T, 3, S, S) to patch features (B, T, grid², D)."""
         return self.vision(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
 
     def pooled(self, features: Tensor) -> Tensor:
-        """Patch features (B, T, grid², D): the rows of the video (B, T' h w, H). One frame stays one."""
+        """Patch features (B, T, grid², D) to the rows of the video (B, T' h w, H), T' = min(T, pool[0])."""
         c = self.config
         grid = self.multi_modal_projector(features).unflatten(2, (c.grid, c.grid)).permute(0, 4, 1, 2, 3)
         frames = min(features.shape[1], c.pool[0])
-        if frames == features.shape[1]:  # no pooling over time: an average over squares is enough
+        if frames == features.shape[1]:  # no pooling over time: 2D average pooling is enough
             window = (1, c.grid // c.pool[1], c.grid // c.pool[2])
             grid = F.avg_pool3d(grid, window)
         else:
@@ -300,7 +300,7 @@ class Pllava(nn.Module):
 
     @torch.no_grad()
     def generate(self, pixels: Tensor, before: list[int], after: list[int], end: int, limit: int = 80) -> list[int]:
-        """Greedy answer to one prompt: the ids `before`, the video (1, T, 3, S, S), the ids `after`."""
+        """The greedy answer to the prompt of ids `before`, the video (1, T, 3, S, S), and ids `after`."""
         words, device = self.llama.embed_tokens, pixels.device
         video = self.pooled(self.features(pixels))
         ids: list[int] = []
@@ -316,6 +316,6 @@ class Pllava(nn.Module):
 
 
 def normalised(frames: Tensor) -> Tensor:
-    """uint8 frames (..., S, S, 3) as the vision tower reads them, (..., 3, S, S) in f32."""
+    """uint8 frames (..., S, S, 3) to the input of the vision tower, (..., 3, S, S) in f32."""
     mean, std = (torch.tensor(v, device=frames.device) for v in (IMAGE_MEAN, IMAGE_STD))
     return ((frames.float() / 255 - mean) / std).movedim(-1, -3).contiguous()

@@ -1,8 +1,10 @@
-"""Muon, the optimiser for matrices between hidden states (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
+"""Muon, an optimizer for matrices between hidden states.
 
-PyTorch has one too, but it multiplies in bfloat16, which CPUs without such instructions do 20 times slower than f32; and
-every process of a team would do all of the work, a fifth of a step of this model. Here matrices of one shape are
-multiplied together, in the precision of the gradients, each by one process of the team.
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon
+
+PyTorch's Muon multiplies in bf16, which is 20 times slower than f32 on CPUs without bf16 instructions, and repeats
+the work in every process, a fifth of a training step of this model. This one batches matrices of equal shape,
+multiplies in the precision of the gradients, and distributes the matrices over the processes.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the quintic, steepest at 0
+COEFFICIENTS = (3.4445, -4.775, 2.0315)  # of the quintic polynomial, with a maximal slope at 0
 ITERATIONS = 5
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """(N, rows, columns): each with its singular values drawn to about 1, by Newton-Schulz iterations."""
+    """(N, rows, columns): moves the singular values of each matrix to about 1, by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
@@ -32,10 +34,10 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, then the nearest orthogonal matrix, as long as an update of AdamW is.
+    """Nesterov momentum, then the nearest orthogonal matrix, scaled to the RMS of an AdamW update.
 
-    Groups of parameters (rows, columns) with their "lr". The processes of a team have to step together, with the same
-    gradients; `rank` and `size` say which of them this is.
+    Takes groups of parameters (rows, columns) with their "lr". All processes of a team must step together with the
+    same gradients. This process is `rank` of `size`.
     """
 
     def __init__(self, groups: Iterable[dict], rank: int = 0, size: int = 1, momentum: float = 0.95,

@@ -1,18 +1,18 @@
-"""How long the rows of a video are beside those of the words, and how much the wording of a prompt matters.
+"""L2 norms of video rows and word embeddings, and the effect of the prompt template.
 
     python norms.py --model weights --output norms
     python norms.py --model variants/pooled variants/temporal variants/direct --output norms
 
-PLLaVA's paper found that a model trained on frames that are simply put in a row grows dominant visual rows, a
-second peak of long ones, and that its answers then fall apart under prompts that it was not trained with;
-averaged rows stay in one narrow peak. This measures both on models of ours:
+The PLLaVA paper found that training on concatenated frames creates dominant visual rows, a second peak of large
+norms, and that the answers then degrade with prompts that are not in the training. Pooled rows keep one narrow
+peak. This script measures both:
 
-    norms      L2 norms of the rows behind the projector, before the pooling and after it, and of the
-               embeddings of the words in captions and questions
-    wordings   multiple choice under four wordings of the same prompt: how many answers are right, how many
-               are an option's letter at all, and how many are the same as under the wording of the training
+    norms      L2 norms of the rows after the projector, before and after pooling, and of the embeddings of
+               the words in captions and questions
+    wordings   multiple choice with four prompt templates: the share of right answers, of answers that are
+               the letter of an option, and of answers equal to those with the template of the training
 
-The tables are printed; the directory gets norms.json, norms.svg and wordings.svg.
+The tables are printed. norms.json, norms.svg and wordings.svg are written to the directory.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ BINS = 60
 class Norms:
     """L2 norms of one model."""
 
-    before: np.ndarray  # rows behind the projector
-    after: np.ndarray  # the same averaged, as the language model reads them
-    words: np.ndarray  # embeddings, one for each id that occurs
+    before: np.ndarray  # rows after the projector
+    after: np.ndarray  # the pooled rows, the input of the language model
+    words: np.ndarray  # embeddings, one per id that occurs
 
     def named(self) -> dict[str, np.ndarray]:
         return {"before pooling": self.before, "after pooling": self.after, "words": self.words}
@@ -54,11 +54,11 @@ class Norms:
 
 @dataclasses.dataclass
 class Worded:
-    """Multiple choice under one wording."""
+    """Multiple choice with one prompt template."""
 
     right: Tally = dataclasses.field(default_factory=Tally)
     letters: Tally = dataclasses.field(default_factory=Tally)
-    same: Tally = dataclasses.field(default_factory=Tally)  # as under the first wording
+    same: Tally = dataclasses.field(default_factory=Tally)  # as with the first template
 
     def summary(self) -> dict[str, float]:
         return {"accuracy": self.right.percent(), "chance": self.right.chance(),
@@ -80,7 +80,7 @@ def measure_norms(model: Pllava, prompts: Prompts, clips: Sequence[Clip]) -> Nor
 
 
 def row_norms(rows: Tensor) -> np.ndarray:
-    """(..., H) to as many norms in one row."""
+    """(..., H) to a flat array of norms."""
     return rows.float().norm(dim=-1).flatten().cpu().numpy()
 
 
@@ -100,15 +100,15 @@ def measure_wordings(model: Pllava, prompts: Prompts, clips: Sequence[Clip]) -> 
 
 
 def statistics(norms: np.ndarray) -> dict[str, float]:
-    """How the norms spread; `long` is the share in % that is more than twice as long as the middle one."""
+    """Statistics of the norms. `long` is the share in % above twice the median."""
     low, middle, high = np.quantile(norms, (0.01, 0.5, 0.99)).tolist()
     return {"rows": len(norms), "mean": float(norms.mean()), "1%": low, "median": middle, "99%": high,
             "max": float(norms.max()), "long": 100 * float((norms > 2 * middle).mean())}
 
 
 def histogram(norms: np.ndarray, low: float, high: float) -> list[tuple[float, float]]:
-    """Points (middle of the bin, share of the norms in it in %), from the last empty bin before the norms to
-    the first behind them. The bins grow by the same factor each."""
+    """Points (centre of the bin, share of the norms in %), including one empty bin at each end. The bins are
+    logarithmic."""
     edges = np.geomspace(low, high, BINS + 1)
     counts, _ = np.histogram(norms, edges)
     middles = np.sqrt(edges[:-1] * edges[1:])
@@ -118,7 +118,7 @@ def histogram(norms: np.ndarray, low: float, high: float) -> list[tuple[float, f
 
 
 def norms_chart(found: dict[str, Norms]) -> str:
-    """One chart a model, all to the same scale."""
+    """One chart per model, with the same scale."""
     every = np.concatenate([values for norms in found.values() for values in norms.named().values()])
     low, high = 0.8 * float(every[every > 0].min()), 1.25 * float(every.max())
     return svg([Lines(f"{name}: L2 norms", "norm", "share, %",
@@ -158,11 +158,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=pathlib.Path, nargs="+", metavar="DIR",
                         default=[pathlib.Path(__file__).parent / "weights"],
-                        help="checkpoint folders (default: weights, beside this file)")
+                        help="checkpoint directories (default: weights, next to this file)")
     parser.add_argument("--output", type=pathlib.Path, required=True, metavar="DIR",
-                        help="for figures and charts")
-    parser.add_argument("--seed", type=int, default=70001, metavar="N", help="of the clips (default 70001)")
-    parser.add_argument("--clips", type=int, default=100, metavar="K", help="how many (default 100)")
+                        help="directory for results and charts")
+    parser.add_argument("--seed", type=int, default=70001, metavar="N", help="seed of the clips (default 70001)")
+    parser.add_argument("--clips", type=int, default=100, metavar="K", help="number of clips (default 100)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="(default 1)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

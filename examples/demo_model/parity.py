@@ -2,11 +2,11 @@
 
     python parity.py --model weights --pllava ../../build/pllava --seed 4242 --clips 50
 
-renders clips, has the program caption each and answer two questions about it (one of MVBench's kind, one
-open), and has the PyTorch model answer the same from the pixels that the program has computed, all in f32.
-So the networks and the prompts are compared, not two video decoders. Every difference is a line with both
-texts and the margin: by how much PyTorch's likeliest id beats the second where the answers part. A small
-one is a near tie, which rounding may decide either way. The exit code is 0 if all are equal, else 1.
+renders clips and lets the program caption each and answer two questions about it (one in MVBench's format,
+one open). The PyTorch model answers the same prompts from the pixels of the program, all in f32, so the
+comparison covers the networks and the prompts, not the video decoder. Every difference is printed with both
+texts and the margin: the difference of PyTorch's two largest logits at the first different id. A small
+margin is a near tie, which rounding errors may decide. The exit code is 0 if all answers are equal, else 1.
 
 Needs ffmpeg on the PATH.
 """
@@ -37,7 +37,7 @@ from tokenizer import Prompts
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One prompt about one clip, and what both have answered."""
+    """One prompt about one clip, and both answers."""
 
     video: str
     kind: str  # caption, choice or open
@@ -45,34 +45,34 @@ class Case:
     program: str
     torch: str
     same_prompt: bool
-    parted: int | None  # the place of the first id that differs
-    margin: float | None  # there, of PyTorch's logits
+    parted: int | None  # position of the first different id
+    margin: float | None  # of PyTorch's logits at that position
 
     @property
     def equal(self) -> bool:
         return self.same_prompt and self.parted is None
 
     def __str__(self) -> str:
-        why = "" if self.same_prompt else "other prompt ids; "
+        why = "" if self.same_prompt else "different prompt ids; "
         where = "answers equal" if self.parted is None else f"token {self.parted}, margin {self.margin:.2g}"
         return f"{self.video} {self.kind}: {why}{where}\n    pllava: {self.program}\n    torch:  {self.torch}"
 
 
 def parting(one: list[int], two: list[int]) -> int | None:
-    """The first place where they differ; None if they are equal."""
+    """The first position that differs; None if they are equal."""
     if one == two:
         return None
     return next((i for i, (a, b) in enumerate(zip(one, two)) if a != b), min(len(one), len(two)))
 
 
 class Comparison:
-    """The program and the model, asked the same."""
+    """Runs the program and the model with the same prompts."""
 
     def __init__(self, program: Program, model: Pllava, prompts: Prompts) -> None:
         self.program, self.model, self.prompts = program, model, prompts
 
     def cases(self, clips: list[Clip], folder: pathlib.Path) -> Iterator[Case]:
-        """Of each clip a caption and, where there are questions, a choice and an open question."""
+        """For each clip a caption and, if it has questions, a multiple-choice and an open question."""
         prompts = self.prompts
         videos = [folder / "video" / clip.video for clip in clips]
         for number, (clip, video, caption) in enumerate(zip(clips, videos, self.program.described(videos))):
@@ -90,7 +90,7 @@ class Comparison:
 
     @torch.no_grad()
     def rows(self, video: pathlib.Path, file: pathlib.Path) -> Tensor:
-        """The model's rows of a video (1, rows, H), from the program's pixels."""
+        """The model's rows of a video (1, rows, H), from the pixels of the program."""
         self.program.call("trace", [str(video), "--out", str(file)])
         return self.model.pooled(self.model.features(load_file(file)["pixel_values"][None]))
 
@@ -99,7 +99,7 @@ class Comparison:
         answer, = greedy(self.model, rows, before, after, LIMIT)
         parted = parting(said["output_ids"], answer.ids)
         margin = None
-        if parted is not None:  # where PyTorch ends earlier, at its end
+        if parted is not None:  # at the last id, if PyTorch ends earlier
             margin = answer.margins[min(parted, len(answer.margins) - 1)]
         return Case(clip.video, kind, said["prompt"], said["text"], self.prompts.text(answer.ids),
                     said["prompt_ids"] == [*before, self.prompts.image_token, *after], parted, margin)
@@ -107,13 +107,13 @@ class Comparison:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pllava", required=True, metavar="PATH", help="the program")
+    parser.add_argument("--pllava", required=True, metavar="PATH", help="path of the program")
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path(__file__).parent / "weights",
-                        metavar="DIR", help="checkpoint folder (default: weights, beside this file)")
-    parser.add_argument("--seed", type=int, default=4242, metavar="N", help="of the clips (default 4242)")
-    parser.add_argument("--clips", type=int, default=50, metavar="K", help="how many (default 50)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of both (default 1)")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every answer here")
+                        metavar="DIR", help="checkpoint directory (default: weights, next to this file)")
+    parser.add_argument("--seed", type=int, default=4242, metavar="N", help="seed of the clips (default 4242)")
+    parser.add_argument("--clips", type=int, default=50, metavar="K", help="number of clips (default 50)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the program and of PyTorch (default 1)")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="file for all answers")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     program = Program(options.pllava, ("--model", str(options.model), "--dtype", "f32",

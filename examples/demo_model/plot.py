@@ -1,4 +1,4 @@
-"""Small charts as SVG: lines and bars, readable on a light and on a dark page.
+"""Small line and bar charts as SVG, readable on light and dark pages.
 
     pathlib.Path("chart.svg").write_text(svg([Lines("norms", "norm", "share", {"text": [(0, 1), (1, 3)]})]))
 """
@@ -10,22 +10,22 @@ import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 640, 300  # of one chart
-LEFT, RIGHT, TOP, BOTTOM = 64, 24, 58, 50  # around the drawn area
-GREY = "#808080"  # of axes and text
+WIDTH, HEIGHT = 640, 300  # per chart
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 58, 50  # margins of the plot area
+GREY = "#808080"  # axes and text
 COLOURS = ("#3b86c6", "#d97a2b", "#3f9e5a", "#b152b8", "#c94f4f", "#8a8d1f")
 
 
 @dataclasses.dataclass(frozen=True)
 class Lines:
-    """Lines through points (x, y), each with its name."""
+    """Lines through points (x, y), by name."""
 
     title: str
     x_label: str
     y_label: str
     lines: dict[str, Sequence[tuple[float, float]]]
-    x_range: tuple[float, float] | None = None  # of the axis, else from 0 to where the points end
-    x_powers: bool = False  # an axis of powers of ten; every x is above 0
+    x_range: tuple[float, float] | None = None  # of the axis; default: from 0 to the largest x
+    x_powers: bool = False  # logarithmic axis; every x must be above 0
 
     def draw(self) -> list[str]:
         points = [point for line in self.lines.values() for point in line]
@@ -47,7 +47,7 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True)
 class Bars:
-    """Groups of bars; in each group one bar of every series."""
+    """Groups of bars, with one bar per series in each group."""
 
     title: str
     y_label: str
@@ -75,7 +75,7 @@ class Bars:
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """Values from low to high onto pixels from start to end."""
+    """Maps values from low to high to pixels from start to end."""
 
     low: float
     high: float
@@ -84,7 +84,7 @@ class Axis:
 
     @classmethod
     def of(cls, values: Sequence[float], start: float, end: float) -> Axis:
-        """The axis of these values, up to a tick."""
+        """The axis of these values, extended to whole ticks."""
         low, high = min(values), max(values)
         if high <= low:
             high = low + 1
@@ -100,7 +100,7 @@ class Axis:
 
 
 def tick_step(span: float) -> float:
-    """1, 2 or 5 times a power of ten, so that four to ten steps make the span."""
+    """1, 2 or 5 times a power of ten, so that the span has four to ten steps."""
     unit = 10 ** math.floor(math.log10(span / 4))
     return next(step for step in (5 * unit, 2 * unit, unit) if span / step >= 4)
 
@@ -119,7 +119,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", size: int = 12, 
 
 
 def frame(title: str, y_label: str, y: Axis, names: Sequence[str]) -> list[str]:
-    """Title, legend, y axis and the line below."""
+    """Title, legend and y axis."""
     parts = [text(LEFT, 20, title, size=14, more=' font-weight="bold"')]
     left = float(LEFT)
     for place, name in enumerate(names):
@@ -138,7 +138,7 @@ def frame(title: str, y_label: str, y: Axis, names: Sequence[str]) -> list[str]:
 
 
 def svg(charts: Sequence[Lines | Bars]) -> str:
-    """The charts below each other, on a transparent ground."""
+    """The charts, stacked vertically on a transparent background."""
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}" '
              f'width="{WIDTH}" height="{HEIGHT * len(charts)}" font-family="sans-serif">']
     for place, chart in enumerate(charts):

@@ -1,7 +1,7 @@
-"""Draws a scene of world.py: anti-aliased shapes by signed distances, with numpy alone.
+"""Draws a scene of world.py with numpy: anti-aliased shapes from signed distances.
 
-A thing is drawn only in a window around it, for all times at once; a clip of eight 96x96 frames
-takes a few milliseconds.
+A thing is drawn in a window around it, for all times in one pass. A clip of eight 96x96 frames takes a
+few milliseconds.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ PALETTE = np.array(
     dtype=np.float32,
 )
 EDGE = 0.14  # width of the dark edge, in radii
-DARK_EDGE = 0.38  # brightness of the edge, of the thing's own
-DARK_STRIPE = 0.5  # and of every other stripe
-REACH = 1.25  # no shape goes further from its centre, in radii
+DARK_EDGE = 0.38  # brightness of the edge, relative to the thing
+DARK_STRIPE = 0.5  # brightness of every other stripe, relative to the thing
+REACH = 1.25  # maximum distance of a shape from its centre, in radii
 
 
 def sample_times(scene: Scene, frames: int) -> list[float]:
-    """Seconds of the frames that PLLaVA's evaluation rule takes from the whole clip."""
+    """Times in seconds of the frames that PLLaVA's evaluation rule samples from the whole clip."""
     count = frame_count(scene)
     span = (count - 1) / frames
     return [int(span / 2 + np.rint(span * i)) / scene.fps for i in range(frames)]
 
 
 def frame_count(scene: Scene) -> int:
-    """Frames of the clip when it is written as a video."""
+    """Number of frames of the clip as a video."""
     return round(scene.seconds * scene.fps)
 
 
 def render(
     scene: Scene, times: Sequence[float], size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The frames at these seconds: (T, H, W, 3) uint8.
+    """The frames at these times in seconds: (T, H, W, 3) uint8.
 
-    size is (height, width) in pixels, the scene's own by default. The short edge always spans the
-    scene's central square, so (96, 96) shows what the model sees of a frame of any shape.
+    size is (height, width) in pixels (default: that of the scene). The short edge always spans the central
+    square of the scene, so (96, 96) is the model's view of a frame of any shape.
     """
     height, width = size or (scene.height, scene.width)
     at = np.asarray(times, dtype=np.float64)
@@ -65,7 +65,7 @@ def render(
 
 
 def _axes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """x of every column and y of every row, in halves of the short edge."""
+    """x of every column and y of every row, in halves of the short edge of the frame."""
     half = min(height, width) / 2
     x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / half
     y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / half
@@ -103,7 +103,7 @@ def _backgrounds(scene: Scene, times: np.ndarray, height: int, width: int) -> np
 
 
 def _noise(scene: Scene, times: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Grey noise, (T, H, W, 1): each time looks at one random field from another place."""
+    """Grey noise, (T, H, W, 1): windows of one random field, at a different offset for each time."""
     rng = np.random.default_rng(scene.seed)
     field = rng.standard_normal((height + 16) * (width + 16), dtype=np.float32) * scene.noise
     step = np.round(times * 960).astype(np.int64)
@@ -129,7 +129,7 @@ def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Five points: the plane folded into one half of a point, then the distance to its edge."""
+    """Five points: folds the plane to one half of a point, then takes the distance to its edge."""
     x, y = np.abs(x), -y
     for kx, ky in ((0.809017, -0.587785), (-0.809017, -0.587785)):
         beyond = 2 * np.maximum(kx * x + ky * y, 0)
@@ -188,7 +188,7 @@ def _draw(frames: np.ndarray, kind: str, striped: bool, course: Track) -> None:
 def _local_axes(
     course: Track, left: np.ndarray, top: np.ndarray, side: int, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates in the thing's own frame, in radii: two arrays (T, side, side)."""
+    """Coordinates relative to the thing, in radii: two arrays (T, side, side)."""
     half = min(height, width) / 2
     ramp = np.arange(side) + 0.5
     x = (left[:, None] + ramp - width / 2) / half - course.x[:, None]

@@ -1,4 +1,4 @@
-"""Tests of the model's files and of the packing: python -m unittest discover -s examples/demo_model"""
+"""Tests of the model, its files and the packing: python -m unittest discover -s examples/demo_model"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TokenizerTest(unittest.TestCase):
     def tearDownClass(cls) -> None:
         cls.directory.cleanup()
 
-    def test_ids_are_llamas(self) -> None:
+    def test_special_ids_match_llama(self) -> None:
         vocabulary = self.file["model"]["vocab"]
         self.assertEqual([vocabulary[t] for t in tokenizer.SPECIAL], [0, 1, 2])
         self.assertEqual([vocabulary[f"<0x{b:02X}>"] for b in range(256)], list(range(3, 259)))
@@ -56,7 +56,7 @@ class TokenizerTest(unittest.TestCase):
             if len(token) > 1 and not token.startswith("<"):
                 self.assertTrue(token.removeprefix("▁").isalpha(), token)
 
-    def test_prompt_is_cut_where_the_library_cuts(self) -> None:
+    def test_prompt_boundaries_match_the_library(self) -> None:
         encode = self.prompts.tokenizer.encode
         for text in WORDS:
             whole = encode(f"USER:<image> {text} ASSISTANT: A (red) star.").ids
@@ -69,7 +69,7 @@ class TokenizerTest(unittest.TestCase):
                    *self.prompts.benchmark_question(text), *self.prompts.answer("A) red", opened=True)]
             self.assertEqual(ids, [*whole, tokenizer.EOS])
 
-    def test_packed_questions_read_like_single_ones(self) -> None:
+    def test_packed_questions_match_single_questions(self) -> None:
         torch.manual_seed(0)
         model = Pllava(Config(layers=2)).eval()
         batch = Clips(model.config, self.prompts, Mix({1: 1.0}, benchmark=0), 2, 3).make(1, np.random.default_rng(4))
@@ -85,12 +85,12 @@ class TokenizerTest(unittest.TestCase):
                 alone = model.llama.states(x[:1, kept], torch.arange(n)[None], prefix=n)[-1][0]
                 torch.testing.assert_close(alone[-int(mine.sum()):], packed[mine], rtol=1e-3, atol=1e-3)
 
-    def test_first_wording_is_the_benchmarks(self) -> None:
+    def test_first_template_matches_mvbench(self) -> None:
         before, after = WORDINGS[0].ids(self.prompts, WORDS[1])
         self.assertEqual(before, self.prompts.before_benchmark)
         self.assertEqual(after, self.prompts.benchmark_question(WORDS[1]))
 
-    def test_first_ids_are_those_of_greedy_answers(self) -> None:
+    def test_first_ids_match_greedy_answers(self) -> None:
         torch.manual_seed(0)
         model = Pllava(Config(layers=2)).eval()
         clips = list(sample_clips(5, 2, "train", (2,)))
@@ -101,7 +101,7 @@ class TokenizerTest(unittest.TestCase):
             told = [greedy(model, video, self.prompts.before, after, limit=1)[number] for after in asked]
             self.assertEqual(ids, [answer.ids[0] for answer in told])
 
-    def test_variants_learn_from_their_answers_alone(self) -> None:
+    def test_variants_train_on_answers_only(self) -> None:
         model = Pllava(Config(layers=2))
         for variant in (PICTURES, *VARIANTS):
             stage: Stage = stage_of(variant)
@@ -114,7 +114,7 @@ class TokenizerTest(unittest.TestCase):
 
 
 class ModelTest(unittest.TestCase):
-    def test_directory_comes_back(self) -> None:
+    def test_directory_round_trip(self) -> None:
         model = Pllava(Config(image_token=20, vocab=21))
         with tempfile.TemporaryDirectory() as name:
             directory = pathlib.Path(name)
@@ -124,7 +124,7 @@ class ModelTest(unittest.TestCase):
         for name, weight in model.state_dict().items():
             self.assertTrue(torch.equal(weight.bfloat16().float(), again.state_dict()[name]), name)
 
-    def test_directory_of_other_sizes_comes_back(self) -> None:
+    def test_directory_round_trip_with_other_sizes(self) -> None:
         config = Config(image=48, patch=16, vision_width=48, vision_layers=3, vision_heads=2, vision_ffn=64,
                         feature_layer=-1, frames=4, pool=(2, 3, 1), vocab=31, image_token=30, width=32,
                         layers=3, heads=4, kv_heads=1, ffn=48, rope_theta=500.0, rms_eps=1e-6, lora_rank=3)
@@ -145,7 +145,7 @@ class ModelTest(unittest.TestCase):
     def _change(path: pathlib.Path, **values: object) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
-    def test_config_that_would_be_written_differently_is_refused(self) -> None:
+    def test_unsupported_config_is_rejected(self) -> None:
         good = config_json(Config())
         self.assertEqual(config_from_json(good, 16), Config())
         without = {name: value for name, value in good.items() if name != "text_config"}
@@ -157,7 +157,7 @@ class ModelTest(unittest.TestCase):
             with self.assertRaises(ValueError):
                 config_from_json(bad, 16)
 
-    def test_variants_put_a_video_into_the_same_number_of_rows(self) -> None:
+    def test_variants_have_the_same_number_of_rows(self) -> None:
         model = Pllava(Config(layers=1, vision_layers=2)).eval()
         patches = torch.randn(1, 8, model.config.grid**2, model.config.vision_width)
         for variant in VARIANTS:
@@ -171,7 +171,7 @@ class ModelTest(unittest.TestCase):
             cells = grid.unflatten(2, (w, -1)).unflatten(1, (h, -1)).unflatten(0, (t, -1))
             torch.testing.assert_close(rows[0], cells.mean((1, 3, 5)).flatten(0, 2))
 
-    def test_names_are_the_published_ones(self) -> None:
+    def test_tensor_names_match_the_published_layout(self) -> None:
         names = set(Pllava().state_dict())
         layer = "language_model.base_model.model.model.layers.0.self_attn."
         for name in ("vision_tower.vision_model.embeddings.class_embedding",
@@ -188,7 +188,7 @@ class MuonTest(unittest.TestCase):
 
     @staticmethod
     def _stepped(values: list[torch.Tensor], make, steps: int = 3) -> list[torch.Tensor]:
-        """The values after some steps with seeded gradients."""
+        """The values after `steps` steps with seeded gradients."""
         generator = torch.Generator().manual_seed(5)
         parameters = [v.clone().requires_grad_() for v in values]
         optimiser = make(parameters)
@@ -201,26 +201,26 @@ class MuonTest(unittest.TestCase):
     def setUp(self) -> None:
         self.values = [torch.randn(shape, generator=torch.Generator().manual_seed(6)) for shape in self.SHAPES]
 
-    def test_singular_values_are_drawn_to_one(self) -> None:
+    def test_singular_values_are_near_one(self) -> None:
         generator = torch.Generator().manual_seed(7)
-        for shape in ((8, 20), (20, 8)):  # of a square one, some are too near 0 to be drawn so far
+        for shape in ((8, 20), (20, 8)):  # square matrices have some that are too close to 0
             values = torch.linalg.svdvals(orthogonal(torch.randn((3, *shape), generator=generator)))
             self.assertGreater(values.min(), 0.5)
             self.assertLess(values.max(), 1.3)
 
-    def test_steps_are_those_of_pytorch(self) -> None:
+    def test_steps_match_pytorch(self) -> None:
         ours = self._stepped(self.values, lambda p: Muon([{"params": p, "lr": 0.01}]))
         theirs = self._stepped(self.values, lambda p: torch.optim.Muon(
             [{"params": p}], lr=0.01, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
         for a, b in zip(ours, theirs):
-            torch.testing.assert_close(a, b, atol=1e-3, rtol=0)  # theirs multiplies in bf16
+            torch.testing.assert_close(a, b, atol=1e-3, rtol=0)  # PyTorch multiplies in bf16
 
     def test_a_team_shares_the_work(self) -> None:
         def moved(rank: int, size: int) -> list[torch.Tensor]:
             after = self._stepped(self.values, lambda p: Muon([{"params": p, "lr": 0.01}], rank, size, weight_decay=0), 1)
             return [a - b for a, b in zip(after, self.values)]
 
-        with unittest.mock.patch("torch.distributed.all_reduce"):  # so that each does its own part only
+        with unittest.mock.patch("torch.distributed.all_reduce"):  # so that each process does only its part
             parts = [moved(rank, 3) for rank in range(3)]
         for whole, *shares in zip(moved(0, 1), *parts):
             self.assertEqual(sum(bool(share.any()) for share in shares), 1)
@@ -240,14 +240,14 @@ class PlotTest(unittest.TestCase):
         bars = plot.Bars("bars", "%", ["a & b", "c"], {"one": [1.0, 2.5], "two": [float("nan"), 0.0]})
         self.assertEqual(self._count([lines, powers, bars], "g"), 3)
         self.assertEqual(self._count([lines, powers], "polyline"), 3)
-        self.assertEqual(self._count([bars], "rect"), 2 + 3)  # the legend's, and no bar for what is not known
+        self.assertEqual(self._count([bars], "rect"), 2 + 3)  # two in the legend; no bar for NaN
 
-    def test_charts_without_values_are_drawn_too(self) -> None:
+    def test_charts_without_values_are_drawn(self) -> None:
         empty = [plot.Lines("none", "x", "y", {}), plot.Bars("none", "y", [], {})]
         self.assertEqual(self._count(empty, "g"), 2)
         self.assertEqual(self._count([plot.Bars("zero", "y", ["a"], {"one": [0.0]})], "g"), 1)
 
-    def test_axes_hold_their_values(self) -> None:
+    def test_axes_contain_their_values(self) -> None:
         for values in ([0, 1], [0, 7.3], [0, 99.9], [-3, 12], [0, 0.004], [5, 5]):
             axis = plot.Axis.of(values, 0, 100)
             self.assertLessEqual(axis.low, min(values))
@@ -256,7 +256,7 @@ class PlotTest(unittest.TestCase):
 
 
 class TruthTest(unittest.TestCase):
-    def test_answers_are_misread_in_names_alone(self) -> None:
+    def test_only_names_are_misread(self) -> None:
         prompts = tokenizer.Prompts(pathlib.Path(__file__).parent / "weights" / "tokenizer.json")
         packer = Packer(prompts, Config())
         rng = np.random.default_rng(6)
@@ -270,10 +270,10 @@ class TruthTest(unittest.TestCase):
                     self.assertIn(token, packer.names[wanted])
                 elif wanted != IGNORE:
                     self.assertEqual(token, wanted)
-        self.assertGreater(mistaken / names, 0.08)  # MISREAD, less the draws of the right name
+        self.assertGreater(mistaken / names, 0.08)  # MISREAD, minus the samples of the right name
         self.assertLess(mistaken / names, 0.18)
 
-    def test_a_moving_thing_leaves_one_cell_for_another(self) -> None:
+    def test_a_moving_thing_changes_its_cell(self) -> None:
         rng = np.random.default_rng(7)
         for _ in range(20):
             scene = sample_scene(rng, 1)
@@ -284,7 +284,7 @@ class TruthTest(unittest.TestCase):
             way = truth["motion"][there][-1, 2:4]
             self.assertEqual(bool(np.abs(way).max() > 0.2), bool(scene.events))
 
-    def test_the_last_frame_knows_the_story(self) -> None:
+    def test_the_last_frame_has_the_story(self) -> None:
         rng = np.random.default_rng(8)
         for _ in range(40):
             scene = sample_scene(rng, 4)
@@ -296,11 +296,11 @@ class TruthTest(unittest.TestCase):
                                   colour=(*COLOURS, None)[colour])
                     story.append((KINDS[kind], COLOURS[thing_colour], label(event)))
             self.assertEqual(story, true_story(scene))
-            before = truth["story"][0, :, 0]  # in the first frame hardly anything has happened
+            before = truth["story"][0, :, 0]  # few events have happened in the first frame
             self.assertGreater((before == len(ACTIONS)).sum(), 0)
             self.assertTrue((truth["latest"][truth["rank"] == IGNORE] == IGNORE).all())
 
-    def test_things_that_are_asked_for_are_there_or_not(self) -> None:
+    def test_existence_matches_the_answer(self) -> None:
         rng = np.random.default_rng(9)
         prompts = tokenizer.Prompts(pathlib.Path(__file__).parent / "weights" / "tokenizer.json")
         packer = Packer(prompts, Config())

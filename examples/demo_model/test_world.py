@@ -1,4 +1,4 @@
-"""Tests of the small world: python -m unittest discover -s examples/demo_model"""
+"""Tests of scenes, rendering, captions and clips: python -m unittest discover -s examples/demo_model"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scenes(count: int, level: int, split: str = "train") -> Iterator[Scene]:
 
 
 def still(thing: Thing, *events: Event) -> Scene:
-    """A clean scene of one thing: 96x96, 4 s."""
+    """A scene of one thing without noise: 96x96, 4 s."""
     return Scene(seed=1, width=96, height=96, fps=16, seconds=4.0, background="dark",
                  things=(thing,), events=events)
 
@@ -61,7 +61,7 @@ class World(unittest.TestCase):
         triples = [(c, k, d) for c in COLOURS for k in KINDS for d in DIRECTIONS]
         share = sum(is_held_out(*triple) for triple in triples) / len(triples)
         self.assertTrue(0.07 < share < 0.13, share)
-        # Each colour, kind and direction is seen in training, in most combinations.
+        # Each colour, kind and direction is in training, in most combinations.
         for words, place in ((COLOURS, 0), (KINDS, 1), (DIRECTIONS, 2)):
             for word in words:
                 group = [is_held_out(*triple) for triple in triples if triple[place] == word]
@@ -146,7 +146,7 @@ class Rendering(unittest.TestCase):
                 self.assertGreater(differ.sum(), 30)
 
     def test_events_show(self) -> None:
-        """The red area, or its place, changes as the event says."""
+        """The red area changes according to the event."""
         thing = Thing("square", "red", "small", "plain")
 
         def red(action: str, **more: object) -> np.ndarray:
@@ -172,7 +172,7 @@ class Rendering(unittest.TestCase):
                     self.assertEqual(np.sum(shown[:-1] & ~shown[1:]), event.count)
                     self.assertTrue(shown[0] and shown[-1])
 
-    def test_backwards_is_the_same_picture(self) -> None:
+    def test_reversed_frames_are_equal(self) -> None:
         for scene in scenes(20, 4):
             at = 0.37 * scene.seconds
             quiet = Scene(**{**vars(scene), "noise": 0.0})
@@ -182,7 +182,7 @@ class Rendering(unittest.TestCase):
 
 
 class Language(unittest.TestCase):
-    def test_captions_are_read_back(self) -> None:
+    def test_captions_are_parsed(self) -> None:
         rng = np.random.default_rng(5)
         for level in LEVELS:
             for scene in scenes(500, level, "any"):
@@ -190,7 +190,7 @@ class Language(unittest.TestCase):
                 self.assertEqual(parse_caption(text), truth(scene), text)
                 self.assertEqual(parse_story(text), true_story(scene), text)
 
-    def test_other_wordings_are_read_too(self) -> None:
+    def test_other_phrasings_are_parsed(self) -> None:
         text = ("a red circle and two blue squares. The red circle, at first, moves up and to "
                 "the left")
         self.assertEqual(parse_caption(text), [("circle", "red", ("moves up left",)),
@@ -209,7 +209,7 @@ class Language(unittest.TestCase):
                     self.assertGreaterEqual(len(qa.candidates), 2)
         self.assertGreaterEqual(len(seen & set(MVBENCH_TASKS)), 10)
 
-    def test_the_place_of_the_answer_tells_nothing(self) -> None:
+    def test_the_position_of_the_answer_is_uniform(self) -> None:
         rng = np.random.default_rng(7)
         places = np.zeros(4)
         for scene in scenes(400, 4, "any"):
@@ -226,7 +226,7 @@ class Language(unittest.TestCase):
                 self.assertTrue(text.startswith(f"Question: {qa.question}\nOptions:\n(A) "))
                 self.assertIn("\n" + option, text)
 
-    def test_few_words(self) -> None:
+    def test_vocabulary_is_small(self) -> None:
         rng = np.random.default_rng(9)
         words: set[str] = set()
         for level in LEVELS:

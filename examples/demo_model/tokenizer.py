@@ -1,9 +1,9 @@
-"""Makes the demo model's tokenizer.json: LLaMA's rules with a vocabulary learned from our own captions.
+"""Trains the demo model's tokenizer.json: LLaMA's rules with a vocabulary learned from captions of world.py.
 
     python tokenizer.py --output weights/tokenizer.json
 
-Byte-pair merges stay inside words: no merge joins a word with the space or the punctuation behind it, so
-a text is cut the same way wherever it stands.
+Byte-pair merges stay inside words: no merge joins a word with the following space or punctuation, so the
+tokens of a text do not depend on its context.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 import language
 import world
 
-VOCABULARY = 768  # with <image>, which is the last
+VOCABULARY = 768  # including <image>, which is the last
 SPECIAL = ("<unk>", "<s>", "</s>")
 BOS, EOS = 1, 2
 IMAGE = "<image>"
@@ -29,7 +29,7 @@ BENCHMARK_SYSTEM = (
 
 
 def corpus(scenes: int, seed: int = 0) -> list[str]:
-    """Captions, questions and prompts as the model will read them."""
+    """Captions, questions and prompts in the format of the model's input."""
     rng = np.random.default_rng(seed)
     texts = []
     for i in range(scenes):
@@ -82,7 +82,7 @@ def learn(texts: list[str], size: int = VOCABULARY) -> dict:
 
 
 class Prompts:
-    """Prompts and answers as ids, cut where `pllava` cuts them."""
+    """Prompts and answers as ids, with the same boundaries as in `pllava`."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.tokenizer = Tokenizer.from_file(str(path))
@@ -91,15 +91,15 @@ class Prompts:
         self.before_benchmark = self.tokenizer.encode(f"{BENCHMARK_SYSTEM} USER: ").ids
 
     def question(self, text: str) -> list[int]:
-        """What follows the video in the template "plain"."""
+        """The ids after the video in the template "plain"."""
         return self._ids(f" {text} ASSISTANT:")
 
     def benchmark_question(self, text: str) -> list[int]:
-        """What follows the video in the task "mvbench"; the answer begins behind an open parenthesis."""
+        """The ids after the video in the task "mvbench"; the answer follows an opening parenthesis."""
         return self._ids(f"\n USER: {text} \nOnly give the best option. ASSISTANT:Best option:(")
 
     def answer(self, text: str, opened: bool = False) -> list[int]:
-        """The answer that the model shall give; `opened` if "(" stands before it already."""
+        """The ids of an answer; `opened` if the prompt ends with "("."""
         whole = self._ids(f"({text}" if opened else f": {text}")
         return [*whole[len(self._ids("(" if opened else ":")):], EOS]
 
@@ -112,8 +112,8 @@ class Prompts:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=pathlib.Path, required=True, help="the file to write")
-    parser.add_argument("--scenes", type=int, default=4000, help="scenes whose texts are read (default 4000)")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="file to write")
+    parser.add_argument("--scenes", type=int, default=4000, help="number of scenes in the corpus (default 4000)")
     options = parser.parse_args()
     file = learn(corpus(options.scenes))
     options.output.parent.mkdir(parents=True, exist_ok=True)

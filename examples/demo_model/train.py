@@ -1,14 +1,14 @@
-"""Trains the demo model on rendered clips, from nothing to the published layout.
+"""Trains the demo model on rendered clips and exports it in the published layout.
 
-    python train.py --output runs --minutes 150        # two CPU cores: one process each
+    python train.py --output runs --minutes 150        # one process per CPU core
     python train.py --output runs --resume runs/state.pt
     python train.py --output runs --resume weights --stages events stories lora
 
-First the eyes alone, on pictures whose cells are known; then the basics, what happens in a clip without a word
-and questions about texts without a clip; then questions about clips, more and more of them with several things
-and events; last a LoRA on q_proj and v_proj, as PLLaVA tunes an image model for video. The stages share --minutes as
-the table STAGES says. The directory gets tokenizer.json, state.pt (every two minutes; --resume continues from it),
-log.txt, and at the end the model in the published layout.
+The stages: "eyes" trains the vision tower on images with known cells; "basics" trains on clips without text and on
+questions about texts without a clip; "clips" and "stories" train on questions about clips, with an increasing share of
+several things and events; "lora" trains a LoRA on q_proj and v_proj, as PLLaVA tunes an image model for video. The
+table STAGES distributes --minutes. The directory contains tokenizer.json, state.pt (written every two minutes; --resume
+continues from it), log.txt, and at the end the model in the published layout.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ SAVE_SECONDS = 120
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One leg of the training."""
+    """One stage of the training."""
 
     name: str
-    share: float  # of the minutes
+    share: float  # of the minutes, relative
     mix: Mix
-    batch: int  # rows of a step, over all processes
-    rate: float  # of the language model and the projector
-    vision: float = 0.0  # rate of the vision tower, relative
+    batch: int  # rows per step, over all processes
+    rate: float  # learning rate of the language model and the projector
+    vision: float = 0.0  # learning rate of the vision tower, relative
     lora: bool = False  # train only the LoRA and the projector
-    last_rate: float = 0.3  # at the end, relative
-    facts: bool = True  # teach the auxiliary heads too
+    last_rate: float = 0.3  # final learning rate, relative
+    facts: bool = True  # train the auxiliary heads too
 
 
 STAGES = (
@@ -75,13 +75,13 @@ STAGES = (
 
 
 class Heads(nn.Module):
-    """Auxiliary heads, which read facts where the layers behind need them and are dropped at the export.
+    """Auxiliary heads. They predict facts at the depth where later layers need them, and are not exported.
 
-    What a cell shows is read from its pooled row; how its thing has moved, behind MOTION_DEPTH layers of the
-    language model; what it and the others have done, behind DEEDS_DEPTH layers; and the whole story so far,
-    behind STORY_DEPTH layers, in the last rows of every frame. What follows the video can look such facts up in
-    the layers that remain: whether an option is right is known at its end behind ENDS_DEPTH, so that the last
-    layer needs only to look up its letter.
+    The appearance of a cell is predicted from its pooled row; the motion of its thing after MOTION_DEPTH layers of
+    the language model; the actions of all things after DEEDS_DEPTH layers; and the story so far after STORY_DEPTH
+    layers, in the last rows of every frame. The text after the video can read these facts in the remaining layers:
+    whether an option is right is predicted at its end after ENDS_DEPTH layers, so that the last layer only has to
+    find its letter.
     """
 
     MOTION_DEPTH, DEEDS_DEPTH, STORY_DEPTH = 2, 3, 5
@@ -123,7 +123,7 @@ class Heads(nn.Module):
         }
 
     def motion_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
-        """rows: (B, T, cells, H), states behind MOTION_DEPTH layers."""
+        """rows: (B, T, cells, H), states after MOTION_DEPTH layers."""
         first_colour, values = self.motion(rows).float().split(self.motion_sizes, -1)
         there = batch["kind"] != IGNORE
         return {
@@ -132,13 +132,13 @@ class Heads(nn.Module):
         }
 
     def deeds_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
-        """rows: (B, T, cells, H), states behind DEEDS_DEPTH layers."""
+        """rows: (B, T, cells, H), states after DEEDS_DEPTH layers."""
         rank, deeds = self.deeds(rows).float().split(self.deeds_sizes, -1)
         events, was = self.events(rows[:, :, -1]).float().split(self.events_sizes, -1)
         first_background = batch["background"][:, :1].expand(was.shape[:2])
         seen = batch["rank"] != IGNORE
         return {
-            "rank": choice_loss(rank[:, 1:], batch["rank"][:, 1:]),  # a first frame has not been seen whole
+            "rank": choice_loss(rank[:, 1:], batch["rank"][:, 1:]),  # rows of the first frame do not attend to all of it
             "deeds": 4 * F.binary_cross_entropy_with_logits(deeds[seen], batch["deeds"][seen]),
             "events": 2 * F.binary_cross_entropy_with_logits(events, batch["events"]),
             "ground": 0.5 * choice_loss(was, first_background),
@@ -146,11 +146,11 @@ class Heads(nn.Module):
         }
 
     def story_losses(self, rows: Tensor, batch: dict) -> dict[str, Tensor]:
-        """rows: (B, T, cells, H), states behind STORY_DEPTH layers."""
+        """rows: (B, T, cells, H), states after STORY_DEPTH layers."""
         return {"story": choices_loss(self.story(rows[:, :, -STORY_EVENTS:]), STORY, batch["story"])}
 
     def truth_losses(self, states: list[Tensor], batch: dict) -> dict[str, Tensor]:
-        """States (B, N, H) behind each layer: whether there is such a thing, whether an option is right."""
+        """States (B, N, H) after each layer: whether a named thing exists, and whether an option is right."""
         parts = {}
         for name, head, depth, weight in (("exists", self.exists, self.DEEDS_DEPTH, 0.5),
                                           ("ends", self.ends, self.ENDS_DEPTH, 2.0)):
@@ -161,8 +161,8 @@ class Heads(nn.Module):
         return parts
 
     def choice_losses(self, options: Tensor, gists: Tensor, batch: dict) -> dict[str, Tensor]:
-        """States (B, N, H) behind OPTIONS_DEPTH and GIST_DEPTH layers: an option's words know its letter; where a
-        letter is to be said, the words of the right option are known."""
+        """States (B, N, H) after OPTIONS_DEPTH and GIST_DEPTH layers: the words of an option predict its letter; the
+        position before the letter of the answer predicts the words of the right option."""
         named = batch["options"] != IGNORE
         places = [(row, place) for row, found in enumerate(batch["gists"]) for place, _ in found]
         if not places:
@@ -177,7 +177,7 @@ class Heads(nn.Module):
 
 
 def choice_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """(..., C) logits and (...) classes, IGNORE where there is none."""
+    """(..., C) logits and (...) classes, or IGNORE."""
     return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORE)
 
 
@@ -188,7 +188,7 @@ def choices_loss(logits: Tensor, sizes: Sequence[int], wanted: Tensor) -> Tensor
 
 
 def answer_loss(model: Pllava, state: Tensor, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of the labelled ids by their weights, their logits, and which rows of the batch (B, N-1) they are."""
+    """The weighted loss of the labelled ids, their logits, and the mask of their rows (B, N-1)."""
     wanted = batch["labels"][:, 1:]
     at = wanted != IGNORE
     logits = model.lm_head(model.llama.norm(state[:, :-1][at])).float()
@@ -198,7 +198,7 @@ def answer_loss(model: Pllava, state: Tensor, batch: dict) -> tuple[Tensor, Tens
 
 
 def embedded(model: Pllava, ids: Tensor, video: Tensor | None) -> Tensor:
-    """Ids to embeddings, the image tokens replaced by the rows of the video."""
+    """Ids to embeddings, with the rows of the video in place of the image tokens."""
     words = model.llama.embed_tokens(ids)
     if video is None:
         return words
@@ -208,7 +208,7 @@ def embedded(model: Pllava, ids: Tensor, video: Tensor | None) -> Tensor:
 
 def losses(model: Pllava, heads: Heads | None, batch: dict, pixels: Tensor | None,
            vision_grad: bool) -> tuple[dict[str, Tensor], Tensor | None, Tensor | None]:
-    """Everything that this batch teaches, without heads only its answers; and logits and places of the
+    """All losses of the batch (without heads only that of the answers), and the logits and the mask of the
     labelled ids."""
     parts: dict[str, Tensor] = {}
     video = None
@@ -247,16 +247,16 @@ def losses(model: Pllava, heads: Heads | None, batch: dict, pixels: Tensor | Non
 
 @dataclasses.dataclass
 class Team:
-    """The processes that train together, and what this one knows of the clock."""
+    """The processes that train together."""
 
     rank: int
     size: int
 
     def mean(self, parameters: list[nn.Parameter], progress: float) -> float:
-        """Averages the gradients over the team; returns the team's progress."""
+        """Averages the gradients and the progress over the team. Returns the progress."""
         if self.size == 1:
             return progress
-        for p in parameters:  # a batch of text gives the vision tower none
+        for p in parameters:  # a batch of text has no gradients of the vision tower
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         flat = torch.cat([*(p.grad.flatten() for p in parameters), torch.tensor([progress])])
         dist.all_reduce(flat)
@@ -271,10 +271,10 @@ def named_groups(parts: dict[str, list[nn.Parameter]]) -> list[dict]:
 
 
 class Trainer:
-    """A model in training and what continues it: optimiser, stage, minutes spent."""
+    """A model in training, with optimizers, stage and elapsed time."""
 
     def __init__(self, options: argparse.Namespace, team: Team, model: Pllava | None = None) -> None:
-        """Without a model it is the one to resume, or a new one."""
+        """Without `model`: the model of --resume, else a new one."""
         self.options, self.team = options, team
         self.device = torch.device(options.device)
         self.prompts = tokenizer.Prompts(options.output / "tokenizer.json")
@@ -284,7 +284,7 @@ class Trainer:
             model = read_directory(options.resume) if exported else Pllava()
         self.model = model.to(self.device)
         self.heads = Heads(self.model.config).to(self.device)
-        # Muon for the matrices between hidden states, AdamW for all else.
+        # Muon for the matrices between hidden states, AdamW for all other parameters.
         matrices, others = (collections.defaultdict(list) for _ in range(2))
         for name, p in self.model.named_parameters():
             part = ("vision" if name.startswith("vision_tower") else "lora" if "lora_" in name
@@ -311,7 +311,7 @@ class Trainer:
         self.done, self.steps = state["done"], state["steps"]
 
     def save(self) -> None:
-        """Writes state.pt, so that an interruption leaves the old one or the new one."""
+        """Writes state.pt atomically."""
         self.saved = time.monotonic()
         if self.team.rank:
             return
@@ -327,7 +327,7 @@ class Trainer:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
 
     def autocast(self) -> torch.autocast:
-        """bf16 where the hardware multiplies it: elsewhere it is many times slower than f32."""
+        """bf16 if the hardware supports it: otherwise it is much slower than f32."""
         able = self.device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=able)
 
@@ -339,8 +339,8 @@ class Trainer:
         return {name: v.to(self.device) if isinstance(v, Tensor) else v for name, v in batch.items()}
 
     def set_rates(self, stage: Stage, progress: float) -> list[nn.Parameter]:
-        """Learning rates for this moment of the stage: a cosine behind a warm-up, in which new heads learn to read
-        what the model knows before they change it. Returns what trains."""
+        """Sets the learning rates: a cosine after a warm-up. The heads have no warm-up, so that they fit the model
+        before their gradients change it. Returns the parameters that train."""
         warm = min(1.0, progress / 0.03 + 0.02)
         rate = stage.rate * (stage.last_rate + (1 - stage.last_rate) * 0.5 * (1 + math.cos(math.pi * progress)))
         factors = {"vision": warm * stage.vision, "projector": warm, "heads": 1.0,
@@ -355,7 +355,7 @@ class Trainer:
         return trained
 
     def run(self, stage: Stage, seconds: float, steps: int = 0) -> None:
-        """Trains until the stage has had its seconds, those before an interruption included; or so many steps."""
+        """Trains for `seconds`, including those before an interruption, or for `steps` if not 0."""
         start, first = time.monotonic() - self.done.get(stage.name, 0.0), self.steps
 
         def progress_now() -> float:
@@ -402,8 +402,8 @@ class Trainer:
 
 
 class Exam:
-    """Clips that training never sees, asked with the right answer's beginning given: a part counts as right
-    if every one of its ids is the likeliest, which is what greedy decoding needs to say it."""
+    """Evaluates clips that are not in the training, with teacher forcing: an answer is right if each of its ids is the
+    most likely one, so that greedy decoding would generate it."""
 
     def __init__(self, trainer: Trainer, stage: Stage, batches: int = 2, rows: int = 8) -> None:
         self.trainer, self.heads = trainer, trainer.heads if stage.facts else None
@@ -476,7 +476,7 @@ class Exam:
 
 
 def work(rank: int, options: argparse.Namespace) -> None:
-    """One process of the team."""
+    """Runs one process of the team."""
     if options.device == "cpu":
         torch.set_num_threads(options.threads)
     if options.processes > 1:
@@ -497,15 +497,15 @@ def work(rank: int, options: argparse.Namespace) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=pathlib.Path, required=True, help="directory of this run")
-    parser.add_argument("--minutes", type=float, default=150, help="of all stages together (default 150)")
-    parser.add_argument("--stages", nargs="+", choices=[s.name for s in STAGES], help="only these (default all)")
-    parser.add_argument("--resume", type=pathlib.Path, help="state.pt to continue, or an exported directory")
+    parser.add_argument("--minutes", type=float, default=150, help="total time of all stages (default 150)")
+    parser.add_argument("--stages", nargs="+", choices=[s.name for s in STAGES], help="stages to run (default: all)")
+    parser.add_argument("--resume", type=pathlib.Path, help="state.pt or exported directory to continue from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument("--processes", type=int, help="on a CPU (default: one for each core)")
-    parser.add_argument("--threads", type=int, default=1, help="of a process on a CPU (default 1)")
+    parser.add_argument("--processes", type=int, help="processes on a CPU (default: one per core)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per process (default 1)")
     parser.add_argument("--workers", type=int, help="rendering processes (default: 0 on a CPU, else cores - 2)")
-    parser.add_argument("--every", type=float, default=SAVE_SECONDS, help="seconds between exams and saves")
+    parser.add_argument("--every", type=float, default=SAVE_SECONDS, help="seconds between evaluations and saves")
     options = parser.parse_args()
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -532,7 +532,7 @@ def main() -> None:
     if options.processes == 1:
         work(0, options)
     else:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # takes the others along
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # also ends the other processes
         torch.multiprocessing.spawn(work, (options,), options.processes, daemon=True)
 
 

@@ -1,19 +1,18 @@
-"""Three ways to put a video into 128 rows, trained alike and compared.
+"""Trains and compares three ways to represent a video by 128 rows.
 
     python variants.py --start weights --output variants --pictures 40 --steps 150 --seed 1
 
-    pooled     8 frames of 8x8 patches averaged to 4x4 each, as PLLaVA does
-    temporal   8 frames averaged in fours: 2 times 8x8 patches, all of them kept
-    direct     2 frames of 8x8 patches, nothing averaged, as when frames are simply put in a row
+    pooled     8 frames of 8x8 patches, averaged to 4x4 per frame, as in PLLaVA
+    temporal   groups of four frames averaged: 2 times 8x8 patches, no spatial pooling
+    direct     2 frames of 8x8 patches without pooling, concatenated
 
-As in the paper they start from one image model: the start has first learned for some steps from single frames,
-all 64 patches of them in a row. Then each reads the same scenes and questions in the same order, as many, and
-learns by the loss of the answers alone. A start that has read averaged rows before, as the bundled weights have,
-still favours "pooled".
+As in the paper, all start from one image model: the start is first trained for some steps on single frames of 64
+patches. Then each variant trains on the same scenes and questions in the same order, with the loss of the answers
+only. A start that was trained on pooled rows, such as the bundled weights, still favours "pooled".
 
-The directory gets a model in the published layout for the image model and each variant, variants.json and
-variants.svg. The scores are of clips that training has not drawn, measured as evaluate.py does, but in PyTorch
-on rendered frames.
+The image model and each variant are written to the directory in the published layout, with variants.json and
+variants.svg. The scores are those of evaluate.py, on clips that are not in the training, but in PyTorch on
+rendered frames.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from train import STAGES, Stage, Team, Trainer
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """How many frames a model reads and what is left of them, (t, h, w)."""
+    """The number of frames, and the pooled grid (t, h, w)."""
 
     name: str
     frames: int
@@ -54,11 +53,11 @@ VARIANTS = (
     Variant("temporal", 8, (2, 8, 8)),
     Variant("direct", 2, (2, 8, 8)),
 )
-LEVELS = (1, 2, 3)  # of the clips, to learn from and to be asked about
+LEVELS = (1, 2, 3)  # of the clips, in training and evaluation
 
 
 def read_start(path: pathlib.Path) -> Pllava:
-    """An exported directory, or the state.pt of a training."""
+    """Reads an exported directory or a state.pt of train.py."""
     if path.is_dir():
         return read_directory(path)
     model = Pllava()
@@ -67,14 +66,14 @@ def read_start(path: pathlib.Path) -> Pllava:
 
 
 def varied(model: Pllava, variant: Variant) -> Pllava:
-    """A copy of the model that reads videos in another way."""
+    """A copy of the model with the frames and pooling of the variant."""
     copy = Pllava(variant.config(model.config))
     copy.load_state_dict(model.state_dict())
     return copy
 
 
 def stage_of(variant: Variant) -> Stage:
-    """train.py's stage "clips", with this many frames and nothing but questions about them."""
+    """The stage "clips" of train.py with the frames of the variant and without auxiliary heads."""
     clips = next(stage for stage in STAGES if stage.name == "clips")
     levels = {0: 1.0} if variant == PICTURES else dict.fromkeys(LEVELS, 1.0)
     mix = Mix(levels, frames=variant.frames, benchmark=clips.mix.benchmark)
@@ -82,7 +81,7 @@ def stage_of(variant: Variant) -> Stage:
 
 
 def train(variant: Variant, start: Pllava, steps: int, options: argparse.Namespace) -> Trainer:
-    """Trains the variant and writes it into its directory, with the log."""
+    """Trains the variant and writes it to its directory, with the log."""
     directory = options.output / variant.name
     directory.mkdir(parents=True, exist_ok=True)
     home = options.start if options.start.is_dir() else options.start.parent
@@ -101,7 +100,7 @@ def report(variant: Variant, steps: int, batch: int, scores: Scores) -> dict[str
 
 
 def table(results: dict[str, Scores], steps: dict[str, int]) -> str:
-    """Markdown."""
+    """A Markdown table."""
     lines = ["| variant | steps | multiple choice, % (guessing) | thing F1 | motion F1 | all events right, % |",
              "|---|---|---|---|---|---|"]
     for name, s in results.items():
@@ -119,7 +118,7 @@ def chart(results: dict[str, Scores]) -> str:
 
 
 def compare(options: argparse.Namespace, clips: list[Clip]) -> tuple[dict[str, Scores], dict[str, int]]:
-    """Trains and scores every variant; one that is finished is written before the next begins."""
+    """Trains and scores every variant. The results are written after each."""
     start = train(PICTURES, read_start(options.start), options.pictures, options).model
     figures: dict[str, object] = {"seed": options.seed, "pictures": options.pictures, "steps": options.steps,
                                   "clip_seed": options.clip_seed, "clips": len(clips)}
@@ -139,16 +138,16 @@ def compare(options: argparse.Namespace, clips: list[Clip]) -> tuple[dict[str, S
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--start", type=pathlib.Path, required=True,
-                        help="an exported directory, or a state.pt with tokenizer.json beside it")
+                        help="exported directory, or state.pt with tokenizer.json in the same directory")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="directory for the variants")
     parser.add_argument("--pictures", type=int, default=40, metavar="STEPS",
-                        help="of the image model's training (default 40)")
-    parser.add_argument("--steps", type=int, default=150, metavar="N", help="of each variant's training (default 150)")
-    parser.add_argument("--seed", type=int, default=1, help="of the training (default 1)")
-    parser.add_argument("--clips", type=int, default=200, metavar="K", help="to score on (default 200)")
-    parser.add_argument("--clip-seed", type=int, default=70001, metavar="N", help="of those (default 70001)")
+                        help="training steps of the image model (default 40)")
+    parser.add_argument("--steps", type=int, default=150, metavar="N", help="training steps of each variant (default 150)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the training (default 1)")
+    parser.add_argument("--clips", type=int, default=200, metavar="K", help="number of clips to score (default 200)")
+    parser.add_argument("--clip-seed", type=int, default=70001, metavar="N", help="seed of these clips (default 70001)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="on a CPU (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--workers", type=int, default=max(len(os.sched_getaffinity(0)) - 1, 0),
                         help="rendering processes (default: cores - 1)")
     options = parser.parse_args()

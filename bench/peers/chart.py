@@ -1,4 +1,4 @@
-"""Draws what cpu_bench.py measured: how many times as fast as llama.cpp, part by part.
+"""Draws the results of cpu_bench.py: the speed relative to llama.cpp, per part.
 
     python bench/peers/chart.py figures.json docs/images/peers.svg
 """
@@ -22,7 +22,7 @@ PARTS = ("vision", "prefill", "decode")
 
 
 def chart(figures: dict) -> Bars:
-    """Medians of llama.cpp's times over those of pllava's, at equal widths."""
+    """Median times of llama.cpp divided by those of pllava, at equal bits per weight."""
 
     def ratio(part: str, name: str) -> float:
         ours, theirs = (figures["ms"].get(engine, {}).get(part) for engine in (f"pllava {name}", PEERS[name]))
@@ -34,8 +34,8 @@ def chart(figures: dict) -> Bars:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", type=pathlib.Path, help="what cpu_bench.py --json wrote")
-    parser.add_argument("image", type=pathlib.Path, help="the SVG to write")
+    parser.add_argument("figures", type=pathlib.Path, help="output of cpu_bench.py --json")
+    parser.add_argument("image", type=pathlib.Path, help="SVG file to write")
     options = parser.parse_args()
     options.image.write_text(svg([chart(json.loads(options.figures.read_text()))]), encoding="utf-8")
 

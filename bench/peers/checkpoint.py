@@ -1,10 +1,10 @@
-"""Random weights of a size, written once as a PLLaVA checkpoint and once as the two GGUF files of llama.cpp.
+"""Writes random weights of a size as a PLLaVA checkpoint and as the GGUF files of llama.cpp.
 
     python bench/peers/checkpoint.py --size 1b --out DIR --types bf16 q8_0 q4_0
 
-Both hold the same numbers, the language model's in bf16, q8_0 or q4_0 as gguf's own functions round them; vision and
-projector go into a file of their own, in bf16 and q8_0. short.gguf is the first layer of the language model, to measure
-the vision beside as little else as possible. Needs torch, safetensors and gguf.
+Both have the same values. The language model is in bf16, q8_0 or q4_0, quantized by the package gguf; vision tower and
+projector are in a separate file, in bf16 and q8_0. short.gguf has only the first layer of the language model, to
+measure the vision encoder with little other work. Needs torch, safetensors and gguf.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def shapes(s: Size) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def random_weights(s: Size, seed: int) -> dict[str, Tensor]:
-    """bf16; matrices that keep the size of what goes through them, gains of about 1, small biases."""
+    """bf16: matrices that preserve the scale of activations, norm weights of about 1, small biases."""
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in shapes(s):
@@ -97,12 +97,12 @@ def random_weights(s: Size, seed: int) -> dict[str, Tensor]:
 
 
 def rotated_pairs(weight: np.ndarray, heads: int) -> np.ndarray:
-    """q_proj or k_proj with the halves of a head interleaved, as llama.cpp turns them."""
+    """q_proj or k_proj with the halves of each head interleaved, for the RoPE of llama.cpp."""
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
 def text_name(name: str) -> str:
-    """GGUF's name of a tensor of the language model."""
+    """The GGUF name of a tensor of the language model."""
     fixed = {"model.embed_tokens": "token_embd", "lm_head": "output", "model.norm": "output_norm"}
     inner = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
              "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -115,7 +115,7 @@ def text_name(name: str) -> str:
 
 
 def vision_name(name: str) -> str:
-    """GGUF's name of a tensor of the tower or the projector."""
+    """The GGUF name of a tensor of the vision tower or the projector."""
     fixed = {"embeddings.class_embedding": "v.class_embd", "embeddings.patch_embedding.weight": "v.patch_embd.weight",
              "embeddings.position_embedding.weight": "v.position_embd.weight", "linear_1.weight": "mm.0.weight",
              "linear_1.bias": "mm.0.bias", "linear_2.weight": "mm.2.weight", "linear_2.bias": "mm.2.bias",
@@ -133,7 +133,7 @@ def vision_name(name: str) -> str:
 
 
 def add_tensor(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: gguf.GGMLQuantizationType) -> None:
-    """Matrices in `kind` if their rows can be cut into its blocks, all else in f32."""
+    """Adds matrices in `kind` if the block size divides their rows, other tensors in f32."""
     block, _ = gguf.GGML_QUANT_SIZES[kind]
     if values.ndim != 2 or values.shape[1] % block != 0 or "position" in name:
         writer.add_tensor(name, values)
@@ -199,7 +199,7 @@ def write_vision(path: pathlib.Path, s: Size, weights: dict[str, Tensor], kind: 
 
 
 def write(out: pathlib.Path, s: Size, types: list[str], seed: int = 0) -> None:
-    """config.json, model.safetensors, short.gguf, text-TYPE.gguf and vision-TYPE.gguf for each type."""
+    """Writes config.json, model.safetensors, short.gguf, text-TYPE.gguf and vision-TYPE.gguf for each type."""
     out.mkdir(parents=True, exist_ok=True)
     weights = random_weights(s, seed)
     (out / "config.json").write_text(json.dumps(config(s), indent=1), encoding="utf-8")

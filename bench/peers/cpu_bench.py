@@ -1,16 +1,16 @@
-"""Measures llama.cpp, torch and pllava on the same random weights, threads and prompt, in one run.
+"""Measures llama.cpp, PyTorch and pllava with the same random weights, threads and prompt, in one run.
 
     python bench/peers/checkpoint.py --size 1b --out /var/tmp/1b
     python bench/peers/cpu_bench.py --weights /var/tmp/1b --size 1b --pllava build/pllava --threads 2
 
-The parts: `vision`, one frame through CLIP ViT and the projector; `prefill`, a prompt of 2,400 rows; `decode`, a token
-behind it. The engines take turns; medians of the rounds are shown with their ratio to pllava's, and for pllava the
-fraction of the ceiling that was probed in the same process. llama.cpp runs with and without flash attention, and of
-each part the better one counts; behind the first round only with what was better there at any part. Figures are shown
-and written behind every round, so a run may be cut short.
+The parts: `vision`, one frame through CLIP ViT and the projector; `prefill`, a prompt of 2,400 rows; `decode`, one
+token after it. The engines alternate within each round. The table shows medians over the rounds, the ratio to pllava,
+and for pllava the fraction of the ceiling measured in the same process. llama.cpp runs with and without flash attention, and
+the better time of each part counts; after the first round only the modes that were best for a part are run. Results are
+printed and written after every round, so a run can be interrupted.
 
-Needs torch, transformers 5 and xllamacpp, llama.cpp as PyPI has it: its wheel uses AVX2; on a machine with AVX-512
-build it (pip install --no-binary xllamacpp xllamacpp).
+Needs torch, transformers 5 and xllamacpp (llama.cpp on PyPI). Its wheel uses AVX2; on a machine with AVX-512 build it
+(pip install --no-binary xllamacpp xllamacpp).
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from sizes import SIZES, Size
 OURS = {"f32": ("--dtype", "f32"), "bf16": ("--dtype", "bf16"), "int8": ("--dtype", "int8"),
         "int4": ("--dtype", "int4"), "int4, int8 KV": ("--dtype", "int4", "--int8-kv")}
 PEERS = {"f32": ("torch f32",), "bf16": ("llama.cpp bf16", "torch bf16"), "int8": ("llama.cpp q8_0",),
-         "int4": ("llama.cpp q4_0",), "int4, int8 KV": ("llama.cpp q4_0",)}  # what each is held against
+         "int4": ("llama.cpp q4_0",), "int4, int8 KV": ("llama.cpp q4_0",)}  # the engines that each is compared with
 PARTS = ("vision", "prefill", "decode")
-ROWS = 2400  # of the prompt
-STEPS = 8  # of decoding
+ROWS = 2400  # rows of the prompt
+STEPS = 8  # decode steps
 Times = dict[str, list[float]]  # part: milliseconds
 
 
@@ -49,7 +49,7 @@ Times = dict[str, list[float]]  # part: milliseconds
 
 
 class LlamaCpp:
-    """A language model in llama.cpp, perhaps with a vision tower."""
+    """A language model in llama.cpp, optionally with a vision tower."""
 
     def __init__(self, text: pathlib.Path, threads: int, flash: bool, vision: pathlib.Path | None = None) -> None:
         p = xllamacpp.CommonParams()
@@ -64,16 +64,16 @@ class LlamaCpp:
         self.server = xllamacpp.Server(p)
 
     def read(self, rows: int, new: int = 1) -> dict[str, float]:
-        """llama.cpp's own timings of a prompt, in which each letter is a token, behind four that begin a text."""
+        """llama.cpp's timings of a prompt: four initial tokens, then one per letter."""
         answer = self.server.handle_completions({"prompt": "a" * (rows - 4), "n_predict": new, "ignore_eos": True,
                                                  "temperature": 0, "cache_prompt": False})
         timings = answer["timings"]
         if timings["prompt_n"] != rows or timings["predicted_n"] != new:
-            sys.exit(f"llama.cpp read {timings['prompt_n']} tokens of {rows}")
+            sys.exit(f"llama.cpp: expected {rows} prompt tokens, got {timings['prompt_n']}")
         return timings
 
     def look(self, image: int, seed: int) -> dict[str, float]:
-        """The same of a picture."""
+        """llama.cpp's timings of a prompt with an image."""
         data = io.BytesIO()
         Image.fromarray(np.random.default_rng(seed).integers(0, 256, (image, image, 3), np.uint8)).save(data, "PNG")
         url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
@@ -84,8 +84,8 @@ class LlamaCpp:
 
 def llama_round(options: argparse.Namespace, kind: str, image: int,
                 attention: Sequence[bool]) -> tuple[dict[str, float], tuple[bool, ...]]:
-    """One run of each part with each kind of attention, flash or not, and which were better at any; the models are
-    freed behind it."""
+    """Runs each part once with each attention mode (flash or not). Returns the best times, and the modes that were best
+    for any part. Frees the models."""
     found: dict[str, float] = {}
     better: dict[str, bool] = {}
 
@@ -99,7 +99,7 @@ def llama_round(options: argparse.Namespace, kind: str, image: int,
         for part, value in (("prefill", timings["prompt_ms"]), ("decode", timings["predicted_ms"] / STEPS)):
             keep(part, value, flash)
         vision = options.weights / f"vision-{kind}.gguf"
-        if vision.exists():  # a picture before one layer, less as many tokens before it
+        if vision.exists():  # the time of an image with one layer, minus that of as many text tokens
             model = LlamaCpp(options.weights / "short.gguf", options.threads, flash, vision)
             model.look(image, 0)  # warms up
             looked = model.look(image, 1)
@@ -118,7 +118,7 @@ def run_json(command: Sequence[str], threads: int) -> dict:
 
 
 def one_frame(size: Size) -> tuple[str, ...]:
-    """Options of both programs: one frame, and text for the rest of the rows."""
+    """Options of both programs: one frame, and text for the remaining rows."""
     return "--frames", "1", "--text-rows", str(ROWS - size.video_rows // size.pool[0]), "--runs", "1", "--json"
 
 
@@ -143,12 +143,12 @@ def pllava_round(options: argparse.Namespace, name: str, size: Size) -> tuple[di
 
 
 def rounds(options: argparse.Namespace) -> Iterator[tuple[dict[str, Times], dict[str, Times]]]:
-    """Behind each round, milliseconds of every engine's parts, and pllava's fractions of the ceiling, so far."""
+    """Yields after each round: all times so far in ms, and pllava's fractions of the ceiling."""
     size = SIZES[options.size]
     times, fractions = (collections.defaultdict(lambda: collections.defaultdict(list)) for _ in range(2))
     engines = [*(f"pllava {name}" for name in options.types),
                *dict.fromkeys(peer for name in options.types for peer in PEERS[name] if peer not in options.without)]
-    attention: dict[str, tuple[bool, ...]] = {}  # of llama.cpp
+    attention: dict[str, tuple[bool, ...]] = {}  # modes of llama.cpp
     for number in range(options.rounds):
         for engine in engines:
             program, name = engine.split(" ", 1)
@@ -169,7 +169,7 @@ def rounds(options: argparse.Namespace) -> Iterator[tuple[dict[str, Times], dict
 
 
 def table(times: dict[str, Times], fractions: dict[str, Times]) -> str:
-    """Markdown: medians, ratios to the peers of the same width, fractions of the ceiling."""
+    """A Markdown table: medians, ratios to peers with the same bits per weight, fractions of the ceiling."""
     lines = ["| part | | ms | of the ceiling | peer | ms | ratio |", "|---|---|---|---|---|---|---|"]
     for part in PARTS:
         for name, peers in PEERS.items():
@@ -187,15 +187,16 @@ def table(times: dict[str, Times], fractions: dict[str, Times]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=pathlib.Path, required=True, help="what checkpoint.py wrote")
-    parser.add_argument("--size", choices=SIZES, default="1b", help="the size of these weights")
-    parser.add_argument("--pllava", required=True, metavar="PATH", help="the program")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: all)")
-    parser.add_argument("--rounds", type=int, default=5, help="(default 5)")
-    parser.add_argument("--types", nargs="+", choices=OURS, default=list(OURS), help="of pllava, with their peers")
+    parser.add_argument("--weights", type=pathlib.Path, required=True, help="directory of checkpoint.py")
+    parser.add_argument("--size", choices=SIZES, default="1b", help="size of the weights")
+    parser.add_argument("--pllava", required=True, metavar="PATH", help="path of the program")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of threads (default: all cores)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default 5)")
+    parser.add_argument("--types", nargs="+", choices=OURS, default=list(OURS),
+                        help="weight types of pllava to measure, with their peers")
     parser.add_argument("--without", nargs="+", choices=[p for peers in PEERS.values() for p in peers], default=[],
-                        help="peers to leave out: torch in bf16 takes minutes where the machine does not multiply it")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every figure here")
+                        help="peers to skip: torch in bf16 takes minutes on a machine without bf16 instructions")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="file for all times")
     options = parser.parse_args()
     for times, fractions in rounds(options):
         print(table(times, fractions), flush=True)

@@ -1,4 +1,4 @@
-"""The sizes of the models that are measured."""
+"""Model sizes of the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Text: LLaMA; vision: CLIP; what the video is pooled to."""
+    """Sizes of LLaMA and CLIP, and the pooled grid (t, h, w)."""
 
     width: int
     ffn: int

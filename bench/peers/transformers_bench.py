@@ -1,12 +1,12 @@
-"""Measures Hugging Face transformers on the parts that `pllava bench` measures, at the same sizes.
+"""Measures Hugging Face transformers with the parts and sizes of `pllava bench`.
 
     python bench/peers/transformers_bench.py --preset 7b --dtype bf16 --device cuda
     python bench/peers/transformers_bench.py --preset tiny --device cpu --pllava build/pllava
 
-Random weights, a prompt of the video's rows and a question: CLIP ViT with its next to last layer,
-the projector and pooling of PLLaVA in PyTorch, LLaMA with SDPA attention and a static cache; decoding also with
-torch.compile where that works. Each part runs once to warm up and then --runs times; medians are shown. With
---pllava the program is measured in the same run, part by part, and a column holds the ratio.
+Random weights; the prompt is the rows of a video and a question. CLIP ViT up to its second to last layer, the
+projector and pooling of PLLaVA in PyTorch, LLaMA with SDPA attention and a static cache; with --compile, decode also
+with torch.compile. Each part runs once as a warm-up and then --runs times; the table shows medians. With --pllava the
+program is measured in the same run, and a column shows the ratio.
 
 Needs torch and transformers 5.
 """
@@ -32,7 +32,7 @@ PARTS = ("vision", "projector", "prefill", "decode", "second question", "frames 
 
 
 class VideoModel(nn.Module):
-    """The three components."""
+    """Vision tower, projector with pooling, and language model."""
 
     def __init__(self, s: Size) -> None:
         super().__init__()
@@ -48,11 +48,11 @@ class VideoModel(nn.Module):
             attn_implementation="sdpa"))
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(T, 3, S, S): patch features (T, P, D)."""
+        """(T, 3, S, S) to patch features (T, P, D)."""
         return self.vision(pixels).last_hidden_state[:, 1:]
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, P, D): video rows (1, N, H), projected before they are pooled, as the reference does."""
+        """(T, P, D) to video rows (1, N, H), projected before pooling, as in the reference."""
         x = self.linear_2(nn.functional.gelu(self.linear_1(features)))
         side = self.size.image // self.size.patch
         grid = x.unflatten(1, (side, side)).permute(3, 0, 1, 2)[None]
@@ -73,7 +73,7 @@ class Bench:
         self.model.size = dataclasses.replace(self.model.size, pool=(options.frames, *self.model.size.pool[1:]))
         self.cache = StaticCache(config=self.model.llama.config, max_batch_size=1, device=self.device, dtype=dtype,
                                  max_cache_len=self.model.size.video_rows + options.text_rows + 8)
-        self.stored = 0  # rows of the cache
+        self.stored = 0  # rows in the cache
         self.medians: dict[str, float] = {}
 
     def synchronise(self) -> None:
@@ -81,7 +81,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def measure(self, name: str, work: Callable[[], object]) -> None:
-        """Stores the median of --runs runs in milliseconds, if the part is wanted."""
+        """Stores the median of --runs runs in milliseconds, if the part is in --parts."""
         if name.split(",")[0] not in self.options.parts:
             return
         times = []
@@ -94,7 +94,7 @@ class Bench:
         self.medians[name] = statistics.median(times[1:])
 
     def read(self, embeddings: torch.Tensor, past: int, model: nn.Module | None = None) -> torch.Tensor:
-        """Appends rows (1, N, H) behind `past` ones; returns the likeliest next id (1, 1)."""
+        """Appends rows (1, N, H) after `past` rows. Returns the most likely next id (1, 1)."""
         if self.stored > past:
             self.cache.crop(past - self.stored)
         self.stored = past + embeddings.shape[1]
@@ -137,12 +137,12 @@ def main() -> None:
     parser.add_argument("--preset", choices=SIZES, default="7b")
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
-    parser.add_argument("--frames", type=int, default=16, help="(default 16)")
+    parser.add_argument("--frames", type=int, default=16, help="frames of the clip (default 16)")
     parser.add_argument("--text-rows", type=int, default=96, help="tokens of the question (default 96)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these (default all)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each part (default 5)")
-    parser.add_argument("--compile", action="store_true", help="measure decoding with torch.compile, too")
-    parser.add_argument("--pllava", metavar="PATH", help="measure this program beside")
+    parser.add_argument("--compile", action="store_true", help="also measure decode with torch.compile")
+    parser.add_argument("--pllava", metavar="PATH", help="also measure this program")
     parser.add_argument("--json", action="store_true", help="write one JSON object")
     options = parser.parse_args()
     peers = {"transformers": Bench(options).run()}

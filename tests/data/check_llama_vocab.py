@@ -1,11 +1,11 @@
-"""Makes what the hidden test [.llama-vocab] needs from a LLaMA vocabulary in GGUF form.
+"""Generates the input of the hidden test [.llama-vocab] from a LLaMA vocabulary in GGUF format.
 
     python check_llama_vocab.py vocab.gguf directory
     PLLAVA_LLAMA_VOCAB=directory tokenizer_test "[.llama-vocab]"
 
-Writes directory/tokenizer.json, as transformers converts the SentencePiece model, and cases.json:
-known ids of PLLaVA prompts, and the texts of vocab.gguf.inp with the ids of vocab.gguf.out where
-these files exist.
+Writes directory/tokenizer.json, the same as transformers' conversion of the SentencePiece model, and
+cases.json: known ids of PLLaVA prompts, and the texts of vocab.gguf.inp with the ids of
+vocab.gguf.out if these files exist.
 """
 
 import json
@@ -77,13 +77,13 @@ class Gguf:
 
 
 def merges_of(scores):
-    """Every pair whose concatenation is a piece, best piece first."""
+    """Every pair whose concatenation is a piece, in order of decreasing score."""
     merges = []
     for piece, score in scores.items():
         splits = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
         splits = [s for s in splits if s[0] in scores and s[1] in scores]
         merges += [(score, s) for s in splits]
-    merges.sort(key=lambda m: -m[0])  # stable: within a piece, by place of the cut
+    merges.sort(key=lambda m: -m[0])  # stable: splits of a piece stay in order of their position
     return [f"{left} {right}" for _, (left, right) in merges]
 
 

@@ -1,14 +1,14 @@
-"""Makes tests/data/model: tiny random checkpoints in the published layouts, and what PyTorch makes of them.
+"""Generates tests/data/model: tiny random checkpoints in the published layouts, and their PyTorch results.
 
     python make_model_goldens.py              # writes every checkpoint and its goldens
     python make_model_goldens.py --only odd_heads --output /tmp/model
 
-The modules are those of transformers and peft, put together as PLLaVA does: CLIP features without the
-class token, the projector on every patch, AdaptiveAvgPool3d over (t, h, w), the rows put in the place of
-the image token, LLaMA. Weights come from numpy's PCG64, are rounded to the type they are stored in, and
-are read back from the files before anything is computed, in f32. Every result is held against a second
-implementation in f64 numpy that shares no code with the first (see `Check`). Of several seeds the first is
-taken with which greedy decoding has no near ties, ends nowhere and does not repeat itself.
+The modules are those of transformers and peft, combined as in PLLaVA: CLIP features without the class
+token, the projector on every patch, AdaptiveAvgPool3d over (t, h, w), the rows in place of the image token,
+LLaMA. Weights are sampled with numpy's PCG64, rounded to their storage type, and read back from the files.
+All results are computed in f32 and compared with a second implementation in f64 numpy that shares no code
+with the first (see `Check`). The seed is the first whose greedy decoding has no near ties, no EOS and no
+repetition.
 """
 
 import argparse
@@ -27,15 +27,15 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 HERE = pathlib.Path(__file__).parent / "model"
 NEW_TOKENS = 64
-MIN_MARGIN = 2e-3  # of the largest logit, between the best and the second-best token
-MIN_DISTINCT = 24  # different tokens among the greedy ones
+MIN_MARGIN = 2e-3  # between the two largest logits, relative to the largest
+MIN_DISTINCT = 24  # minimum number of different greedy tokens
 BOS, EOS, PAD = 1, 2, 0
 LORA_TARGETS = ("q_proj", "v_proj")
 
 
 @dataclasses.dataclass
 class Spec:
-    """One checkpoint: sizes, and how its files are written."""
+    """One checkpoint: its sizes and file layout."""
 
     name: str
     vision: dict  # hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, ...
@@ -44,16 +44,16 @@ class Spec:
     pool: tuple
     image_token: int
     dtype: torch.dtype
-    naming: str = "llava"  # or "newer"; a LoRA makes it PEFT's
+    naming: str = "llava"  # or "newer"; PEFT names if there is a LoRA
     feature_layer: int = -2
     lora_rank: int = 0
     alphas: tuple = ()
     shards: int = 1
-    base: str = ""  # the directory that this adapter lies over
-    seed: int = 0  # the first one tried
+    base: str = ""  # directory of the base model of an adapter
+    seed: int = 0  # first seed to try
 
     def config(self):
-        """config.json, as the published directories have it."""
+        """config.json in the published layout."""
         dtype = str(self.dtype).removeprefix("torch.")
         grid = self.vision["image_size"] // self.vision["patch_size"]
         return {
@@ -108,28 +108,28 @@ ADAPTER = dict(vision=vision(24, 40, 3, 2, 20, 5), text=text(40, 76, 2, 4, 4, 24
                image_token=230)
 
 SPECS = [
-    # llava-hf names, f32; heads 9 and 16 wide
+    # llava-hf names, f32; head_dim 9 and 16
     Spec("plain_f32", vision(27, 39, 3, 3, 28, 7), text(48, 50, 2, 3, 3, 150), 4, (4, 2, 2), 140, torch.float32),
-    # PEFT names in three shards, bf16, grouped queries, overlapping pooling windows
+    # PEFT names in three shards, bf16, grouped-query attention, overlapping pooling windows
     Spec("peft_sharded", vision(24, 40, 3, 2, 20, 5), text(72, 56, 2, 6, 2, 140, rope_theta=5000000.0), 4, (2, 3, 3),
          130, torch.bfloat16, lora_rank=8, alphas=(4, 32), shards=3),
-    # newer transformers' names, f16, seven query heads on one key head, lm_head tied to the embeddings
+    # names of newer transformers, f16, seven query heads per KV head, lm_head tied to the embeddings
     Spec("newer_names", vision(30, 46, 2, 5, 24, 6), text(84, 100, 2, 7, 1, 220, tie_word_embeddings=True), 3,
          (3, 1, 2), 210, torch.float16, naming="newer"),
-    # an adapter with the published rank, in bf16, over a plain directory in f32
+    # an adapter with the published rank, in bf16, with a base model in f32
     Spec("adapter_base", **ADAPTER, dtype=torch.float32),
     Spec("adapter", **ADAPTER, dtype=torch.bfloat16, lora_rank=128, alphas=(4, 32), base="adapter_base", seed=1000),
-    # a 3 x 3 grid with overlapping windows, heads 10 wide, the last vision layer, an image token outside the vocabulary
+    # a 3 x 3 grid with overlapping windows, head_dim 10, the last vision layer, an image token outside the vocabulary
     Spec("odd_heads", vision(30, 42, 2, 3, 21, 7), text(50, 62, 2, 5, 5, 130), 4, (4, 2, 2), 130, torch.bfloat16,
          feature_layer=-1),
 ]
 
 
-# ---- the model, from transformers' and peft's parts
+# ---- the model, from transformers and peft
 
 
 def build(spec, alpha=None):
-    """An empty model in f32; with `alpha` its language model carries a LoRA."""
+    """A model in f32 without weights; with `alpha` its language model has a LoRA."""
     config = spec.config()
     model = LlavaForConditionalGeneration(
         LlavaConfig(CLIPVisionConfig(**config["vision_config"]), LlamaConfig(**config["text_config"]),
@@ -143,7 +143,7 @@ def build(spec, alpha=None):
 
 
 def random_weights(model, spec, seed):
-    """Weights that keep activations and logits of order 1 and attention uneven, in the type they are stored in."""
+    """Weights in their storage type that give activations and logits of order 1 and non-uniform attention."""
     rng = np.random.Generator(np.random.PCG64(seed))
     weights = {}
     for name, tensor in sorted(model.state_dict().items()):
@@ -155,7 +155,7 @@ def random_weights(model, spec, seed):
             value = 0.2 * noise
         elif "lora_A" in name:
             value = noise / fan_in**0.5
-        elif "lora_B" in name:  # at alpha 32 the adapter adds 0.6 of what the layer itself gives
+        elif "lora_B" in name:  # at alpha 32 the adapter adds 0.6 of the output of the layer
             value = 0.6 * noise * spec.lora_rank**0.5 / 32
         elif "lm_head" in name or "embed_tokens" in name and spec.text.get("tie_word_embeddings"):
             value = 2 * noise / fan_in**0.5
@@ -175,7 +175,7 @@ def random_weights(model, spec, seed):
 
 # ---- files
 
-# The names of llava-hf and those that transformers 4.52 and later give.
+# The names of llava-hf, and those of transformers 4.52 and later.
 NEWER_NAMES = (("language_model.lm_head.", "lm_head."), ("language_model.model.", "model.language_model."),
                ("vision_tower.", "model.vision_tower."), ("multi_modal_projector.", "model.multi_modal_projector."),
                ("image_newline", "model.image_newline"))
@@ -186,7 +186,7 @@ def renamed(name, pairs):
 
 
 def peft_name(name):
-    """The name that a llava-hf tensor has once peft has wrapped the language model."""
+    """The name of a llava-hf tensor after peft has wrapped the language model."""
     if not name.startswith("language_model.") or name.startswith("language_model.base_model."):
         return name
     name = name.replace("language_model.", "language_model.base_model.model.", 1)
@@ -236,7 +236,7 @@ def write_checkpoint(directory, spec, weights):
 
 
 def read_weights(root, spec):
-    """Everything that stands in the files, in f32, under llava-hf's or peft's names."""
+    """All tensors of the files in f32, with llava-hf or peft names."""
     weights = {}
     for directory in (spec.base, spec.name) if spec.base else (spec.name,):
         for file in sorted((root / directory).glob("model*.safetensors")):
@@ -254,7 +254,7 @@ def read_weights(root, spec):
 
 @torch.no_grad()
 def forward(model, spec, pixels, prompt):
-    """Every golden but the greedy tokens, and the embeddings of the merged prompt."""
+    """All goldens except the greedy tokens, and the embeddings of the merged prompt."""
     tower = model.vision_tower(pixels, output_hidden_states=True).hidden_states
     features = tower[spec.feature_layer][:, 1:]  # (T, P, D)
     projected = model.multi_modal_projector(features)  # (T, P, H)
@@ -285,7 +285,7 @@ def forward(model, spec, pixels, prompt):
 
 @torch.no_grad()
 def greedy(model, embeddings):
-    """The next NEW_TOKENS tokens and the smallest margin among them; fewer once one is below MIN_MARGIN."""
+    """The next NEW_TOKENS tokens and their smallest margin. Stops at a margin below MIN_MARGIN."""
     out = model.language_model(inputs_embeds=embeddings[None], use_cache=True)
     ids, margin = [], np.inf
     while True:
@@ -303,7 +303,7 @@ def greedy(model, embeddings):
 
 
 class Check:
-    """The same arithmetic once more: f64 numpy on the tensors of the files, LoRA merged into its weights."""
+    """The same model in f64 numpy on the tensors of the files, with LoRA merged into the weights."""
 
     def __init__(self, spec, weights, alpha):
         self.spec = spec
@@ -386,7 +386,7 @@ class Check:
         return states, self.linear("language_model.lm_head", self.rms_norm(model + "norm", x))
 
     def run(self, pixels, prompt, continuation):
-        """All goldens; the tokens are those after `continuation`'s prefixes."""
+        """All goldens. The tokens are those after each prefix of `continuation`."""
         erf = np.vectorize(math.erf)
         states = [np.stack(s) for s in zip(*(self.vision(image) for image in pixels.astype(np.float64)))]
         features = states[self.spec.feature_layer][:, 1:]
@@ -406,11 +406,11 @@ class Check:
         }, logits[n:].argmax(-1).tolist()
 
 
-# ---- putting it together
+# ---- generation
 
 
 def attempt(root, spec, seed):
-    """Writes the checkpoint of this seed. Its goldens by alpha, or why the seed will not do."""
+    """Writes the checkpoint of this seed. Returns its goldens by alpha, or why the seed is rejected."""
     alphas = spec.alphas or (None,)
     write_checkpoint(root / spec.name, spec, random_weights(build(spec, alphas[0]), spec, seed))
     if not spec.base and spec.name.endswith("_base"):
@@ -418,7 +418,7 @@ def attempt(root, spec, seed):
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
     side = spec.vision["image_size"]
     pixels = torch.from_numpy(rng.standard_normal((spec.frames, 3, side, side)).astype(np.float32))
-    pixels = pixels.bfloat16().float()  # so that a run in bf16 starts from the same numbers
+    pixels = pixels.bfloat16().float()  # so that a run in bf16 starts from the same values
     prompt = rng.integers(3, min(spec.image_token, spec.text["vocab_size"]), 12)
     prompt[0], prompt[5] = BOS, spec.image_token
     prompt = torch.from_numpy(prompt)
@@ -447,16 +447,17 @@ def attempt(root, spec, seed):
         print(f"{spec.name}, seed {seed}, alpha {alpha}: margin {margin:.1e}, {distinct} distinct tokens, "
               f"{worst:.1e} from f64, rms " + ", ".join(f"{n} {v:.2f}" for n, v in rms.items()))
     answers = {tuple(goldens[alpha]["greedy_ids"].tolist()) for alpha in alphas}
-    assert len(answers) == len(alphas)  # alpha makes a difference
+    assert len(answers) == len(alphas)  # the answers depend on alpha
     return goldens, None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=pathlib.Path, default=HERE, help="where the directories go")
-    parser.add_argument("--only", nargs="+", choices=[s.name for s in SPECS], help="make only these checkpoints")
-    parser.add_argument("--seeds", type=int, default=500, help="how many seeds to try")
-    parser.add_argument("--verbose", action="store_true", help="say why seeds are refused")
+    parser.add_argument("--output", type=pathlib.Path, default=HERE, help="parent of the directories")
+    parser.add_argument("--only", nargs="+", choices=[s.name for s in SPECS],
+                        help="checkpoints to generate (default: all)")
+    parser.add_argument("--seeds", type=int, default=500, help="number of seeds to try")
+    parser.add_argument("--verbose", action="store_true", help="print why seeds are rejected")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for spec in SPECS:
@@ -469,7 +470,7 @@ def main():
             if options.verbose:
                 print(f"{spec.name}, seed {seed}: {problem}")
         else:
-            raise SystemExit(f"{spec.name}: no seed will do")
+            raise SystemExit(f"{spec.name}: no suitable seed")
         for alpha, tensors in goldens.items():
             name = "golden" if alpha is None else f"golden_alpha{alpha}"
             save_file(tensors, options.output / spec.name / f"{name}.safetensors")

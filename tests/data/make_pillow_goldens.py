@@ -1,5 +1,5 @@
-"""Hashes of Pillow 10.2.0's bicubic resampling of a synthetic picture, for many sizes, to
-tests/data/pillow/resize.json. Other versions of Pillow may round in another order.
+"""Writes hashes of Pillow 10.2.0's bicubic resampling of a synthetic image, for various sizes, to
+tests/data/pillow/resize.json. Other versions of Pillow may round differently.
 
 Usage: python make_pillow_goldens.py
 """

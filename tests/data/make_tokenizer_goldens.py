@@ -1,12 +1,12 @@
-"""Makes tests/data/tokenizer: small tokenizers and what the packages `tokenizers` and `sentencepiece`
-make of them.
+"""Generates tests/data/tokenizer: small tokenizers, and their results in the packages `tokenizers` and
+`sentencepiece`.
 
-    python make_tokenizer_goldens.py train     # writes the tokenizers themselves (once)
+    python make_tokenizer_goldens.py train     # writes the tokenizers (once)
     python make_tokenizer_goldens.py           # writes goldens.json and the *.hashes
 
-Written with tokenizers 0.22.1; 0.15.2 gives the same goldens for all but "metaspace" (which uses a key
-it does not know). The random strings come from SplitMix64, so that the C++ test makes the same ones
-and this repository holds only two 32-bit hashes a string (FNV-1a, little endian).
+Generated with tokenizers 0.22.1; 0.15.2 gives the same goldens except for "metaspace" (which uses a key
+that it does not support). The random strings are generated with SplitMix64, as in the C++ test, so the
+repository stores only two 32-bit hashes per string (FNV-1a, little endian).
 """
 
 import json
@@ -69,7 +69,7 @@ class SplitMix64:
 
 
 def random_text(rng):
-    """Up to 24 pieces: mostly fragments, else one random ASCII, control, or any character."""
+    """Up to 24 pieces: mostly fragments, otherwise a random printable, control, or Unicode character."""
     text = ""
     for _ in range(rng.below(24)):
         kind = rng.below(8)
@@ -118,7 +118,7 @@ def train():
     trained = json.loads(tokenizer.to_str())["model"]
     merges = [m.split(" ") if isinstance(m, str) else m for m in trained["merges"]]
     alphabet = sorted({c for token in trained["vocab"] for c in token})
-    merges = [["▁", "▁"], ["▁▁", "▁▁"]] + merges  # runs of spaces, as LLaMA has them
+    merges = [["▁", "▁"], ["▁▁", "▁▁"]] + merges  # runs of spaces, as in LLaMA
 
     def model(first, merges):
         tokens = first + [f"<0x{b:02X}>" for b in range(256)]
@@ -150,7 +150,7 @@ def train():
         (HERE / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
     specials = [added(i, t) for i, t in enumerate(llama)]
-    write("tokenizer", model(llama, merges),  # negative ids follow the vocabulary
+    write("tokenizer", model(llama, merges),  # negative ids are assigned after the vocabulary
           specials + [added(-1, "<image>"), added(-2, "<|im_start|>", special=False)], sequence, None, bos)
     yi = ["<unk>", "<|startoftext|>", "<|endoftext|>"]
     write("yi", model(yi, merges[:200]),
@@ -177,8 +177,8 @@ def train_sentencepiece():
 
 
 def main_sentencepiece():
-    """One hash a string, of the ids with BOS; 0 for strings with tokens that the library lacks or
-    spells out."""
+    """One hash per string, of the ids with BOS; 0 for strings with tokens that sentencepiece does not have or
+    encodes as text."""
     import sentencepiece
 
     directory = HERE / "sentencepiece"

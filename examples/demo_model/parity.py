@@ -112,7 +112,7 @@ def main() -> None:
                         metavar="DIR", help="checkpoint directory (default: weights, next to this file)")
     parser.add_argument("--seed", type=int, default=4242, metavar="N", help="seed of the clips (default 4242)")
     parser.add_argument("--clips", type=int, default=50, metavar="K", help="number of clips (default 50)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the program and of PyTorch (default 1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of either (default 1)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="file for all answers")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

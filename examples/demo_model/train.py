@@ -138,7 +138,7 @@ class Heads(nn.Module):
         first_background = batch["background"][:, :1].expand(was.shape[:2])
         seen = batch["rank"] != IGNORE
         return {
-            "rank": choice_loss(rank[:, 1:], batch["rank"][:, 1:]),  # rows of the first frame do not attend to all of it
+            "rank": choice_loss(rank[:, 1:], batch["rank"][:, 1:]),  # causal: frame 0 does not see all of itself
             "deeds": 4 * F.binary_cross_entropy_with_logits(deeds[seen], batch["deeds"][seen]),
             "events": 2 * F.binary_cross_entropy_with_logits(events, batch["events"]),
             "ground": 0.5 * choice_loss(was, first_background),
@@ -150,7 +150,7 @@ class Heads(nn.Module):
         return {"story": choices_loss(self.story(rows[:, :, -STORY_EVENTS:]), STORY, batch["story"])}
 
     def truth_losses(self, states: list[Tensor], batch: dict) -> dict[str, Tensor]:
-        """States (B, N, H) after each layer: whether a named thing exists, and whether an option is right."""
+        """States (B, N, H) after each layer: whether a named thing exists, whether an option is right."""
         parts = {}
         for name, head, depth, weight in (("exists", self.exists, self.DEEDS_DEPTH, 0.5),
                                           ("ends", self.ends, self.ENDS_DEPTH, 2.0)):
@@ -161,7 +161,7 @@ class Heads(nn.Module):
         return parts
 
     def choice_losses(self, options: Tensor, gists: Tensor, batch: dict) -> dict[str, Tensor]:
-        """States (B, N, H) after OPTIONS_DEPTH and GIST_DEPTH layers: the words of an option predict its letter; the
+        """States (B, N, H) after OPTIONS_DEPTH and GIST_DEPTH layers. The words of an option predict its letter. The
         position before the letter of the answer predicts the words of the right option."""
         named = batch["options"] != IGNORE
         places = [(row, place) for row, found in enumerate(batch["gists"]) for place, _ in found]

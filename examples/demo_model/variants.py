@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, required=True, help="directory for the variants")
     parser.add_argument("--pictures", type=int, default=40, metavar="STEPS",
                         help="training steps of the image model (default 40)")
-    parser.add_argument("--steps", type=int, default=150, metavar="N", help="training steps of each variant (default 150)")
+    parser.add_argument("--steps", type=int, default=150, metavar="N", help="training steps per variant (default 150)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the training (default 1)")
     parser.add_argument("--clips", type=int, default=200, metavar="K", help="number of clips to score (default 200)")
     parser.add_argument("--clip-seed", type=int, default=70001, metavar="N", help="seed of these clips (default 70001)")

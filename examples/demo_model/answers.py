@@ -31,7 +31,7 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wording:
+class PromptTemplate:
     """The prompt template of a multiple-choice question."""
 
     name: str
@@ -46,13 +46,13 @@ class Wording:
 
 
 # The first is MVBench's and part of the training; the others are not.
-WORDINGS = (
-    Wording("as trained", f"{BENCHMARK_SYSTEM} USER: ",
-            "\n USER: {} \nOnly give the best option. ASSISTANT:Best option:("),
-    Wording("no system text", "USER: ", "\n USER: {} \nOnly give the best option. ASSISTANT:Best option:("),
-    Wording("other request", f"{BENCHMARK_SYSTEM} USER: ",
-            "\n USER: {} \nWhich of these is right? ASSISTANT:The answer is (",),
-    Wording("other roles", "Human: ", "\n Human: {} \nOnly give the best option. Assistant:Best option:("),
+TEMPLATES = (
+    PromptTemplate("as trained", f"{BENCHMARK_SYSTEM} USER: ",
+                   "\n USER: {} \nOnly give the best option. ASSISTANT:Best option:("),
+    PromptTemplate("no system text", "USER: ", "\n USER: {} \nOnly give the best option. ASSISTANT:Best option:("),
+    PromptTemplate("other request", f"{BENCHMARK_SYSTEM} USER: ",
+                   "\n USER: {} \nWhich of these is right? ASSISTANT:The answer is ("),
+    PromptTemplate("other roles", "Human: ", "\n Human: {} \nOnly give the best option. Assistant:Best option:("),
 )
 
 
@@ -111,12 +111,12 @@ def first_ids(model: Pllava, video: Tensor, before: list[int], prompts: Sequence
 
 
 def choices(model: Pllava, prompts: Prompts, clip: Clip, video: Tensor,
-            wording: Wording = WORDINGS[0]) -> list[str]:
+            template: PromptTemplate = TEMPLATES[0]) -> list[str]:
     """The first token of the answer to each question about the clip, as text. It should be the letter of an
     option. video: (1, rows, H)."""
     if not clip.questions:
         return []
-    asked = [wording.ids(prompts, best_option_text(qa)[0]) for qa in clip.questions]
+    asked = [template.ids(prompts, best_option_text(qa)[0]) for qa in clip.questions]
     ids = first_ids(model, video, asked[0][0], [after for _, after in asked])
     return [prompts.text([number]) for number in ids]
 

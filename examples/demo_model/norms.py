@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from answers import WORDINGS, choices, clip_pixels, video_rows
+from answers import TEMPLATES, choices, clip_pixels, video_rows
 from clips import Clip, sample_clips
 from data import CAPTION_PROMPT, LETTERS
 from evaluate import Tally, is_right, without_nan
@@ -53,7 +53,7 @@ class Norms:
 
 
 @dataclasses.dataclass
-class Worded:
+class TemplateScores:
     """Multiple choice with one prompt template."""
 
     right: Tally = dataclasses.field(default_factory=Tally)
@@ -84,18 +84,18 @@ def row_norms(rows: Tensor) -> np.ndarray:
     return rows.float().norm(dim=-1).flatten().cpu().numpy()
 
 
-def measure_wordings(model: Pllava, prompts: Prompts, clips: Sequence[Clip]) -> dict[str, Worded]:
-    found = {wording.name: Worded() for wording in WORDINGS}
+def measure_templates(model: Pllava, prompts: Prompts, clips: Sequence[Clip]) -> dict[str, TemplateScores]:
+    found = {template.name: TemplateScores() for template in TEMPLATES}
     for clip in clips:
         video = video_rows(model, [clip])
-        answers = [choices(model, prompts, clip, video, wording) for wording in WORDINGS]
-        for wording, given in zip(WORDINGS, answers):
-            worded = found[wording.name]
+        answers = [choices(model, prompts, clip, video, template) for template in TEMPLATES]
+        for template, given in zip(TEMPLATES, answers):
+            scores = found[template.name]
             for qa, answer, first in zip(clip.questions, given, answers[0]):
                 count = len(qa.candidates or ())
-                worded.right.add(is_right(answer, best_option_text(qa)[1]), 1 / max(count, 1))
-                worded.letters.add(answer in tuple(LETTERS[:count]))
-                worded.same.add(answer == first)
+                scores.right.add(is_right(answer, best_option_text(qa)[1]), 1 / max(count, 1))
+                scores.letters.add(answer in tuple(LETTERS[:count]))
+                scores.same.add(answer == first)
     return found
 
 
@@ -127,10 +127,10 @@ def norms_chart(found: dict[str, Norms]) -> str:
                 for name, norms in found.items()])
 
 
-def wordings_chart(found: dict[str, dict[str, Worded]]) -> str:
-    names = [wording.name for wording in WORDINGS]
-    series = {model: [worded[name].right.percent() for name in names] for model, worded in found.items()}
-    return svg([Bars("multiple choice under four wordings", "right, %", names, series)])
+def templates_chart(found: dict[str, dict[str, TemplateScores]]) -> str:
+    names = [template.name for template in TEMPLATES]
+    series = {model: [scores[name].right.percent() for name in names] for model, scores in found.items()}
+    return svg([Bars("multiple choice with four prompt templates", "right, %", names, series)])
 
 
 def norms_table(found: dict[str, Norms]) -> str:
@@ -144,12 +144,12 @@ def norms_table(found: dict[str, Norms]) -> str:
     return "\n".join(lines)
 
 
-def wordings_table(found: dict[str, dict[str, Worded]]) -> str:
-    lines = ["| model | wording | right, % (guessing) | a letter, % | as under the first, % |",
+def templates_table(found: dict[str, dict[str, TemplateScores]]) -> str:
+    lines = ["| model | template | right, % (guessing) | a letter, % | as under the first, % |",
              "|---|---|---|---|---|"]
-    for name, wordings in found.items():
-        for wording, w in wordings.items():
-            lines.append(f"| {name} | {wording} | {w.right.percent():.1f} ({w.right.chance():.0f}) | "
+    for name, templates in found.items():
+        for template, w in templates.items():
+            lines.append(f"| {name} | {template} | {w.right.percent():.1f} ({w.right.chance():.0f}) | "
                          f"{w.letters.percent():.1f} | {w.same.percent():.1f} |")
     return "\n".join(lines)
 
@@ -169,21 +169,21 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     clips = list(sample_clips(options.seed, options.clips, "train", (1, 2, 3, 4)))
     norms: dict[str, Norms] = {}
-    wordings: dict[str, dict[str, Worded]] = {}
+    templates: dict[str, dict[str, TemplateScores]] = {}
     for directory in options.model:
         model, prompts = read_directory(directory).eval(), Prompts(directory / "tokenizer.json")
         name = directory.resolve().name
         norms[name] = measure_norms(model, prompts, clips)
-        wordings[name] = measure_wordings(model, prompts, clips)
-    print(norms_table(norms), wordings_table(wordings), sep="\n\n")
+        templates[name] = measure_templates(model, prompts, clips)
+    print(norms_table(norms), templates_table(templates), sep="\n\n")
     figures = {name: {"norms": {part: statistics(values) for part, values in norms[name].named().items()},
-                      "wordings": {wording: worded.summary() for wording, worded in wordings[name].items()}}
+                      "wordings": {template: scores.summary() for template, scores in templates[name].items()}}
                for name in norms}
     figures = {"seed": options.seed, "clips": options.clips, "models": figures}
     text = json.dumps(without_nan(figures), indent=1, allow_nan=False)
     (options.output / "norms.json").write_text(text + "\n", encoding="utf-8")
     (options.output / "norms.svg").write_text(norms_chart(norms), encoding="utf-8")
-    (options.output / "wordings.svg").write_text(wordings_chart(wordings), encoding="utf-8")
+    (options.output / "wordings.svg").write_text(templates_chart(templates), encoding="utf-8")
 
 
 if __name__ == "__main__":

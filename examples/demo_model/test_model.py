@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import plot
 import tokenizer
-from answers import WORDINGS, first_ids, greedy, video_rows
+from answers import TEMPLATES, first_ids, greedy, video_rows
 from clips import sample_clips
 from data import IGNORE, PREFIX, Clips, Mix, Packer, block_mask, cell_truth
 from export import config_from_json, config_json, read_directory, write_directory
@@ -86,7 +86,7 @@ class TokenizerTest(unittest.TestCase):
                 torch.testing.assert_close(alone[-int(mine.sum()):], packed[mine], rtol=1e-3, atol=1e-3)
 
     def test_first_template_matches_mvbench(self) -> None:
-        before, after = WORDINGS[0].ids(self.prompts, WORDS[1])
+        before, after = TEMPLATES[0].ids(self.prompts, WORDS[1])
         self.assertEqual(before, self.prompts.before_benchmark)
         self.assertEqual(after, self.prompts.benchmark_question(WORDS[1]))
 

@@ -6,6 +6,8 @@
 #include <stdexcept>
 
 #include "cli/child.hpp"
+#include "pllava/media/frame_sampling.hpp"
+#include "support/catch.hpp"
 #include "support/clip_writer.hpp"
 #include "support/temp_directory.hpp"
 
@@ -67,6 +69,28 @@ std::vector<std::string> on_tiny(std::vector<std::string> arguments) {
         std::string("--max-new-tokens"), std::string("6")})
     arguments.push_back(more);
   return arguments;
+}
+
+std::string succeed(const std::vector<std::string>& arguments, const std::string& input) {
+  const Result r = run(arguments, input);
+  INFO(r.err);
+  CHECK(r.code == 0);
+  CHECK(r.err == "");  // no progress if stderr is not a terminal
+  return r.out;
+}
+
+std::vector<nlohmann::json> succeed_json(std::vector<std::string> arguments,
+                                         const std::string& input) {
+  arguments.push_back("--json");
+  return json_lines(succeed(arguments, input));
+}
+
+std::vector<pllava::Index> eval_indices_of_clip(pllava::Index frames) {
+  return pllava::sample_indices(pllava::SamplingRule::eval, kClipFrames, frames, kClipFps);
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
 }
 
 std::vector<nlohmann::json> json_lines(const std::string& text) {

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "pllava/config.hpp"
+
 namespace test {
 
 inline constexpr int kClipFrames = 40, kClipFps = 20;
@@ -29,6 +31,16 @@ std::string ppm(int width, int height, int grey);
 /// `arguments` with --model tiny_model(), one thread, and answers of at most 6 tokens.
 std::vector<std::string> on_tiny(std::vector<std::string> arguments);
 
+/// Runs the program, expects success and an empty stderr, and returns stdout.
+std::string succeed(const std::vector<std::string>& arguments, const std::string& input = {});
+/// As succeed, with --json: the objects of stdout.
+std::vector<nlohmann::json> succeed_json(std::vector<std::string> arguments,
+                                         const std::string& input = {});
+
+/// The frames of clip() that the evaluation rule samples.
+std::vector<pllava::Index> eval_indices_of_clip(pllava::Index frames);
+
+bool contains(const std::string& text, const std::string& part);
 /// Parses each line as JSON.
 std::vector<nlohmann::json> json_lines(const std::string& text);
 /// Member names, in order.

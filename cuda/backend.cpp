@@ -44,19 +44,19 @@ bool is_plain(const Weight& w) {
   return w.quantization.format == WeightFormat::unquantized;
 }
 /// The layout of a rounded matrix, which lies in w.data and w.factors.
-kernels::RoundedMatrix rounded(const Weight& w) {
+kernels::QuantizedMatrix quantized(const Weight& w) {
   const Quantization& q = w.quantization;
-  kernels::RoundedMatrix m;
-  m.code = q.format == WeightFormat::int4  ? kernels::Code::int4
-           : q.format == WeightFormat::fp8 ? kernels::Code::e4m3
-                                           : kernels::Code::int8;
-  m.packs = static_cast<int>((w.cols * kernels::bits_of(m.code) + 127) / 128);
+  kernels::QuantizedMatrix m;
+  m.type = q.format == WeightFormat::int4  ? kernels::QuantizedType::int4
+           : q.format == WeightFormat::fp8 ? kernels::QuantizedType::e4m3
+                                           : kernels::QuantizedType::int8;
+  m.packs = static_cast<int>((w.cols * kernels::bits_of(m.type) + 127) / 128);
   m.values = static_cast<const std::uint32_t*>(w.data.get());
-  m.scales = static_cast<const float*>(w.factors.get());
-  if (m.code != kernels::Code::int4) return m;
-  m.group_shift = q.group == 128 ? 2 : 0;
-  m.multipliers = reinterpret_cast<const std::uint8_t*>(m.scales + w.rows);
-  if (q.zero_points) m.zeros = m.multipliers + w.rows * ((w.cols + q.group - 1) / q.group);
+  m.channel_scales = static_cast<const float*>(w.factors.get());
+  if (m.type != kernels::QuantizedType::int4) return m;
+  m.log2_group_packs = q.group == 128 ? 2 : 0;
+  m.group_scales = reinterpret_cast<const std::uint8_t*>(m.channel_scales + w.rows);
+  if (q.zero_points) m.zero_points = m.group_scales + w.rows * ((w.cols + q.group - 1) / q.group);
   return m;
 }
 float* floats(const View& v) {
@@ -206,7 +206,7 @@ void prepare_rounded(Weight& w, std::span<const HostTensor> parts,
   require_valid(q);
   const Index stored_bytes = stored_row_bytes(q, w.cols);
   const Index value_bytes = q.format == WeightFormat::int4 ? (w.cols + 1) / 2 : w.cols;
-  const Index row_bytes = Index{rounded(w).packs} * 16;
+  const Index row_bytes = Index{quantized(w).packs} * 16;
   constexpr Index kChunk = Index{4} << 20;  // bytes: the host never holds a whole weight
   const Index most = std::max<Index>(kChunk / std::max<Index>(row_bytes, 1), 1);
   w.data = device_memory(device, w.rows * row_bytes, "a weight");
@@ -381,7 +381,7 @@ kernels::Norm norm_of(const Backend::Norm& n) {
 
 /// Whether a product of so many rows, each of `in` numbers, takes the kernels of few rows.
 bool Backend::is_few(Index rows, Index in) const noexcept {
-  return !options_.deterministic && rows <= kernels::kFewRows &&
+  return !options_.deterministic && rows <= kernels::kMaxGemvRows &&
          kernels::gemv_shared_bytes(static_cast<int>(rows), static_cast<int>(in)) <= kSharedBytes;
 }
 
@@ -410,9 +410,9 @@ Product many_rows(Index rows, const Backend::Linear& w, bool add, bool invariant
   return product;
 }
 
-kernels::FewRows few_rows(const View& y, const ConstView& x, const Backend::Linear& w,
-                          Activation act) {
-  kernels::FewRows call;
+kernels::Gemv few_rows(const View& y, const ConstView& x, const Backend::Linear& w,
+                       Activation act) {
+  kernels::Gemv call;
   call.y = operand(y), call.x = operand(x);
   call.bias = w.bias ? floats(w.bias) : nullptr;
   call.rows = static_cast<int>(x.rows());
@@ -425,11 +425,11 @@ kernels::FewRows few_rows(const View& y, const ConstView& x, const Backend::Line
 
 void Backend::multiply(View y, ConstView x, const Linear& w, bool add, Activation act) {
   if (is_few(x.rows(), w.in)) {
-    kernels::FewRows call = few_rows(y, x, w, act);
-    call.add = add;
+    kernels::Gemv call = few_rows(y, x, w, act);
+    call.accumulate = add;
     enqueue("gemv", [&] {
       return is_plain(w.weight) ? kernels::gemv(call, operand(w.weight), device_->stream())
-                                : kernels::gemv(call, rounded(w.weight), device_->stream());
+                                : kernels::gemv(call, quantized(w.weight), device_->stream());
     });
     return;
   }
@@ -448,7 +448,7 @@ void Backend::multiply(View y, ConstView x, const Linear& w, bool add, Activatio
     if (bias != nullptr) product.bias = static_cast<const std::byte*>(bias) + bytes;
     if (!plain)
       enqueue("dequantize", [&] {
-        return kernels::dequantize(product.w, rounded(w.weight), static_cast<int>(first),
+        return kernels::dequantize(product.w, quantized(w.weight), static_cast<int>(first),
                                    static_cast<int>(product.out), static_cast<int>(w.in),
                                    device_->stream());
       });
@@ -469,14 +469,14 @@ bool Backend::takes_fp8(const Linear& w) const noexcept {
 void Backend::multiply_fp8(View y, ConstView x, const Linear& w, bool add, Activation act) {
   const View codes = scratch({x.rows(), w.in}, DType::u8);
   const View scales = scratch({x.rows()}, DType::f32);
-  enqueue("round_rows", [&] {
-    return kernels::round_rows(codes.as<std::uint8_t>(), floats(scales), operand(x), x.rows(),
-                               static_cast<int>(w.in), device_->stream());
+  enqueue("quantize_rows", [&] {
+    return kernels::quantize_rows(codes.as<std::uint8_t>(), floats(scales), operand(x), x.rows(),
+                                  static_cast<int>(w.in), device_->stream());
   });
   Product product = many_rows(x.rows(), w, add, options_.deterministic);
   product.y = operand(y);
   product.x.data = codes.data, product.w.data = w.weight.data.get();
-  product.x_scales = floats(scales), product.w_scales = rounded(w.weight).scales;
+  product.x_scales = floats(scales), product.w_scales = quantized(w.weight).channel_scales;
   product.bias = w.bias.narrow.get();
   enqueue("multiply", [&] {
     device_->multiply(product);
@@ -518,14 +518,14 @@ void Backend::residual_norm(View x, View h, ConstView y, const Linear& w, const 
     return;
   }
   note("residual_norm", x, h, y, w.weight, w.bias, next.gain, next.bias);
-  kernels::FewRows call = few_rows(x, y, w, Activation::none);
-  call.add = true;
+  kernels::Gemv call = few_rows(x, y, w, Activation::none);
+  call.accumulate = true;
   const auto gemv_norm = [&](const auto& matrix) {
     return kernels::gemv_norm(call, matrix, operand(h), norm_of(next),
                               static_cast<unsigned*>(ended_.get()), device_->stream());
   };
   enqueue("gemv_norm", [&] {
-    return is_plain(w.weight) ? gemv_norm(operand(w.weight)) : gemv_norm(rounded(w.weight));
+    return is_plain(w.weight) ? gemv_norm(operand(w.weight)) : gemv_norm(quantized(w.weight));
   });
 }
 
@@ -533,11 +533,11 @@ void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
   note("glu", g, h, gate_up.weight, act);
   auto scope = this->scope();
   if (is_few(h.rows(), gate_up.in)) {
-    const kernels::FewRows call = few_rows(g, h, gate_up, act);
+    const kernels::Gemv call = few_rows(g, h, gate_up, act);
     const Weight& w = gate_up.weight;
     enqueue("gemv_glu", [&] {
       return is_plain(w) ? kernels::gemv_glu(call, operand(w), device_->stream())
-                         : kernels::gemv_glu(call, rounded(w), device_->stream());
+                         : kernels::gemv_glu(call, quantized(w), device_->stream());
     });
     return;
   }
@@ -574,27 +574,28 @@ void Backend::attend(View o, ConstView qkv, const Attention& attention) {
   call.rope = rope != nullptr ? floats(rope->table) : nullptr;
   call.batch = static_cast<int>(seq.batch);
   call.rows = static_cast<int>(qkv.rows() / seq.batch);
-  call.wanted = static_cast<int>(o.rows() / seq.batch);
-  call.query = static_cast<int>(heads.num_query_heads),
-  call.kv = static_cast<int>(heads.num_kv_heads);
-  call.dim = static_cast<int>(heads.head_dim);
+  call.output_rows = static_cast<int>(o.rows() / seq.batch);
+  call.num_query_heads = static_cast<int>(heads.num_query_heads),
+  call.num_kv_heads = static_cast<int>(heads.num_kv_heads);
+  call.head_dim = static_cast<int>(heads.head_dim);
   call.causal = mask == Mask::causal;
-  call.bound = call.rows;
+  call.max_kv_length = call.rows;
   if (kv != nullptr) {
     call.keys = kv->keys.get(), call.values = kv->values.get();
     call.capacity = kv->capacity;
     call.past = seq.past.as<std::int32_t>();
-    call.scales = static_cast<float*>(kv->scales.get());
-    call.bound = std::min(bound, kv->capacity);
-    enqueue("append", [&] { return kernels::append(call, device_->stream()); });
+    call.kv_scales = static_cast<float*>(kv->scales.get());
+    call.max_kv_length = std::min(bound, kv->capacity);
+    enqueue("append_kv", [&] { return kernels::append_kv(call, device_->stream()); });
   }
-  if (call.wanted == 0) return;
-  if (kv != nullptr && call.rows <= kernels::kFewRows && !options_.deterministic) {
-    const View partials = scratch({kernels::attend_few_bytes(call)}, DType::u8);
-    enqueue("attend_few",
-            [&] { return kernels::attend_few(call, partials.data, device_->stream()); });
+  if (call.output_rows == 0) return;
+  if (kv != nullptr && call.rows <= kernels::kMaxDecodeRows && !options_.deterministic) {
+    const View partials = scratch({kernels::decode_workspace_bytes(call)}, DType::u8);
+    enqueue("decode_attention",
+            [&] { return kernels::decode_attention(call, partials.data, device_->stream()); });
   } else {
-    enqueue("attend_tiles", [&] { return kernels::attend_tiles(call, device_->stream()); });
+    enqueue("prefill_attention",
+            [&] { return kernels::prefill_attention(call, device_->stream()); });
   }
 }
 
@@ -660,8 +661,8 @@ std::int32_t Backend::sample(View id, View logits, Sampler& sampler) {
   upload(changed, ids.data());
   kernels::Sampling call;
   call.ids = changed.as<std::int32_t>();
-  call.penalised = static_cast<int>(step.penalised.size());
-  call.excluded = static_cast<int>(step.suppressed.size());
+  call.num_penalized = static_cast<int>(step.penalised.size());
+  call.num_excluded = static_cast<int>(step.suppressed.size());
   call.penalty = options.repetition_penalty;
   call.temperature = options.temperature;
   call.top_k = static_cast<int>(std::min(options.top_k, count));

@@ -68,7 +68,7 @@ kernels::Nv12 nv12(const DevicePixels& p) {
   in.chroma = static_cast<const std::uint8_t*>(p.chroma), in.chroma_stride = p.chroma_stride;
   const auto factors = [&](int offset, int luma, int red_cr, int green_cb, int green_cr,
                            int blue_cb) {
-    in.luma_offset = offset, in.luma_factor = luma;
+    in.luma_offset = offset, in.luma_scale = luma;
     in.red_cr = red_cr, in.green_cb = green_cb, in.green_cr = green_cr, in.blue_cb = blue_cb;
   };
   switch (p.encoding) {  // the table of cuda.hpp
@@ -103,11 +103,11 @@ class Reading {
 
 /// Pictures in device memory, and which pixel of the whole picture their first one is.
 struct Window {
-  kernels::Pictures pictures;
+  kernels::FrameBatch pictures;
   Index x0 = 0, y0 = 0;
 
-  kernels::Pictures at(Index x, Index y) const {
-    kernels::Pictures moved = pictures;
+  kernels::FrameBatch at(Index x, Index y) const {
+    kernels::FrameBatch moved = pictures;
     moved.first += (y - y0) * pictures.stride + (x - x0) * pictures.pixel_bytes;
     return moved;
   }
@@ -166,13 +166,13 @@ class Resampler {
     return in;
   }
 
-  void normalise(float* pixels, const kernels::Pictures& in, const PreprocessConfig& config) {
+  void normalise(float* pixels, const kernels::FrameBatch& in, const PreprocessConfig& config) {
     std::vector<float> values;
     for (std::size_t c = 0; c < 3; ++c) {
       const auto channel = pllava::detail::normalised_values(c, config);
       values.insert(values.end(), channel.begin(), channel.end());
     }
-    Device::check(kernels::normalise(pixels, in, uploaded<float>(values, DType::f32), frames_,
+    Device::check(kernels::normalize(pixels, in, uploaded<float>(values, DType::f32), frames_,
                                      static_cast<int>(config.image_size), device_.stream()),
                   "normalise");
   }

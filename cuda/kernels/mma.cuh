@@ -1,5 +1,5 @@
-// The matrix operations of a warp and asynchronous copies to shared memory (sm_80 and later);
-// without nvcc, their emulation.
+// Matrix instructions of a warp and asynchronous copies to shared memory (sm_80 and later). Without
+// nvcc, the executor emulates them.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace pllava::cuda::kernels {
 
-/// d += a·b for a (16, 16), b (16, 8), d (16, 8), spread over the lanes of a warp. Lane 4·g + t
-/// holds, two numbers of T to a register,
-///   a: (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8), each with the column behind it;
-///   b: (2t, g), (2t + 8, g), each with the row behind it;
+/// d += a * b for a (16, 16), b (16, 8), d (16, 8), distributed over the lanes of a warp. A
+/// register of a and b holds two values of T. Lane 4 * g + t holds
+///   a: (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8), each with the next column;
+///   b: (2t, g), (2t + 8, g), each with the next row;
 ///   d: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
 template <class T>
 PLLAVA_DEVICE void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
@@ -41,9 +41,9 @@ PLLAVA_DEVICE std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-/// Four 8×8 matrices of 16-bit numbers in shared memory: lane i gives the address of row i % 8 of
-/// matrix i / 8, 16-byte aligned, and gets from matrix j, in r[j], the numbers (g, 2t), (g, 2t +
-/// 1).
+/// Loads four 8x8 matrices of 16-bit values from shared memory. Lane i passes the 16-byte aligned
+/// address of row i % 8 of matrix i / 8. Lane 4 * g + t receives the values (g, 2t), (g, 2t + 1) of
+/// matrix j in r[j].
 PLLAVA_DEVICE void load_matrices(std::uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -51,40 +51,42 @@ PLLAVA_DEVICE void load_matrices(std::uint32_t (&r)[4], const void* row) {
                : "memory");
 }
 
-/// The same for the transposed matrices: (2t, g), (2t + 1, g).
-PLLAVA_DEVICE void load_transposed(std::uint32_t (&r)[4], const void* row) {
+/// The same with transposed matrices: (2t, g), (2t + 1, g).
+PLLAVA_DEVICE void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(shared_address(row))
                : "memory");
 }
 
-/// Starts to copy 16 aligned bytes to shared memory; zeros, with nothing read, if not `valid`.
+/// Starts to copy 16 aligned bytes to shared memory. If not `valid`, nothing is read and the copy
+/// is zeros.
 PLLAVA_DEVICE void copy_async(void* shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
                "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
                : "memory");
 }
 
-/// The copies started since the last commit become a group.
+/// The copies since the last commit become a group.
 PLLAVA_DEVICE void commit_async() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-/// Waits for this thread's groups but the last `pending`; others see them behind a barrier.
+/// Waits for all groups of this thread except the last `pending`. Other threads need a barrier to
+/// see the copies.
 template <int pending>
 PLLAVA_DEVICE void wait_async() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
-/// 2^x, flushing subnormal numbers.
-PLLAVA_DEVICE float fast_exp2(float x) {
+/// 2^x by ex2.approx; subnormal results are flushed to 0.
+PLLAVA_DEVICE float exp2_approx(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
-/// Two numbers of T in a register, `low` in the lower half.
+/// Two values of T in a register, `low` in the lower half.
 template <class T>
 PLLAVA_DEVICE std::uint32_t packed_pair(float low, float high);
 template <>
@@ -115,7 +117,7 @@ inline void mma_16x8x16<f16>(float (&d)[4], const std::uint32_t (&a)[4],
 inline void load_matrices(std::uint32_t (&r)[4], const void* row) {
   ::simt::load_matrices<false>(r, row);
 }
-inline void load_transposed(std::uint32_t (&r)[4], const void* row) {
+inline void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
   ::simt::load_matrices<true>(r, row);
 }
 inline void copy_async(void* shared, const void* global, bool valid) {
@@ -128,7 +130,7 @@ template <int pending>
 void wait_async() {
   ::simt::Executor::of_this_thread().wait_copies(pending);
 }
-inline float fast_exp2(float x) {
+inline float exp2_approx(float x) {
   return exp2f(x);
 }
 template <class T>

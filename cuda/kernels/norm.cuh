@@ -1,12 +1,12 @@
-// LayerNorm and RMSNorm of one row, which waits in shared memory between the passes.
+// LayerNorm and RMSNorm of one row, which is kept in shared memory between the passes.
 #pragma once
 
 #include "simt.cuh"
 
 namespace pllava::cuda::kernels {
 
-/// A float that another block of the same kernel may have written: not from this processor's cache.
-PLLAVA_DEVICE float load_written(const float* p) {
+/// Loads a float that another block of the same kernel may have written, past the L1 cache.
+PLLAVA_DEVICE float load_uncached(const float* p) {
 #ifdef __CUDA_ARCH__
   return __ldcg(p);
 #else
@@ -15,26 +15,26 @@ PLLAVA_DEVICE float load_written(const float* p) {
 }
 
 /// Calls store(d, value) for each value of norm(x), with all threads of a block. `row`: `width`
-/// floats of shared memory, `sums`: 32, both free for use.
+/// floats of shared memory; `sums`: shared memory for the reductions.
 template <class Store>
-PLLAVA_DEVICE void norm_row(const float* x, int width, const Norm& norm, float* row, float* sums,
-                            const Store& store) {
-  const auto me = static_cast<int>(threadIdx.x), stride = static_cast<int>(blockDim.x);
-  const bool centred = norm.bias != nullptr;
+PLLAVA_DEVICE void norm_row(const float* x, int width, const Norm& norm, float* row,
+                            float (&sums)[kWarp], const Store& store) {
+  const auto thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  const bool layer_norm = norm.bias != nullptr;
   float sum = 0;
-  for (int d = me; d < width; d += stride) {
-    row[d] = load_written(x + d);
+  for (int d = thread; d < width; d += threads) {
+    row[d] = load_uncached(x + d);
     sum += row[d];
   }
-  const float mean = centred ? block_sum(sum, sums) / static_cast<float>(width) : 0.0f;
+  const float mean = layer_norm ? block_sum(sum, sums) / static_cast<float>(width) : 0.0f;
   __syncthreads();
   float square = 0;
-  for (int d = me; d < width; d += stride) square += (row[d] - mean) * (row[d] - mean);
+  for (int d = thread; d < width; d += threads) square += (row[d] - mean) * (row[d] - mean);
   const float variance = block_sum(square, sums) / static_cast<float>(width);
-  const float scale = 1.0f / sqrtf(variance + norm.eps);
-  for (int d = me; d < width; d += stride) {
-    const float shift = centred ? norm.bias[d] : 0.0f;
-    store(d, (row[d] - mean) * scale * norm.gain[d] + shift);
+  const float inverse_std = 1.0f / sqrtf(variance + norm.eps);
+  for (int d = thread; d < width; d += threads) {
+    const float bias = layer_norm ? norm.bias[d] : 0.0f;
+    store(d, (row[d] - mean) * inverse_std * norm.gain[d] + bias);
   }
 }
 

@@ -1,9 +1,9 @@
-// What the kernels use of CUDA, so that one source compiles with nvcc for the device and with a C++
-// compiler for the executor in tests/support/simt.hpp, which runs the threads of a block as fibers.
+// The part of CUDA that the kernels use. The same sources compile with nvcc for a GPU and with a
+// C++ compiler for the executor in tests/support/simt.hpp, which runs the threads of a block as
+// fibers.
 //
-// Kernels start with PLLAVA_KERNEL(threads, blocks), are started with launch(), declare shared
-// arrays with PLLAVA_SHARED and the dynamic part with PLLAVA_DYNAMIC_SHARED, and use the functions
-// below.
+// A kernel is declared with PLLAVA_KERNEL(threads, blocks) and started with launch(). Static shared
+// memory is PLLAVA_SHARED, dynamic shared memory PLLAVA_DYNAMIC_SHARED.
 #pragma once
 
 #include <cmath>
@@ -37,8 +37,9 @@
 
 namespace pllava::cuda::kernels {
 
-// ---- numbers of 16 and 8 bits
-// ------------------------------------------------------------------------------
+constexpr int kInvalidValue = 1;  // cudaErrorInvalidValue
+
+// ---- 16-bit and 8-bit floats --------------------------------------------------------------------
 
 /// Upper half of an IEEE float.
 struct bf16 {
@@ -115,26 +116,36 @@ inline e4m3 from_float<e4m3>(float x) {
 }
 #endif
 
-/// Not for the codes that are no numbers.
+/// Not for NaN.
 PLLAVA_DEVICE float to_float(e4m3 x) {
   return float_of((x.bits & 0x80u) << 24 | (x.bits & 0x7fu) << 20) * 0x1p120f;
 }
 
-/// 16 bytes of T, moved at once.
+/// 16 bytes of T, moved by one instruction.
 template <class T>
 struct alignas(16) Pack {
   static constexpr int size = 16 / sizeof(T);
+  static_assert(16 % sizeof(T) == 0);
   T at[size];
 };
 
-// ---- launching
-// -----------------------------------------------------------------------------------
+// ---- launching ----------------------------------------------------------------------------------
 
 struct Grid {
   unsigned x = 1, y = 1, z = 1;
 };
 
-/// Starts a kernel of `threads` threads a block with `shared` bytes of dynamic shared memory.
+/// Blocks of `size` for n elements.
+inline Grid grid_for(std::int64_t n, int size) {
+  return {static_cast<unsigned>((n + size - 1) / size)};
+}
+
+/// Index of the calling thread in a grid of one dimension.
+PLLAVA_DEVICE std::int64_t thread_index() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+/// Starts a kernel with `threads` threads in a block and `shared` bytes of dynamic shared memory.
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared, Stream stream,
            Arguments... arguments) {
@@ -158,7 +169,7 @@ int launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared, St
 #endif
 }
 
-/// Calls body(T{}) with the element type T that `type` names.
+/// Calls body(T{}) with the element type T.
 template <class Body>
 int with_type(Type type, Body&& body) {
   switch (type) {
@@ -166,13 +177,24 @@ int with_type(Type type, Body&& body) {
     case Type::f16: return body(f16{});
     case Type::bf16: return body(bf16{});
   }
-  return 1;  // cudaErrorInvalidValue
+  return kInvalidValue;
 }
 
-// ---- sums over a warp and a block
-// ------------------------------------------------------------------
+template <class T>
+const T* data_as(const Operand& x) {
+  return static_cast<const T*>(x.data);
+}
+template <class T>
+T* mutable_data_as(const Operand& x) {
+  return static_cast<T*>(x.data);
+}
+
+// ---- reductions over a warp and a block ---------------------------------------------------------
 
 constexpr int kWarp = 32;
+constexpr int kMaxThreads = 1024;  // of a block
+static_assert(kMaxThreads / kWarp <= kWarp,
+              "block_reduce() reduces the warps' results in one warp");
 
 template <class T>
 PLLAVA_DEVICE T warp_sum(T x) {
@@ -186,29 +208,29 @@ PLLAVA_DEVICE float warp_max(float x) {
   return x;
 }
 
-/// What `of_warp`, the sum or the largest of a warp, is of a block of whole warps, in every thread.
-/// `shared`: 32 floats, free for use again behind the next __syncthreads(). Of no number it is 0.
+/// Extends warp_reduce (sum or max of a warp) to a block of whole warps; every thread gets the
+/// result. `shared` must not be written before the next __syncthreads(). Missing warps count as 0.
 template <class Reduce>
-PLLAVA_DEVICE float block_reduce(float x, float* shared, const Reduce& of_warp) {
+PLLAVA_DEVICE float block_reduce(float x, float (&shared)[kWarp], const Reduce& warp_reduce) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
-  x = of_warp(x);
+  x = warp_reduce(x);
   if (lane == 0) shared[warp] = x;
   __syncthreads();
   const int warps = static_cast<int>(blockDim.x) / kWarp;
-  return of_warp(lane < warps ? shared[lane] : 0.0f);
+  return warp_reduce(lane < warps ? shared[lane] : 0.0f);
 }
 
-PLLAVA_DEVICE float block_sum(float x, float* shared) {
+PLLAVA_DEVICE float block_sum(float x, float (&shared)[kWarp]) {
   return block_reduce(x, shared, [](float v) { return warp_sum(v); });
 }
 
-/// Of numbers that are not negative.
-PLLAVA_DEVICE float block_max(float x, float* shared) {
+/// Of values that are not negative.
+PLLAVA_DEVICE float block_max(float x, float (&shared)[kWarp]) {
   return block_reduce(x, shared, [](float v) { return warp_max(v); });
 }
 
-PLLAVA_DEVICE float activated(float x, Act act) {
+PLLAVA_DEVICE float activate(float x, Act act) {
   switch (act) {
     case Act::none: return x;
     case Act::quick_gelu: return x / (1.0f + expf(-1.702f * x));

@@ -1,4 +1,4 @@
-// The attention kernels on the executor, against loops in double precision.
+// The attention kernels on the executor, compared with a reference in double precision.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace {
 
 using namespace pllava::cuda::kernels;
 
-/// The largest error of results of about 1.
+/// Maximum error of results of magnitude 1.
 template <class T>
 constexpr double tolerance = 1e-5;
 template <>
@@ -27,7 +27,7 @@ template <>
 constexpr double tolerance<bf16> = 1.5e-2;
 
 template <class T>
-T poison() {
+T nan_value() {
   return from_float<T>(std::numeric_limits<float>::quiet_NaN());
 }
 
@@ -36,146 +36,150 @@ std::size_t size(std::int64_t n) {
 }
 
 struct Shape {
-  int query = 1, kv = 1, dim = 64, past = 0, rows = 1, wanted = 1;
+  int query_heads = 1, kv_heads = 1, head_dim = 64, past = 0, rows = 1, output_rows = 1;
   int batch = 1;
   bool causal = true, rope = true, cache = true;
-  int more_bound = 0;  // by which the host overestimates the length
-  float spread = 1.5f;
-  int shift = 0;       // of qkv from alignment, in numbers
-  bool bytes = false;  // the cache has 8 bits
+  int bound_slack = 0;  // max_kv_length minus the length
+  float query_range = 1.5f;
+  int shift = 0;  // of qkv from a 16-byte boundary, in elements
+  bool int8_cache = false;
 
   std::string str() const {
-    std::string text = "heads " + std::to_string(query) + ":" + std::to_string(kv);
-    text += " dim " + std::to_string(dim) + " past " + std::to_string(past);
-    text += " rows " + std::to_string(rows) + " wanted " + std::to_string(wanted);
-    return text + " batch " + std::to_string(batch) + " bound +" + std::to_string(more_bound);
+    std::string text = "heads " + std::to_string(query_heads) + ":" + std::to_string(kv_heads);
+    text += " dim " + std::to_string(head_dim) + " past " + std::to_string(past);
+    text += " rows " + std::to_string(rows) + " output rows " + std::to_string(output_rows);
+    return text + " batch " + std::to_string(batch) + " bound slack " + std::to_string(bound_slack);
   }
 };
 
-/// The memory of one call, NaN wherever nothing may be read.
+/// Operands of one call. What the call must not read is NaN.
 template <class T>
-class Memory {
+class Operands {
  public:
-  explicit Memory(const Shape& shape)
-      : s(shape), capacity(s.past + s.rows + 5), width((s.query + 2 * s.kv) * s.dim) {
-    std::mt19937 random(static_cast<unsigned>(s.past * 131 + s.rows * 7 + s.dim));
+  explicit Operands(const Shape& shape)
+      : s(shape),
+        capacity(s.past + s.rows + 5),
+        width((s.query_heads + 2 * s.kv_heads) * s.head_dim) {
+    std::mt19937 random(static_cast<unsigned>(s.past * 131 + s.rows * 7 + s.head_dim));
     std::uniform_real_distribution<float> uniform(-1, 1);
-    qkv.assign(size(s.shift + s.batch * s.rows * width), poison<T>());
+    qkv.assign(size(s.shift + s.batch * s.rows * width), nan_value<T>());
     for (std::int64_t i = 0; i < s.batch * s.rows * width; ++i)
-      qkv[size(s.shift + i)] =
-          from_float<T>(uniform(random) * (i % width < s.query * s.dim ? s.spread : 1.0f));
-    keys.assign(size(s.kv * capacity * s.dim), poison<T>());
+      qkv[size(s.shift + i)] = from_float<T>(
+          uniform(random) * (i % width < s.query_heads * s.head_dim ? s.query_range : 1.0f));
+    keys.assign(size(s.kv_heads * capacity * s.head_dim), nan_value<T>());
     values = keys;
-    if (s.bytes) {
+    if (s.int8_cache) {
       key_bytes.resize(keys.size());
       value_bytes.resize(keys.size());
-      scales.assign(size(2 * s.kv * capacity), std::numeric_limits<float>::quiet_NaN());
+      scales.assign(size(2 * s.kv_heads * capacity), std::numeric_limits<float>::quiet_NaN());
       for (auto* all : {&key_bytes, &value_bytes})
         for (std::uint8_t& byte : *all) byte = static_cast<std::uint8_t>(1 + random() % 255);
-      for (int h = 0; h < 2 * s.kv; ++h)
+      for (int h = 0; h < 2 * s.kv_heads; ++h)
         for (int p = 0; p < s.past; ++p)
           scales[size(h * capacity + p)] = (1.0f + uniform(random) / 2) / 127;
     }
-    for (int h = 0; h < s.kv; ++h)
-      for (std::int64_t i = 0; i < std::int64_t{s.past} * s.dim; ++i) {
-        keys[size(h * capacity * s.dim + i)] = from_float<T>(uniform(random));
-        values[size(h * capacity * s.dim + i)] = from_float<T>(uniform(random));
+    for (int h = 0; h < s.kv_heads; ++h)
+      for (std::int64_t i = 0; i < std::int64_t{s.past} * s.head_dim; ++i) {
+        keys[size(h * capacity * s.head_dim + i)] = from_float<T>(uniform(random));
+        values[size(h * capacity * s.head_dim + i)] = from_float<T>(uniform(random));
       }
-    rope.assign(size((s.past + s.rows) * s.dim), 0.0f);
-    const int half = s.dim / 2;
+    rope.assign(size((s.past + s.rows) * s.head_dim), 0.0f);
+    const int half = s.head_dim / 2;
     for (int p = 0; p < s.past + s.rows; ++p)
       for (int d = 0; d < half; ++d) {
         const double angle = p * std::pow(10000.0, -static_cast<double>(d) / half);
-        rope[size(p * s.dim + d)] = static_cast<float>(std::cos(angle));
-        rope[size(p * s.dim + half + d)] = static_cast<float>(std::sin(angle));
+        rope[size(p * s.head_dim + d)] = static_cast<float>(std::cos(angle));
+        rope[size(p * s.head_dim + half + d)] = static_cast<float>(std::sin(angle));
       }
   }
 
   Attention call() {
     Attention call;
     call.qkv = {qkv.data() + s.shift, type_of<T>};
-    o.assign(size(s.batch * s.wanted * s.query * s.dim + 8), poison<T>());
+    o.assign(size(s.batch * s.output_rows * s.query_heads * s.head_dim + 8), nan_value<T>());
     call.o = {o.data(), type_of<T>};
     call.rope = s.rope ? rope.data() : nullptr;
     if (s.cache) {
-      call.keys = s.bytes ? static_cast<void*>(key_bytes.data()) : keys.data();
-      call.values = s.bytes ? static_cast<void*>(value_bytes.data()) : values.data();
-      call.scales = s.bytes ? scales.data() : nullptr;
+      call.keys = s.int8_cache ? static_cast<void*>(key_bytes.data()) : keys.data();
+      call.values = s.int8_cache ? static_cast<void*>(value_bytes.data()) : values.data();
+      call.kv_scales = s.int8_cache ? scales.data() : nullptr;
       call.past = &s.past;
       call.capacity = capacity;
-      call.bound = s.past + s.rows + s.more_bound;
+      call.max_kv_length = s.past + s.rows + s.bound_slack;
     }
     call.rows = s.rows;
-    call.wanted = s.wanted;
+    call.output_rows = s.output_rows;
     call.batch = s.batch;
-    call.query = s.query;
-    call.kv = s.kv;
-    call.dim = s.dim;
+    call.num_query_heads = s.query_heads;
+    call.num_kv_heads = s.kv_heads;
+    call.head_dim = s.head_dim;
     call.causal = s.causal;
     return call;
   }
 
-  double fresh(int b, int n, int head, int d) const {
-    return to_float(qkv[size(s.shift + (b * s.rows + n) * width + head * s.dim + d)]);
+  double in_qkv(int b, int n, int head, int d) const {
+    return to_float(qkv[size(s.shift + (b * s.rows + n) * width + head * s.head_dim + d)]);
   }
   double rotated(int b, int n, int head, int d) const {
-    if (!s.rope) return fresh(b, n, head, d);
-    const int half = s.dim / 2, angle = (s.past + n) * s.dim + d % half;
-    const double other = d < half ? -fresh(b, n, head, d + half) : fresh(b, n, head, d - half);
-    return fresh(b, n, head, d) * rope[size(angle)] + other * rope[size(angle + half)];
+    if (!s.rope) return in_qkv(b, n, head, d);
+    const int half = s.head_dim / 2, angle = (s.past + n) * s.head_dim + d % half;
+    const double other = d < half ? -in_qkv(b, n, head, d + half) : in_qkv(b, n, head, d - half);
+    return in_qkv(b, n, head, d) * rope[size(angle)] + other * rope[size(angle + half)];
   }
-  /// What a cache of 8 bits holds; part 0 are keys, 1 values.
-  double number(int part, int p, int head, int d) const {
+  /// Element of an int8 cache; part 0 is keys, 1 values.
+  double dequantized(int part, int p, int head, int d) const {
     const auto& bytes = part == 0 ? key_bytes : value_bytes;
-    return double{scales[size((part * s.kv + head) * capacity + p)]} *
-           (bytes[size((head * capacity + p) * s.dim + d)] - 128);
+    return double{scales[size((part * s.kv_heads + head) * capacity + p)]} *
+           (bytes[size((head * capacity + p) * s.head_dim + d)] - 128);
   }
   double key(int b, int p, int head, int d) const {
-    if (s.bytes) return number(0, p, head, d);
-    return p < s.past ? to_float(keys[size((head * capacity + p) * s.dim + d)])
-                      : rotated(b, p - s.past, s.query + head, d);
+    if (s.int8_cache) return dequantized(0, p, head, d);
+    return p < s.past ? to_float(keys[size((head * capacity + p) * s.head_dim + d)])
+                      : rotated(b, p - s.past, s.query_heads + head, d);
   }
   double value(int b, int p, int head, int d) const {
-    if (s.bytes) return number(1, p, head, d);
-    return p < s.past ? to_float(values[size((head * capacity + p) * s.dim + d)])
-                      : fresh(b, p - s.past, s.query + s.kv + head, d);
+    if (s.int8_cache) return dequantized(1, p, head, d);
+    return p < s.past ? to_float(values[size((head * capacity + p) * s.head_dim + d)])
+                      : in_qkv(b, p - s.past, s.query_heads + s.kv_heads + head, d);
   }
 
   std::vector<double> expected() const {
     std::vector<double> result;
-    std::vector<double> k(size((s.past + s.rows) * s.dim)), v(k.size()), q(size(s.dim));
-    result.resize(size(s.batch * s.wanted * s.query * s.dim));
+    std::vector<double> k(size((s.past + s.rows) * s.head_dim)), v(k.size()), q(size(s.head_dim));
+    result.resize(size(s.batch * s.output_rows * s.query_heads * s.head_dim));
     for (int b = 0; b < s.batch; ++b)
-      for (int head = 0; head < s.query; ++head) {
-        const int group = s.query / s.kv;
+      for (int head = 0; head < s.query_heads; ++head) {
+        const int group = s.query_heads / s.kv_heads;
         if (head % group == 0)
           for (int p = 0; p < s.past + s.rows; ++p)
-            for (int d = 0; d < s.dim; ++d) {
-              k[size(p * s.dim + d)] = key(b, p, head / group, d);
-              v[size(p * s.dim + d)] = value(b, p, head / group, d);
+            for (int d = 0; d < s.head_dim; ++d) {
+              k[size(p * s.head_dim + d)] = key(b, p, head / group, d);
+              v[size(p * s.head_dim + d)] = value(b, p, head / group, d);
             }
-        for (int m = 0; m < s.wanted; ++m) {
-          const int n = s.rows - s.wanted + m, seen = s.causal ? s.past + n + 1 : s.past + s.rows;
-          for (int d = 0; d < s.dim; ++d) q[size(d)] = rotated(b, n, head, d);
+        for (int m = 0; m < s.output_rows; ++m) {
+          const int n = s.rows - s.output_rows + m,
+                    seen = s.causal ? s.past + n + 1 : s.past + s.rows;
+          for (int d = 0; d < s.head_dim; ++d) q[size(d)] = rotated(b, n, head, d);
           std::vector<double> weight(size(seen));
-          double high = -std::numeric_limits<double>::infinity(), total = 0;
+          double max = -std::numeric_limits<double>::infinity(), sum = 0;
           for (int p = 0; p < seen; ++p) {
-            double sum = 0;
-            for (int d = 0; d < s.dim; ++d) sum += q[size(d)] * k[size(p * s.dim + d)];
-            weight[size(p)] = sum / std::sqrt(static_cast<double>(s.dim));
-            high = std::max(high, weight[size(p)]);
+            double score = 0;
+            for (int d = 0; d < s.head_dim; ++d) score += q[size(d)] * k[size(p * s.head_dim + d)];
+            weight[size(p)] = score / std::sqrt(static_cast<double>(s.head_dim));
+            max = std::max(max, weight[size(p)]);
           }
-          for (double& w : weight) total += w = std::exp(w - high);
-          double* const out = &result[size(((b * s.wanted + m) * s.query + head) * s.dim)];
+          for (double& w : weight) sum += w = std::exp(w - max);
+          double* const out =
+              &result[size(((b * s.output_rows + m) * s.query_heads + head) * s.head_dim)];
           for (int p = 0; p < seen; ++p)
-            for (int d = 0; d < s.dim; ++d)
-              out[d] += weight[size(p)] / total * v[size(p * s.dim + d)];
+            for (int d = 0; d < s.head_dim; ++d)
+              out[d] += weight[size(p)] / sum * v[size(p * s.head_dim + d)];
         }
       }
     return result;
   }
 
-  /// The largest error; infinite where a number is missing or written behind the end.
+  /// Maximum error; infinite if a result is missing or written after the end.
   double error(const std::vector<double>& expected) const {
     double worst = 0;
     for (std::size_t i = 0; i < o.size(); ++i) {
@@ -193,44 +197,45 @@ class Memory {
   std::vector<float> scales, rope;
 };
 
-/// attend_few() with exactly the memory that it asks for.
-int attend_few_exactly(const Attention& call) {
-  const std::int64_t bytes = attend_few_bytes(call);
+/// decode_attention() with a workspace of exactly decode_workspace_bytes().
+int decode_with_exact_workspace(const Attention& call) {
+  const std::int64_t bytes = decode_workspace_bytes(call);
   REQUIRE(bytes % 4 == 0);
-  std::vector<float> partials(size(bytes / 4 + 4), std::numeric_limits<float>::quiet_NaN());
-  const int status = attend_few(call, partials.data(), nullptr);
-  for (std::size_t i = partials.size() - 4; i < partials.size(); ++i)
-    if (!std::isnan(partials[i])) FAIL("written behind the partial results");
+  std::vector<float> workspace(size(bytes / 4 + 4), std::numeric_limits<float>::quiet_NaN());
+  const int status = decode_attention(call, workspace.data(), nullptr);
+  for (std::size_t i = workspace.size() - 4; i < workspace.size(); ++i)
+    if (!std::isnan(workspace[i])) FAIL("written after the end of the workspace");
   return status;
 }
 
 template <class T>
 void check(const Shape& shape) {
   INFO(shape.str());
-  Memory<T> memory(shape);
-  const Attention call = memory.call();
-  if (shape.cache) REQUIRE(append(call, nullptr) == 0);
-  const std::vector<double> expected = memory.expected();
-  REQUIRE(attend_tiles(call, nullptr) == 0);
-  CHECK(memory.error(expected) < tolerance<T>);
-  if (!shape.cache || shape.rows > kFewRows) return;
-  const Attention again = memory.call();
-  REQUIRE(attend_few_exactly(again) == 0);
-  CHECK(memory.error(expected) < tolerance<T>);
+  Operands<T> operands(shape);
+  const Attention call = operands.call();
+  if (shape.cache) REQUIRE(append_kv(call, nullptr) == 0);
+  const std::vector<double> expected = operands.expected();
+  REQUIRE(prefill_attention(call, nullptr) == 0);
+  CHECK(operands.error(expected) < tolerance<T>);
+  if (!shape.cache || shape.rows > kMaxDecodeRows) return;
+  const Attention again = operands.call();
+  REQUIRE(decode_with_exact_workspace(again) == 0);
+  CHECK(operands.error(expected) < tolerance<T>);
 }
 
 template <class T>
 void check_appended(const Shape& shape) {
   INFO(shape.str());
-  Memory<T> memory(shape);
-  const Memory<T> before = memory;
-  REQUIRE(append(memory.call(), nullptr) == 0);
-  for (int h = 0; h < shape.kv; ++h)
-    for (int p = 0; p < memory.capacity; ++p)
-      for (int d = 0; d < shape.dim; ++d) {
-        const double key = to_float(memory.keys[size((h * memory.capacity + p) * shape.dim + d)]);
+  Operands<T> operands(shape);
+  const Operands<T> before = operands;
+  REQUIRE(append_kv(operands.call(), nullptr) == 0);
+  for (int h = 0; h < shape.kv_heads; ++h)
+    for (int p = 0; p < operands.capacity; ++p)
+      for (int d = 0; d < shape.head_dim; ++d) {
+        const double key =
+            to_float(operands.keys[size((h * operands.capacity + p) * shape.head_dim + d)]);
         const double value =
-            to_float(memory.values[size((h * memory.capacity + p) * shape.dim + d)]);
+            to_float(operands.values[size((h * operands.capacity + p) * shape.head_dim + d)]);
         if (p >= shape.past + shape.rows) {
           REQUIRE((std::isnan(key) && std::isnan(value)));
         } else {
@@ -240,89 +245,103 @@ void check_appended(const Shape& shape) {
       }
 }
 
-TEST_CASE("Keys and values are appended to the cache", "[cuda]") {
+TEST_CASE("append_kv writes rotated keys and values to the cache", "[cuda]") {
   for (const int dim : {2, 10, 18, 64, 80, 128})
     for (const bool rope : {true, false}) {
-      Shape shape = {.query = 4, .kv = 2, .dim = dim, .past = 3, .rows = 5, .rope = rope};
+      Shape shape = {
+          .query_heads = 4, .kv_heads = 2, .head_dim = dim, .past = 3, .rows = 5, .rope = rope};
       check_appended<float>(shape);
       check_appended<f16>(shape);
       check_appended<bf16>(shape);
       shape.shift = 1;
       check_appended<f16>(shape);
     }
-  check_appended<bf16>({.dim = 7, .past = 0, .rows = 3, .rope = false});
+  check_appended<bf16>({.head_dim = 7, .past = 0, .rows = 3, .rope = false});
 }
 
 template <class T>
-void check_rounded(const Shape& shape) {
+void check_quantized(const Shape& shape) {
   INFO(shape.str());
-  Memory<T> memory(shape);
-  const Memory<T> before = memory;
-  REQUIRE(append(memory.call(), nullptr) == 0);
+  Operands<T> operands(shape);
+  const Operands<T> before = operands;
+  REQUIRE(append_kv(operands.call(), nullptr) == 0);
   for (int part = 0; part < 2; ++part)
-    for (int h = 0; h < shape.kv; ++h)
-      for (int p = 0; p < memory.capacity; ++p) {
-        const float scale = memory.scales[size((part * shape.kv + h) * memory.capacity + p)];
+    for (int h = 0; h < shape.kv_heads; ++h)
+      for (int p = 0; p < operands.capacity; ++p) {
+        const float scale =
+            operands.scales[size((part * shape.kv_heads + h) * operands.capacity + p)];
         REQUIRE(std::isnan(scale) == (p >= shape.past + shape.rows));
         if (std::isnan(scale)) continue;
-        double top = 0;
-        for (int d = 0; d < shape.dim; ++d) {
-          const double got = memory.number(part, p, h, d);
+        double max_abs = 0;
+        for (int d = 0; d < shape.head_dim; ++d) {
+          const double got = operands.dequantized(part, p, h, d);
           if (p < shape.past) {
-            REQUIRE(got == before.number(part, p, h, d));
+            REQUIRE(got == before.dequantized(part, p, h, d));
             continue;
           }
           const int n = p - shape.past;
-          const double exact = part == 0 ? before.rotated(0, n, shape.query + h, d)
-                                         : before.fresh(0, n, shape.query + shape.kv + h, d);
+          const double exact = part == 0
+                                   ? before.rotated(0, n, shape.query_heads + h, d)
+                                   : before.in_qkv(0, n, shape.query_heads + shape.kv_heads + h, d);
           REQUIRE(std::abs(got - exact) <= 0.5001 * double{scale});
-          top = std::max(top, std::abs(exact));
+          max_abs = std::max(max_abs, std::abs(exact));
         }
-        if (p >= shape.past) REQUIRE(double{scale} == Approx(top / 127).epsilon(1e-5));
+        if (p >= shape.past) REQUIRE(double{scale} == Approx(max_abs / 127).epsilon(1e-5));
       }
 }
 
-TEST_CASE("Keys and values are rounded to 8 bits, each row of a head in its own unit", "[cuda]") {
+TEST_CASE("append_kv quantizes to int8 with a scale for each row of a head", "[cuda]") {
   for (const int dim : {2, 10, 64, 80, 128})
     for (const bool rope : {true, false}) {
-      const Shape shape = {
-          .query = 4, .kv = 2, .dim = dim, .past = 3, .rows = 5, .rope = rope, .bytes = true};
-      check_rounded<float>(shape);
-      check_rounded<f16>(shape);
-      check_rounded<bf16>(shape);
+      const Shape shape = {.query_heads = 4,
+                           .kv_heads = 2,
+                           .head_dim = dim,
+                           .past = 3,
+                           .rows = 5,
+                           .rope = rope,
+                           .int8_cache = true};
+      check_quantized<float>(shape);
+      check_quantized<f16>(shape);
+      check_quantized<bf16>(shape);
     }
-  check_rounded<bf16>({.dim = 7, .past = 0, .rows = 3, .rope = false, .bytes = true});
+  check_quantized<bf16>({.head_dim = 7, .past = 0, .rows = 3, .rope = false, .int8_cache = true});
 }
 
-TEST_CASE("A row that is not finite shows in a cache of 8 bits", "[cuda]") {
+TEST_CASE("append_kv gives a row with an infinity or NaN the scale NaN", "[cuda]") {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF}) {
-    Memory<float> memory({.dim = 40, .past = 2, .rows = 1, .rope = false, .bytes = true});
-    memory.qkv[size(memory.s.dim + 33)] = bad;  // of the key
-    REQUIRE(append(memory.call(), nullptr) == 0);
-    CHECK(std::isnan(memory.scales[2]));
-    CHECK(std::isfinite(memory.scales[size(memory.capacity + 2)]));
+    Operands<float> operands(
+        {.head_dim = 40, .past = 2, .rows = 1, .rope = false, .int8_cache = true});
+    operands.qkv[size(operands.s.head_dim + 33)] = bad;  // of the key
+    REQUIRE(append_kv(operands.call(), nullptr) == 0);
+    CHECK(std::isnan(operands.scales[2]));
+    CHECK(std::isfinite(operands.scales[size(operands.capacity + 2)]));
   }
 }
 
-/// Lengths, and of each every few combinations with the others, different ones for each `turn`.
+/// Checks several lengths, each with some combinations of the other parameters, which depend on
+/// `turn`.
 template <class T>
-void check_lengths(int query, int kv, int dim, int turn, bool bytes = false) {
+void check_lengths(int query_heads, int kv_heads, int head_dim, int turn, bool int8_cache = false) {
   int i = turn;
   for (const int past : {0, 3, 31, 255, 300})
     for (const int rows : {1, 2, 8, 33, 65, 130}) {
-      const int wanted = i % 3 == 0 ? 0 : i % 3 == 1 ? 1 : rows;
+      const int output_rows = i % 3 == 0 ? 0 : i % 3 == 1 ? 1 : rows;
       if (i++ % 6 != 0 && rows > 8) continue;
-      Shape shape = {.query = query, .kv = kv, .dim = dim, .past = past, .rows = rows};
-      shape.wanted = wanted;
+      Shape shape = {.query_heads = query_heads,
+                     .kv_heads = kv_heads,
+                     .head_dim = head_dim,
+                     .past = past,
+                     .rows = rows};
+      shape.output_rows = output_rows;
       shape.causal = i % 5 != 0;
       shape.rope = i % 7 != 0;
-      shape.more_bound = i % 2 * 700;
-      shape.bytes = bytes;
+      shape.bound_slack = i % 2 * 700;
+      shape.int8_cache = int8_cache;
       check<T>(shape);
     }
 }
 
-TEMPLATE_TEST_CASE("Attention with a cache equals plain loops", "[cuda]", float, f16, bf16) {
+TEMPLATE_TEST_CASE("Attention with a KV cache matches the reference", "[cuda]", float, f16, bf16) {
   int turn = 0;
   for (const int dim : {2, 10, 18, 64, 80, 128}) {
     check_lengths<TestType>(1, 1, dim, turn++);
@@ -331,7 +350,7 @@ TEMPLATE_TEST_CASE("Attention with a cache equals plain loops", "[cuda]", float,
   }
 }
 
-TEMPLATE_TEST_CASE("Attention with a cache of 8 bits equals plain loops", "[cuda]", float, f16,
+TEMPLATE_TEST_CASE("Attention with an int8 KV cache matches the reference", "[cuda]", float, f16,
                    bf16) {
   int turn = 0;
   for (const int dim : {10, 64, 80, 128}) {
@@ -341,25 +360,32 @@ TEMPLATE_TEST_CASE("Attention with a cache of 8 bits equals plain loops", "[cuda
   }
 }
 
-TEMPLATE_TEST_CASE("Attention without a cache equals plain loops", "[cuda]", float, f16, bf16) {
+TEMPLATE_TEST_CASE("Attention without a KV cache matches the reference", "[cuda]", float, f16,
+                   bf16) {
   for (const int rows : {1, 37, 64, 65, 130})
     for (const int dim : {10, 64, 80}) {
-      Shape shape = {.query = 2, .kv = 2, .dim = dim, .rows = rows, .wanted = rows, .batch = 3};
+      Shape shape = {.query_heads = 2,
+                     .kv_heads = 2,
+                     .head_dim = dim,
+                     .rows = rows,
+                     .output_rows = rows,
+                     .batch = 3};
       shape.cache = shape.causal = shape.rope = false;
       check<TestType>(shape);
-      shape.kv = 1;
-      shape.wanted = 1;
+      shape.kv_heads = 1;
+      shape.output_rows = 1;
       shape.causal = shape.rope = true;
       check<TestType>(shape);
-      shape.wanted = (rows + 1) / 2;
+      shape.output_rows = (rows + 1) / 2;
       shape.rope = false;
       check<TestType>(shape);
     }
 }
 
-TEST_CASE("Rows that are not aligned are read one number at a time", "[cuda]") {
+TEST_CASE("Attention accepts rows that are not aligned", "[cuda]") {
   for (const int dim : {7, 64, 72, 96}) {
-    Shape shape = {.query = 2, .kv = 1, .dim = dim, .past = 70, .rows = 6, .wanted = 6};
+    Shape shape = {
+        .query_heads = 2, .kv_heads = 1, .head_dim = dim, .past = 70, .rows = 6, .output_rows = 6};
     shape.rope = dim % 2 == 0;
     for (const int shift : {0, 1}) {
       shape.shift = shift;
@@ -369,54 +395,63 @@ TEST_CASE("Rows that are not aligned are read one number at a time", "[cuda]") {
   }
 }
 
-/// With queries of 0 every position weighs the same, and value d counts positions p % dim == d.
+/// With queries of 0 all positions have equal weights, and output d counts the positions with
+/// p % dim == d.
 template <class T>
-void check_count(int past, int rows, int more_bound, bool causal, int kv = 1) {
+void check_count(int past, int rows, int bound_slack, bool causal, int kv = 1) {
   constexpr int dim = 64;
-  Shape shape = {.query = 2 * kv, .kv = kv, .dim = dim, .past = past, .rows = rows, .wanted = rows};
+  Shape shape = {.query_heads = 2 * kv,
+                 .kv_heads = kv,
+                 .head_dim = dim,
+                 .past = past,
+                 .rows = rows,
+                 .output_rows = rows};
   shape.rope = false;
   shape.causal = causal;
-  shape.spread = 0;
-  shape.more_bound = more_bound;
+  shape.query_range = 0;
+  shape.bound_slack = bound_slack;
   INFO(shape.str());
-  Memory<T> memory(shape);
+  Operands<T> operands(shape);
   const auto one = [](int p, int d) { return from_float<T>(p % dim == d ? 1.0f : 0.0f); };
   for (int h = 0; h < kv; ++h)
     for (int d = 0; d < dim; ++d) {
       for (int p = 0; p < past; ++p)
-        memory.values[size((h * memory.capacity + p) * dim + d)] = one(p, d);
+        operands.values[size((h * operands.capacity + p) * dim + d)] = one(p, d);
       for (int n = 0; n < rows; ++n)
-        memory.qkv[size(n * memory.width + (3 * kv + h) * dim + d)] = one(past + n, d);
+        operands.qkv[size(n * operands.width + (3 * kv + h) * dim + d)] = one(past + n, d);
     }
-  const double exact = std::is_same_v<T, float> ? 1e-5 : std::is_same_v<T, f16> ? 1e-3 : 6e-3;
-  for (const bool few : {false, true}) {
-    const Attention call = memory.call();
-    REQUIRE(append(call, nullptr) == 0);
-    if (few ? rows > kFewRows : kv > 1) continue;
-    REQUIRE((few ? attend_few_exactly(call) : attend_tiles(call, nullptr)) == 0);
+  const double relative_error = std::is_same_v<T, float> ? 1e-5
+                                : std::is_same_v<T, f16> ? 1e-3
+                                                         : 6e-3;
+  for (const bool decode : {false, true}) {
+    const Attention call = operands.call();
+    REQUIRE(append_kv(call, nullptr) == 0);
+    if (decode ? rows > kMaxDecodeRows : kv > 1) continue;
+    REQUIRE((decode ? decode_with_exact_workspace(call) : prefill_attention(call, nullptr)) == 0);
     for (int i = 0; i < rows * 2 * kv; ++i) {
       const int seen = causal ? past + i / (2 * kv) + 1 : past + rows;
       for (int d = 0; d < dim; ++d) {
-        const double count = to_float(memory.o[size(i * dim + d)]) * double{1} * seen;
-        const int right = (seen - d + dim - 1) / dim;
-        if (!(std::abs(count - right) <= exact * right))
-          FAIL("row " << i << " counts " << count << " of " << right << (few ? ", few" : ""));
+        const double count = to_float(operands.o[size(i * dim + d)]) * double{1} * seen;
+        const int expected = (seen - d + dim - 1) / dim;
+        if (!(std::abs(count - expected) <= relative_error * expected))
+          FAIL("row " << i << " counts " << count << " of " << expected
+                      << (decode ? ", decode" : ", prefill"));
       }
     }
   }
   SUCCEED();
 }
 
-TEST_CASE("Every position counts once at every boundary of tiles and splits", "[cuda]") {
+TEST_CASE("Attention reads every position once at every boundary of tiles and splits", "[cuda]") {
   for (int length = 1; length <= 140; ++length) check_count<f16>(length - 1, 1, 0, true);
   for (const int length : {1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 1000}) {
-    for (const int more : {0, 1, 1500, 9000}) check_count<bf16>(length - 1, 1, more, true);
+    for (const int slack : {0, 1, 1500, 9000}) check_count<bf16>(length - 1, 1, slack, true);
     check_count<float>(length - 1, 1, 200, true);
     check_count<f16>(length, 8, 64, true);
     check_count<f16>(length, 5, 0, false);
   }
-  for (const int length : {95, 96, 97, 120, 300})  // 3 blocks to a head
-    for (const int more : {0, 500}) check_count<f16>(length - 1, 1, more, true, 88);
+  for (const int length : {95, 96, 97, 120, 300})  // 3 splits
+    for (const int slack : {0, 500}) check_count<f16>(length - 1, 1, slack, true, 88);
   for (const int rows : {15, 16, 17, 63, 64, 65, 127, 128, 129}) {
     check_count<f16>(0, rows, 0, true);
     check_count<bf16>(61, rows, 0, true);
@@ -424,56 +459,59 @@ TEST_CASE("Every position counts once at every boundary of tiles and splits", "[
   }
 }
 
-TEST_CASE("Large scores do not overflow", "[cuda]") {
-  Shape shape = {.query = 2, .kv = 1, .dim = 64, .past = 90, .rows = 8, .wanted = 8};
-  shape.spread = 300;
-  shape.rope = false;  // rounding rotated keys would show
+TEST_CASE("Attention does not overflow on large scores", "[cuda]") {
+  Shape shape = {
+      .query_heads = 2, .kv_heads = 1, .head_dim = 64, .past = 90, .rows = 8, .output_rows = 8};
+  shape.query_range = 300;
+  shape.rope = false;  // the rounding of rotated keys would exceed the tolerance
   check<bf16>(shape);
   check<f16>(shape);
 }
 
-TEST_CASE("Attention does not depend on the order of threads, and repeats itself", "[cuda]") {
-  Shape shape = {.query = 4, .kv = 2, .dim = 80, .past = 150, .rows = 7, .wanted = 5};
-  const auto bits = [&](bool few) {
-    Memory<bf16> memory(shape);
-    const Attention call = memory.call();
-    REQUIRE(append(call, nullptr) == 0);
-    REQUIRE((few ? attend_few_exactly(call) : attend_tiles(call, nullptr)) == 0);
+TEST_CASE("Attention does not depend on the order of threads", "[cuda]") {
+  Shape shape = {
+      .query_heads = 4, .kv_heads = 2, .head_dim = 80, .past = 150, .rows = 7, .output_rows = 5};
+  const auto bits = [&](bool decode) {
+    Operands<bf16> operands(shape);
+    const Attention call = operands.call();
+    REQUIRE(append_kv(call, nullptr) == 0);
+    REQUIRE((decode ? decode_with_exact_workspace(call) : prefill_attention(call, nullptr)) == 0);
     std::vector<std::uint16_t> result;
-    for (const bf16 x : memory.o) result.push_back(x.bits);
+    for (const bf16 x : operands.o) result.push_back(x.bits);
     return result;
   };
-  for (const bool few : {false, true}) {
-    const auto once = bits(few);
+  for (const bool decode : {false, true}) {
+    const auto once = bits(decode);
     simt::order = simt::Order::descending;
-    const auto turned = bits(few);
+    const auto turned = bits(decode);
     simt::order = simt::Order::ascending;
     CHECK(once == turned);
   }
 }
 
-TEST_CASE("What the kernels cannot do is an error", "[cuda]") {
-  Memory<f16> memory({.query = 2, .kv = 1, .dim = 64, .past = 4, .rows = 9, .wanted = 9});
-  Attention call = memory.call();
-  CHECK(attend_few(call, nullptr, nullptr) != 0);  // too many rows
-  call.dim = 130;
-  CHECK(attend_tiles(call, nullptr) != 0);
-  call.dim = 64;
+TEST_CASE("Attention refuses unsupported parameters", "[cuda]") {
+  Operands<f16> operands(
+      {.query_heads = 2, .kv_heads = 1, .head_dim = 64, .past = 4, .rows = 9, .output_rows = 9});
+  Attention call = operands.call();
+  CHECK(decode_attention(call, nullptr, nullptr) != 0);  // too many rows
+  call.head_dim = 130;
+  CHECK(prefill_attention(call, nullptr) != 0);
+  call.head_dim = 64;
   call.o.type = Type::f32;
-  CHECK(attend_tiles(call, nullptr) != 0);
+  CHECK(prefill_attention(call, nullptr) != 0);
 }
 
-TEST_CASE("The splits follow the bound and the heads, not the past", "[cuda]") {
+TEST_CASE("The workspace of decode attention depends on max_kv_length and the heads", "[cuda]") {
   Attention call;
-  call.wanted = 1;
-  call.query = call.kv = 32;
-  call.dim = 128;
-  call.bound = 2400;
-  CHECK(attend_few_bytes(call) == 32 * 9 * 130 * 4);
-  call.bound = 40;
-  CHECK(attend_few_bytes(call) == 32 * 2 * 130 * 4);
-  call.bound = 0;
-  CHECK(attend_few_bytes(call) == 32 * 130 * 4);
+  call.output_rows = 1;
+  call.num_query_heads = call.num_kv_heads = 32;
+  call.head_dim = 128;
+  call.max_kv_length = 2400;
+  CHECK(decode_workspace_bytes(call) == 32 * 9 * 130 * 4);
+  call.max_kv_length = 40;
+  CHECK(decode_workspace_bytes(call) == 32 * 2 * 130 * 4);
+  call.max_kv_length = 0;
+  CHECK(decode_workspace_bytes(call) == 32 * 130 * 4);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Attention in tiles against cuDNN's fused attention on the same GPU: the same numbers, and which
-// of the two is faster. Built where cuDNN and its frontend (the headers of PyPI's
-// nvidia-cudnn-frontend) are found.
+// Prefill attention compared with cuDNN's fused attention on the same GPU: equal results, and the
+// times of both. Built where cuDNN and its frontend (the headers of PyPI's nvidia-cudnn-frontend)
+// are found.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -59,9 +59,9 @@ class DeviceArray {
 
 struct Case {
   const char* name;
-  std::int64_t batch, rows, query, kv, dim;
+  std::int64_t batch, rows, query_heads, kv_heads, head_dim;
   bool causal;
-  std::int64_t width() const { return (query + 2 * kv) * dim; }
+  std::int64_t width() const { return (query_heads + 2 * kv_heads) * head_dim; }
 };
 
 /// cuDNN's graph for rows [query·dim | kv·dim | kv·dim] of bf16.
@@ -76,24 +76,24 @@ class Fused {
       return graph_.tensor(fe::graph::Tensor_attributes()
                                .set_name(name)
                                .set_uid(uid)
-                               .set_dim({c.batch, heads, c.rows, c.dim})
-                               .set_stride({c.rows * c.width(), c.dim, c.width(), 1}));
+                               .set_dim({c.batch, heads, c.rows, c.head_dim})
+                               .set_stride({c.rows * c.width(), c.head_dim, c.width(), 1}));
     };
-    const auto q = part("q", kQuery, c.query), k = part("k", kKey, c.kv),
-               v = part("v", kValue, c.kv);
+    const auto q = part("q", kQuery, c.query_heads), k = part("k", kKey, c.kv_heads),
+               v = part("v", kValue, c.kv_heads);
     auto options = fe::graph::SDPA_attributes()
                        .set_name("attention")
                        .set_generate_stats(false)
-                       .set_attn_scale(1.0f / std::sqrt(static_cast<float>(c.dim)));
+                       .set_attn_scale(1.0f / std::sqrt(static_cast<float>(c.head_dim)));
     if (c.causal)
       options.set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT)
           .set_diagonal_band_right_bound(0);
     const auto o = graph_.sdpa(q, k, v, options)[0];
-    const std::int64_t out = c.query * c.dim;
+    const std::int64_t out = c.query_heads * c.head_dim;
     o->set_output(true)
         .set_uid(kOut)
-        .set_dim({c.batch, c.query, c.rows, c.dim})
-        .set_stride({c.rows * out, c.dim, out, 1});
+        .set_dim({c.batch, c.query_heads, c.rows, c.head_dim})
+        .set_stride({c.rows * out, c.head_dim, out, 1});
     check(graph_.build(handle_, {fe::HeurMode_t::A}));
     std::int64_t bytes = 0;
     check(graph_.get_workspace_size(bytes));
@@ -110,8 +110,8 @@ class Fused {
     auto* const rows = static_cast<bf16*>(qkv);
     std::unordered_map<std::int64_t, void*> pack = {
         {kQuery, rows},
-        {kKey, rows + case_.query * case_.dim},
-        {kValue, rows + (case_.query + case_.kv) * case_.dim},
+        {kKey, rows + case_.query_heads * case_.head_dim},
+        {kValue, rows + (case_.query_heads + case_.kv_heads) * case_.head_dim},
         {kOut, o}};
     check(graph_.execute(handle_, pack, workspace_));
   }
@@ -124,7 +124,7 @@ class Fused {
   void* workspace_ = nullptr;
 };
 
-/// Milliseconds of a call, the median of 21.
+/// Median time of 21 calls in milliseconds.
 double milliseconds(const std::function<void()>& call) {
   cudaEvent_t begin = nullptr, end = nullptr;
   check(cudaEventCreate(&begin));
@@ -143,33 +143,36 @@ double milliseconds(const std::function<void()>& call) {
   return times[times.size() / 2];
 }
 
-TEST_CASE("Attention in tiles equals cuDNN's", "[cuda]") {
+TEST_CASE("Prefill attention matches cuDNN's fused attention", "[cuda]") {
   for (const Case& c : {Case{"16 frames of ViT-L/14-336", 16, 577, 16, 16, 64, false},
                         Case{"prefill of 2,400 rows, 32 heads", 1, 2400, 32, 32, 128, true},
-                        Case{"the same, 8 heads of keys", 1, 2400, 32, 8, 128, true}}) {
+                        Case{"the same, 8 kv heads", 1, 2400, 32, 8, 128, true}}) {
     std::mt19937 random(1);
     std::uniform_real_distribution<float> uniform(-1, 1);
     std::vector<bf16> rows(static_cast<std::size_t>(c.batch * c.rows * c.width()));
     for (bf16& x : rows) x = pllava::from_float<bf16>(uniform(random));
     const DeviceArray<bf16> qkv(rows);
-    const auto size = static_cast<std::size_t>(c.batch * c.rows * c.query * c.dim);
+    const auto size = static_cast<std::size_t>(c.batch * c.rows * c.query_heads * c.head_dim);
     const DeviceArray<bf16> ours(size), theirs(size);
 
     kernels::Attention call;
     call.o = {ours.data(), kernels::Type::bf16};
     call.qkv = {qkv.data(), kernels::Type::bf16};
-    call.rows = call.wanted = static_cast<int>(c.rows);
+    call.rows = call.output_rows = static_cast<int>(c.rows);
     call.batch = static_cast<int>(c.batch);
-    call.query = static_cast<int>(c.query), call.kv = static_cast<int>(c.kv);
-    call.dim = static_cast<int>(c.dim);
-    call.bound = c.rows;
+    call.num_query_heads = static_cast<int>(c.query_heads);
+    call.num_kv_heads = static_cast<int>(c.kv_heads);
+    call.head_dim = static_cast<int>(c.head_dim);
+    call.max_kv_length = c.rows;
     call.causal = c.causal;
     Fused fused(c);
-    const double mine = milliseconds([&] { REQUIRE(attend_tiles(call, nullptr) == 0); });
+    const double mine = milliseconds([&] { REQUIRE(prefill_attention(call, nullptr) == 0); });
     const double cudnn = milliseconds([&] { fused.run(theirs.data(), qkv.data()); });
-    const double sides = c.causal ? 2 : 4;  // two products; a causal mask leaves half of each
+    const double flops =
+        c.causal ? 2 : 4;  // per value: two GEMMs, half of each under a causal mask
     const auto tflops = [&](double ms) {
-      return sides * static_cast<double>(c.batch * c.query * c.rows * c.rows * c.dim) / ms / 1e9;
+      return flops * static_cast<double>(c.batch * c.query_heads * c.rows * c.rows * c.head_dim) /
+             ms / 1e9;
     };
     std::cout << c.name << ": ours " << mine << " ms (" << tflops(mine) << " TFLOP/s), cuDNN "
               << cudnn << " ms (" << tflops(cudnn) << ")\n";

@@ -1,4 +1,4 @@
-// The executor that runs kernels on the CPU, and the operations of a warp.
+// The executor that runs kernels on the CPU, and the warp operations.
 #include "support/simt.hpp"
 
 #include <algorithm>
@@ -19,12 +19,15 @@ namespace {
 
 using namespace pllava::cuda::kernels;
 
-struct Reversed {
-  Reversed() { simt::order = simt::Order::descending; }
-  ~Reversed() { simt::order = simt::Order::ascending; }
+/// Runs threads in descending order until its destruction.
+struct DescendingOrder {
+  DescendingOrder() { simt::order = simt::Order::descending; }
+  DescendingOrder(const DescendingOrder&) = delete;
+  DescendingOrder& operator=(const DescendingOrder&) = delete;
+  ~DescendingOrder() { simt::order = simt::Order::ascending; }
 };
 
-TEST_CASE("Every thread of every block runs once, with its indices", "[simt]") {
+TEST_CASE("Every thread of every block runs once with its indices", "[simt]") {
   std::vector<int> runs(3 * 2 * 4 * 70);
   simt::run({3, 2, 4}, 70, 0, [&] {
     CHECK(gridDim.x == 3);
@@ -37,13 +40,13 @@ TEST_CASE("Every thread of every block runs once, with its indices", "[simt]") {
   CHECK(runs[0] == 1);
 }
 
-TEST_CASE("Order turns the threads around", "[simt]") {
+TEST_CASE("Descending order reverses the threads", "[simt]") {
   std::vector<unsigned> seen;
   const auto body = [&] { seen.push_back(threadIdx.x); };
   simt::run({1, 1, 1}, 40, 0, body);
   CHECK(std::is_sorted(seen.begin(), seen.end()));
   seen.clear();
-  const Reversed reversed;
+  const DescendingOrder descending;
   simt::run({1, 1, 1}, 40, 0, body);
   CHECK(std::is_sorted(seen.rbegin(), seen.rend()));
 }
@@ -66,7 +69,7 @@ PLLAVA_KERNEL(1024, 1) reverse_block(int* data) {
   }
 }
 
-TEST_CASE("A block sums and exchanges through shared memory", "[simt]") {
+TEST_CASE("A block reduces and exchanges values in shared memory", "[simt]") {
   for (const int threads : {32, 128, 1024}) {
     std::vector<float> in(static_cast<std::size_t>(3 * threads)), out(in.size());
     std::iota(in.begin(), in.end(), 1.0f);
@@ -85,7 +88,7 @@ TEST_CASE("A block sums and exchanges through shared memory", "[simt]") {
   }
 }
 
-TEST_CASE("A launch that is recorded runs as often as its record", "[simt]") {
+TEST_CASE("A recorded launch runs when it is replayed", "[simt]") {
   std::vector<int> data(32);
   std::iota(data.begin(), data.end(), 0);
   std::vector<std::function<void()>> record;
@@ -100,7 +103,7 @@ TEST_CASE("A launch that is recorded runs as often as its record", "[simt]") {
   CHECK(std::is_sorted(data.begin(), data.end()));
 }
 
-TEST_CASE("Lanes shuffle as in CUDA", "[simt]") {
+TEST_CASE("Shuffles match CUDA", "[simt]") {
   simt::run({1, 1, 1}, 96, 0, [] {
     const int lane = static_cast<int>(threadIdx.x) % 32,
               base = static_cast<int>(threadIdx.x) - lane;
@@ -120,12 +123,12 @@ TEST_CASE("Lanes shuffle as in CUDA", "[simt]") {
   });
 }
 
-TEST_CASE("Threads that have ended are not waited for", "[simt]") {
+TEST_CASE("Barriers do not wait for threads that have ended", "[simt]") {
   int sum = 0;
   const auto body = [&] {
     if (threadIdx.x % 2 == 1 || threadIdx.x >= 50) return;
     __syncthreads();
-    const float next = __shfl_down_sync(0xffffffffu, 1.0f, 1);  // an ended lane's
+    const float next = __shfl_down_sync(0xffffffffu, 1.0f, 1);  // from a lane that has ended
     CHECK(next != next);
     __syncwarp();
     CHECK(__shfl_xor_sync(0xffffffffu, 7, 2) == (threadIdx.x == 48 ? -1 : 7));
@@ -133,12 +136,12 @@ TEST_CASE("Threads that have ended are not waited for", "[simt]") {
     atomicAdd(&sum, 1);
   };
   simt::run({2, 1, 1}, 100, 0, body);
-  const Reversed reversed;
+  const DescendingOrder descending;
   simt::run({2, 1, 1}, 100, 0, body);
   CHECK(sum == 2 * 2 * 25);
 }
 
-/// What the executor says about a block of `body`.
+/// The message of the error that running `body` in a block throws; empty if none.
 template <class Body>
 std::string message_of(const Body& body) {
   try {
@@ -149,7 +152,7 @@ std::string message_of(const Body& body) {
   return {};
 }
 
-TEST_CASE("What would hang on a GPU is an error", "[simt]") {
+TEST_CASE("Divergent barriers and nested launches throw", "[simt]") {
   const auto divergent = [] {
     if (threadIdx.x == 3) {
       __syncwarp();
@@ -166,7 +169,7 @@ TEST_CASE("What would hang on a GPU is an error", "[simt]") {
   };
   const auto thrown = [] {
     __syncthreads();
-    if (threadIdx.x == 3) throw std::runtime_error("of the body");
+    if (threadIdx.x == 3) throw std::runtime_error("thrown by the body");
     __syncthreads();
   };
   const auto nested = [] { simt::run({1, 1, 1}, 1, 0, [] {}); };
@@ -185,7 +188,7 @@ TEST_CASE("What would hang on a GPU is an error", "[simt]") {
   }
 }
 
-TEST_CASE("Shared memory starts as NaN and is guarded", "[simt]") {
+TEST_CASE("Shared memory starts as NaN and has a guard", "[simt]") {
   for (const std::size_t bytes : {0u, 4u, 20u, 4096u}) {
     simt::run({3, 1, 1}, 1, bytes, [&] {
       unsigned char* const shared = simt::dynamic_shared();
@@ -198,7 +201,7 @@ TEST_CASE("Shared memory starts as NaN and is guarded", "[simt]") {
   }
 }
 
-TEST_CASE("Asynchronous copies end when they are waited for", "[simt]") {
+TEST_CASE("Asynchronous copies complete at wait_async", "[simt]") {
   alignas(16) static const float source[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
   simt::run({1, 1, 1}, 32, 64 * 32, [] {
     float* const mine = reinterpret_cast<float*>(simt::dynamic_shared()) + threadIdx.x * 16;
@@ -231,7 +234,7 @@ std::uint16_t bits(float x) {
   return from_float<T>(x).bits;
 }
 
-/// Row-major a (16, 16), b as (8, 16): its columns; c (16, 8).
+/// c = a * b for a (16, 16) and c (16, 8), row-major; b (16, 8) is given as its columns (8, 16).
 template <class T>
 void multiply_once(float* c, const T* a, const T* columns) {
   const unsigned lane = threadIdx.x, g = lane / 4, t = lane % 4 * 2;
@@ -266,12 +269,12 @@ void check_multiply() {
     }
 }
 
-TEST_CASE("A warp multiplies matrices", "[simt]") {
+TEST_CASE("mma_16x8x16 matches the product of matrices", "[simt]") {
   check_multiply<bf16>();
   check_multiply<f16>();
 }
 
-TEST_CASE("A warp loads matrices, upright and transposed", "[simt]") {
+TEST_CASE("load_matrices loads plain and transposed matrices", "[simt]") {
   simt::run({1, 1, 1}, 32, 32 * 16, [] {
     const auto shared = reinterpret_cast<std::uint16_t*>(simt::dynamic_shared());
     for (unsigned j = 0; j < 8; ++j)
@@ -284,7 +287,7 @@ TEST_CASE("A warp loads matrices, upright and transposed", "[simt]") {
       CHECK((r[j] & 0xffff) == (j * 8 + g) * 8 + t);
       CHECK(r[j] >> 16 == (j * 8 + g) * 8 + t + 1);
     }
-    load_transposed(r, shared + threadIdx.x * 8);
+    load_matrices_transposed(r, shared + threadIdx.x * 8);
     for (unsigned j = 0; j < 4; ++j) {
       CHECK((r[j] & 0xffff) == (j * 8 + t) * 8 + g);
       CHECK(r[j] >> 16 == (j * 8 + t + 1) * 8 + g);
@@ -298,7 +301,7 @@ TEST_CASE("A warp loads matrices, upright and transposed", "[simt]") {
                   std::logic_error);
 }
 
-TEST_CASE("16-bit numbers keep their value", "[simt]") {
+TEST_CASE("16-bit floats convert to float and back exactly", "[simt]") {
   for (std::uint32_t i = 0; i < 65536; ++i) {
     const auto x = static_cast<std::uint16_t>(i);
     const float half = to_float(f16{x}), brain = to_float(bf16{x});
@@ -315,22 +318,22 @@ TEST_CASE("16-bit numbers keep their value", "[simt]") {
   }
 }
 
-/// Between neighbours: just below, at and just above the middle.
+/// Checks values just below, at and just above the midpoint of every two neighbors.
 template <class T>
 void check_rounding(std::uint16_t infinity) {
   for (std::uint32_t i = 0; i + 1 < infinity; ++i) {
     const auto x = static_cast<std::uint16_t>(i), next = static_cast<std::uint16_t>(i + 1);
     const float low = to_float(T{x}), high = to_float(T{next});
-    const float middle = static_cast<float>((double{low} + double{high}) / 2);
+    const float midpoint = static_cast<float>((double{low} + double{high}) / 2);
     const std::uint16_t even = i % 2 == 0 ? x : next;
-    REQUIRE(bits<T>(middle) == even);
-    REQUIRE(bits<T>(std::nextafter(middle, 0.0f)) == x);
-    REQUIRE(bits<T>(std::nextafter(middle, high)) == next);
-    REQUIRE(bits<T>(-middle) == (even | 0x8000));
+    REQUIRE(bits<T>(midpoint) == even);
+    REQUIRE(bits<T>(std::nextafter(midpoint, 0.0f)) == x);
+    REQUIRE(bits<T>(std::nextafter(midpoint, high)) == next);
+    REQUIRE(bits<T>(-midpoint) == (even | 0x8000));
   }
 }
 
-TEST_CASE("16-bit numbers round to the nearest, ties to even", "[simt]") {
+TEST_CASE("Conversion to 16-bit floats rounds to nearest, ties to even", "[simt]") {
   check_rounding<f16>(0x7c00);
   check_rounding<bf16>(0x7f80);
   CHECK(bits<f16>(65519.99f) == 0x7bff);

@@ -75,8 +75,7 @@ inline thread_local simt::Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace simt {
 
-// ---- 16-bit numbers
-// ------------------------------------------------------------------------------
+// ---- 16-bit numbers -----------------------------------------------------------------------------
 
 inline std::uint32_t bits_of(float x) {
   std::uint32_t bits;
@@ -123,8 +122,7 @@ inline std::uint16_t float_to_f16(float x) {
   return static_cast<std::uint16_t>(sign | half);
 }
 
-// ---- the executor
-// ----------------------------------------------------------------------------------
+// ---- the executor -------------------------------------------------------------------------------
 
 /// What the lanes of a warp bring to an operation; null for lanes that have ended.
 using Given = std::array<void*, kWarp>;
@@ -477,8 +475,7 @@ inline unsigned char* dynamic_shared() {
   return Executor::of_this_thread().dynamic_shared();
 }
 
-// ---- operations of a warp
-// --------------------------------------------------------------------------
+// ---- operations of a warp -----------------------------------------------------------------------
 
 /// Every lane gets the value of lane `from`, which is undefined (0xFF bytes) where that has ended.
 template <class T>
@@ -585,8 +582,7 @@ void load_matrices(std::uint32_t (&r)[4], const void* row) {
 
 }  // namespace simt
 
-// ---- what CUDA declares
-// ------------------------------------------------------------------------------
+// ---- what CUDA declares -------------------------------------------------------------------------
 
 inline void __syncthreads() {
   simt::Executor::of_this_thread().meet_block();

@@ -1,4 +1,4 @@
-// The kernel from NV12 to RGB on the executor.
+// The NV12 to RGB kernel on the executor.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -17,13 +17,13 @@ namespace kernels = pllava::cuda::kernels;
 constexpr YuvEncoding kEncodings[] = {YuvEncoding::bt601_limited, YuvEncoding::bt601_full,
                                       YuvEncoding::bt709_limited, YuvEncoding::bt709_full};
 
-/// What the kernel makes of the picture, and writes nothing behind it.
+/// The output of the kernel; checks that it writes nothing after the end.
 std::vector<std::uint8_t> converted(const test::Nv12Picture& in, YuvEncoding encoding) {
   const test::YuvFactors f = test::factors(encoding);
   kernels::Nv12 call;
   call.luma = in.luma.data(), call.luma_stride = in.luma_stride;
   call.chroma = in.chroma.data(), call.chroma_stride = in.chroma_stride;
-  call.luma_offset = static_cast<int>(f.offset), call.luma_factor = static_cast<int>(f.y);
+  call.luma_offset = static_cast<int>(f.offset), call.luma_scale = static_cast<int>(f.y);
   call.red_cr = static_cast<int>(f.r), call.blue_cb = static_cast<int>(f.b);
   call.green_cb = static_cast<int>(f.gu), call.green_cr = static_cast<int>(f.gv);
   constexpr std::size_t guard = 64;
@@ -35,7 +35,7 @@ std::vector<std::uint8_t> converted(const test::Nv12Picture& in, YuvEncoding enc
   return out;
 }
 
-TEST_CASE("NV12 becomes RGB as the header says, at any size and stride", "[cuda]") {
+TEST_CASE("nv12_to_rgb matches the documented formula at any size and stride", "[cuda]") {
   struct Size {
     Index width, height, padding;
   };
@@ -44,12 +44,12 @@ TEST_CASE("NV12 becomes RGB as the header says, at any size and stride", "[cuda]
          {Size{1, 1, 0}, Size{2, 2, 0}, Size{5, 3, 0}, Size{7, 4, 9}, Size{6, 5, 1},
           Size{33, 17, 31}, Size{64, 48, 0}}) {
       INFO("encoding " << static_cast<int>(encoding) << ", " << width << "x" << height);
-      const test::Nv12Picture picture(width, height, padding);
-      CHECK(converted(picture, encoding) == test::to_rgb(picture, encoding));
+      const test::Nv12Picture image(width, height, padding);
+      CHECK(converted(image, encoding) == test::to_rgb(image, encoding));
     }
 }
 
-TEST_CASE("The factors of NV12 are those of the standards", "[cuda]") {
+TEST_CASE("The YUV coefficients are those of BT.601 and BT.709", "[cuda]") {
   for (const YuvEncoding encoding : kEncodings) {
     const bool bt601 =
         encoding == YuvEncoding::bt601_limited || encoding == YuvEncoding::bt601_full;
@@ -68,27 +68,27 @@ TEST_CASE("The factors of NV12 are those of the standards", "[cuda]") {
   }
 }
 
-TEST_CASE("Greys and the colours of a test card come out of NV12", "[cuda]") {
-  const auto colour = [](std::uint8_t y, std::uint8_t cb, std::uint8_t cr, YuvEncoding encoding) {
+TEST_CASE("nv12_to_rgb converts greys and primary colors", "[cuda]") {
+  const auto color = [](std::uint8_t y, std::uint8_t cb, std::uint8_t cr, YuvEncoding encoding) {
     test::Nv12Picture one(1, 1, 0);
     one.luma = {y}, one.chroma = {cb, cr};
     return converted(one, encoding);
   };
   using Rgb = std::vector<std::uint8_t>;
   for (const YuvEncoding limited : {YuvEncoding::bt601_limited, YuvEncoding::bt709_limited}) {
-    CHECK(colour(16, 128, 128, limited) == Rgb{0, 0, 0});
-    CHECK(colour(235, 128, 128, limited) == Rgb{255, 255, 255});
-    CHECK(colour(255, 128, 128, limited) == Rgb{255, 255, 255});
-    CHECK(colour(0, 128, 128, limited) == Rgb{0, 0, 0});
+    CHECK(color(16, 128, 128, limited) == Rgb{0, 0, 0});
+    CHECK(color(235, 128, 128, limited) == Rgb{255, 255, 255});
+    CHECK(color(255, 128, 128, limited) == Rgb{255, 255, 255});
+    CHECK(color(0, 128, 128, limited) == Rgb{0, 0, 0});
   }
   for (const YuvEncoding full : {YuvEncoding::bt601_full, YuvEncoding::bt709_full})
     for (const int grey : {0, 1, 128, 254, 255}) {
       const auto g = static_cast<std::uint8_t>(grey);
-      CHECK(colour(g, 128, 128, full) == Rgb{g, g, g});
+      CHECK(color(g, 128, 128, full) == Rgb{g, g, g});
     }
-  const Rgb red = colour(81, 90, 240, YuvEncoding::bt601_limited);
+  const Rgb red = color(81, 90, 240, YuvEncoding::bt601_limited);
   CHECK((red[0] >= 254 && red[1] <= 1 && red[2] <= 1));
-  const Rgb blue = colour(32, 240, 118, YuvEncoding::bt709_limited);
+  const Rgb blue = color(32, 240, 118, YuvEncoding::bt709_limited);
   CHECK((blue[0] <= 1 && blue[1] <= 1 && blue[2] >= 254));
 }
 

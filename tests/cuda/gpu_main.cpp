@@ -1,4 +1,4 @@
-// The entry point of the tests on a GPU. Where there is none, a test is skipped and says why.
+// The entry point of the tests on a GPU. Without a GPU, tests are skipped with the reason.
 #define CATCH_CONFIG_RUNNER
 #include <cstring>
 #include <iostream>
@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr int kSkipped = 77;  // as tests/CMakeLists.txt tells ctest
+constexpr int kSkipped = 77;  // SKIP_RETURN_CODE in tests/CMakeLists.txt
 
 bool only_lists(int argc, char** argv) {
   for (int i = 1; i < argc; ++i)
@@ -21,7 +21,7 @@ bool only_lists(int argc, char** argv) {
 int main(int argc, char** argv) {
   if (!only_lists(argc, argv)) {
     try {
-      const pllava::cuda::Backend there;
+      const pllava::cuda::Backend backend;
     } catch (const pllava::cuda::Error& e) {
       std::cout << "skipped: " << e.what() << '\n';
       return kSkipped;

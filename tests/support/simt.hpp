@@ -1,11 +1,11 @@
-// Runs CUDA kernels on the CPU, for tests: the threads of a block are fibers of one OS thread, and
-// blocks run one after another. A thread runs until it waits, so memory needs no locks; what CUDA
-// leaves undefined is an error or a NaN here where that can be told:
+// Runs CUDA kernels on the CPU, for tests. The threads of a block are fibers of one OS thread, and
+// blocks run one after another. A thread runs until it waits, so memory needs no locks. Undefined
+// behavior in CUDA is an error or a NaN here where it can be detected:
 //
-// - Dynamic shared memory is 0xFF bytes (NaN) before each block, and guarded behind its end.
+// - Dynamic shared memory is 0xFF bytes (NaN) before each block, and has a guard after its end.
 // - A barrier that not all threads can reach throws std::logic_error.
-// - cp.async destroys its target at once and copies when the thread waits for it, no earlier.
-// - `order` turns the order of threads around, which shows what a missing barrier hides.
+// - cp.async overwrites its target with 0xFF at once, and copies only when the thread waits for it.
+// - `order` reverses the order of threads, which exposes missing barriers.
 #pragma once
 
 #include <array>
@@ -45,9 +45,9 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-// swapcontext() works everywhere, but asks the operating system to set the signal mask each time.
-// The compiler's own jumps do not, and are not what sanitizers take for the end of a stack's
-// frames.
+// swapcontext() is portable, but sets the signal mask by a system call each time. The compiler's
+// __builtin_longjmp makes no system call, and AddressSanitizer does not take it for an unwinding of
+// the stack. ThreadSanitizer needs swapcontext().
 #ifndef SIMT_TSAN
 #define SIMT_JUMPS 1
 #endif
@@ -65,7 +65,7 @@ struct Dim3 {
 
 constexpr unsigned kWarp = 32;
 
-/// Which threads of a block go first.
+/// The order in which the threads of a block run.
 enum class Order { ascending, descending };
 inline thread_local Order order = Order::ascending;
 
@@ -75,7 +75,7 @@ inline thread_local simt::Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace simt {
 
-// ---- 16-bit numbers -----------------------------------------------------------------------------
+// ---- 16-bit floats ------------------------------------------------------------------------------
 
 inline std::uint32_t bits_of(float x) {
   std::uint32_t bits;
@@ -124,8 +124,9 @@ inline std::uint16_t float_to_f16(float x) {
 
 // ---- the executor -------------------------------------------------------------------------------
 
-/// What the lanes of a warp bring to an operation; null for lanes that have ended.
-using Given = std::array<void*, kWarp>;
+/// The arguments of the lanes in a warp operation; null for lanes that have ended.
+using LaneArguments = std::array<void*, kWarp>;
+static_assert(kWarp == 32, "the matrix operations distribute 8 rows and columns over 32 lanes");
 
 class Executor {
  public:
@@ -139,9 +140,10 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
 
   void run(Dim3 grid, unsigned threads, std::size_t shared_bytes, void (*call)(void*), void* body) {
-    if (running_) throw std::logic_error("simt: a kernel starts a kernel");
+    if (running_) throw std::logic_error("simt: a kernel launches a kernel");
     if (threads == 0 || threads > 1024)
-      throw std::logic_error("simt: " + std::to_string(threads) + " threads in a block");
+      throw std::logic_error("simt: " + std::to_string(threads) +
+                             " threads in a block; expected 1 to 1024");
     running_ = true;
     call_ = call;
     body_ = body;
@@ -163,7 +165,7 @@ class Executor {
 
   unsigned char* dynamic_shared() { return shared_; }
 
-  /// Waits for the live threads of the block.
+  /// A barrier of the live threads of the block.
   void meet_block() {
     Thread& me = *threads_[threadIdx.x];
     if (++block_waiting_ == block_live_) {
@@ -175,14 +177,14 @@ class Executor {
     asm volatile("" ::: "memory");
   }
 
-  /// Waits for the live lanes of the warp. The last one calls `act` with what all of them brought.
-  void meet_warp(void (*act)(Given&), void* mine) {
+  /// A barrier of the live lanes of the warp. The last one calls `act` with the arguments of all.
+  void meet_warp(void (*act)(LaneArguments&), void* argument) {
     Thread& me = *threads_[threadIdx.x];
     Warp& warp = warps_[threadIdx.x / kWarp];
     if (warp.waiting > 0 && warp.act != act)
-      throw std::logic_error("simt: lanes of a warp wait for different operations" + place());
+      throw std::logic_error("simt: lanes of a warp execute different operations" + place());
     warp.act = act;
-    warp.given[threadIdx.x % kWarp] = mine;
+    warp.arguments[threadIdx.x % kWarp] = argument;
     if (++warp.waiting == warp.live) {
       release_warp(warp, &me);
     } else {
@@ -192,11 +194,11 @@ class Executor {
     asm volatile("" ::: "memory");
   }
 
-  /// Like cp.async: `bytes` of `to` become those of `from`, or zero where that is null.
+  /// Like cp.async: copies `bytes` bytes, or zeros if `from` is null, when the thread waits.
   void copy_later(void* to, const void* from, std::size_t bytes) {
     const auto address = reinterpret_cast<std::uintptr_t>(to);
     if (address % bytes != 0 || reinterpret_cast<std::uintptr_t>(from) % bytes != 0)
-      throw std::logic_error("simt: an asynchronous copy is not aligned" + place());
+      throw std::logic_error("simt: unaligned asynchronous copy" + place());
     std::memset(to, 0xff, bytes);
     threads_[threadIdx.x]->copies.push_back({to, from, bytes});
   }
@@ -204,7 +206,7 @@ class Executor {
     Thread& me = *threads_[threadIdx.x];
     me.groups.push_back(me.copies.size());
   }
-  /// Ends all groups of copies but the last `pending`.
+  /// Completes all groups of copies except the last `pending`.
   void wait_copies(std::size_t pending) {
     Thread& me = *threads_[threadIdx.x];
     if (me.groups.size() <= pending) return;
@@ -248,7 +250,7 @@ class Executor {
     bool started = false;
     State state = State::ended;
     std::vector<Copy> copies;
-    std::vector<std::size_t> groups;  // ends of the committed ones in `copies`
+    std::vector<std::size_t> groups;  // end of each committed group in `copies`
     std::size_t copied = 0;
 
     Thread() = default;
@@ -268,8 +270,8 @@ class Executor {
 
   struct Warp {
     unsigned live = 0, waiting = 0;
-    void (*act)(Given&) = nullptr;
-    Given given = {};
+    void (*act)(LaneArguments&) = nullptr;
+    LaneArguments arguments = {};
   };
 
   static std::string place() {
@@ -309,8 +311,8 @@ class Executor {
     if (block_live_ > 0) throw_deadlock(threads);
     for (std::size_t i = 0; i < kGuard; ++i)
       if (shared_[shared_bytes + i] != kGuardByte)
-        throw std::logic_error("simt: written " + std::to_string(i) + " bytes behind the " +
-                               std::to_string(shared_bytes) + " of shared memory" + place());
+        throw std::logic_error("simt: write " + std::to_string(i) + " bytes after the " +
+                               std::to_string(shared_bytes) + " bytes of shared memory" + place());
   }
 
   [[noreturn]] void throw_deadlock(unsigned threads) const {
@@ -321,7 +323,7 @@ class Executor {
                            " for their warps" + place());
   }
 
-  /// A thread has ended, which may be what others wait for.
+  /// Called when a thread ends; releases barriers that all other live threads have reached.
   void leave(Warp& warp) {
     --warp.live;
     --block_live_;
@@ -330,8 +332,8 @@ class Executor {
   }
 
   void release_warp(Warp& warp, const Thread* current) {
-    warp.act(warp.given);
-    warp.given = {};
+    warp.act(warp.arguments);
+    warp.arguments = {};
     warp.waiting = 0;
     const auto first = static_cast<unsigned>(&warp - warps_.data()) * kWarp;
     make_ready(first, first + kWarp < blockDim.x ? first + kWarp : blockDim.x, State::at_warp,
@@ -343,18 +345,18 @@ class Executor {
     make_ready(0, blockDim.x, State::at_block, current);
   }
 
-  /// Threads in `from` go on, the last of ready_ first.
-  void make_ready(unsigned begin, unsigned end, State from, const Thread* but) {
+  /// Makes the threads in state `from` ready, except `current`. The last of ready_ runs first.
+  void make_ready(unsigned begin, unsigned end, State from, const Thread* current) {
     for (unsigned n = 0; n < end - begin; ++n) {
       const unsigned i = order == Order::ascending ? end - 1 - n : begin + n;
       Thread& t = *threads_[i];
-      if (t.state != from || &t == but) continue;
+      if (t.state != from || &t == current) continue;
       t.state = State::ready;
       ready_.push_back(i);
     }
   }
 
-  // The switches between the scheduler's stack and a thread's.
+  // Switches between the stacks of the scheduler and a thread.
 
   SIMT_SWITCH void resume(Thread& t) {
     const bool first = !std::exchange(t.started, true);
@@ -406,7 +408,7 @@ class Executor {
   }
 #endif
 
-  /// The first function on a thread's stack: one kernel after another.
+  /// The entry function of a fiber, which runs one kernel after another.
   static void enter() {
     Executor& self = of_this_thread();
 #ifdef SIMT_ASAN
@@ -458,10 +460,10 @@ void run(Dim3 grid, unsigned threads, std::size_t shared_bytes, Body&& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-/// Where not null, what is launched is put there and not run, as a stream does that is recorded.
+/// If not null, launches are appended here and not run, as in CUDA stream capture.
 inline thread_local std::vector<std::function<void()>>* recording = nullptr;
 
-/// The kernel's arguments are copied into `body`, as CUDA copies them.
+/// Copies `body` with the kernel's arguments, as CUDA does.
 template <class Body>
 void launch(Dim3 grid, unsigned threads, std::size_t shared_bytes, const Body& body) {
   if (recording == nullptr)
@@ -470,28 +472,29 @@ void launch(Dim3 grid, unsigned threads, std::size_t shared_bytes, const Body& b
     recording->push_back([=] { run(grid, threads, shared_bytes, body); });
 }
 
-/// Of the block, aligned to 1024 bytes.
+/// Dynamic shared memory of the block, aligned to 1024 bytes.
 inline unsigned char* dynamic_shared() {
   return Executor::of_this_thread().dynamic_shared();
 }
 
 // ---- operations of a warp -----------------------------------------------------------------------
 
-/// Every lane gets the value of lane `from`, which is undefined (0xFF bytes) where that has ended.
+/// The value of lane `from`; 0xFF bytes (undefined in CUDA) if that lane has ended.
 template <class T>
 T shuffle(unsigned mask, T value, unsigned from) {
   struct Lane {
     T value, result;
     unsigned from;
   };
-  if (mask != 0xffffffffu) throw std::logic_error("simt: only whole warps shuffle");
+  if (mask != 0xffffffffu)
+    throw std::logic_error("simt: a shuffle with a partial mask is not supported");
   Lane mine = {value, value, from % kWarp};
   Executor::of_this_thread().meet_warp(
-      [](Given& given) {
-        for (void* p : given) {
+      [](LaneArguments& arguments) {
+        for (void* p : arguments) {
           if (p == nullptr) continue;
           Lane& lane = *static_cast<Lane*>(p);
-          if (const void* other = given[lane.from]) {
+          if (const void* other = arguments[lane.from]) {
             lane.result = static_cast<const Lane*>(other)->value;
           } else {
             std::memset(&lane.result, 0xff, sizeof lane.result);
@@ -510,7 +513,7 @@ inline unsigned lane_id() {
   throw std::logic_error("simt: a lane of a matrix operation has ended");
 }
 
-/// d += a·b as mma.sync.aligned.m16n8k16.row.col with 16-bit numbers that to_float() reads.
+/// d += a * b as mma.sync.aligned.m16n8k16.row.col with 16-bit values, converted by to_float().
 template <float (*to_float)(std::uint16_t)>
 void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   struct Lane {
@@ -519,15 +522,15 @@ void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
   };
   Lane mine = {d, a, b};
   Executor::of_this_thread().meet_warp(
-      [](Given& given) {
+      [](LaneArguments& arguments) {
         const auto lower = [](std::uint32_t x) { return to_float(static_cast<std::uint16_t>(x)); };
         const auto upper = [](std::uint32_t x) {
           return to_float(static_cast<std::uint16_t>(x >> 16));
         };
         float left[16][16], right[16][8];
         for (unsigned i = 0; i < kWarp; ++i) {
-          if (given[i] == nullptr) throw_ended_lane();
-          const Lane& lane = *static_cast<const Lane*>(given[i]);
+          if (arguments[i] == nullptr) throw_ended_lane();
+          const Lane& lane = *static_cast<const Lane*>(arguments[i]);
           const unsigned g = i / 4, t = i % 4 * 2;
           for (unsigned j = 0; j < 4; ++j) {
             float* at = &left[g + j % 2 * 8][t + j / 2 * 8];
@@ -544,7 +547,7 @@ void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
           for (unsigned k = 0; k < 16; ++k)
             for (unsigned n = 0; n < 8; ++n) sum[m][n] += left[m][k] * right[k][n];
         for (unsigned i = 0; i < kWarp; ++i) {
-          const Lane& lane = *static_cast<const Lane*>(given[i]);
+          const Lane& lane = *static_cast<const Lane*>(arguments[i]);
           const unsigned g = i / 4, t = i % 4 * 2;
           for (unsigned j = 0; j < 4; ++j) lane.d[j] += sum[g + j / 2 * 8][t + j % 2];
         }
@@ -552,7 +555,7 @@ void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
       &mine);
 }
 
-/// ldmatrix.x4: lane i names row i % 8 of matrix i / 8, 8 numbers of 16 bits.
+/// ldmatrix.x4: lane i passes the address of row i % 8 of matrix i / 8, 8 values of 16 bits.
 template <bool transposed>
 void load_matrices(std::uint32_t (&r)[4], const void* row) {
   struct Lane {
@@ -560,21 +563,21 @@ void load_matrices(std::uint32_t (&r)[4], const void* row) {
     const void* row;
   };
   if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0)
-    throw std::logic_error("simt: a row of a matrix is not aligned");
+    throw std::logic_error("simt: unaligned row of a matrix");
   Lane mine = {r, row};
   Executor::of_this_thread().meet_warp(
-      [](Given& given) {
+      [](LaneArguments& arguments) {
         std::uint16_t rows[kWarp][8];
         for (unsigned i = 0; i < kWarp; ++i) {
-          if (given[i] == nullptr) throw_ended_lane();
-          std::memcpy(rows[i], static_cast<const Lane*>(given[i])->row, sizeof rows[i]);
+          if (arguments[i] == nullptr) throw_ended_lane();
+          std::memcpy(rows[i], static_cast<const Lane*>(arguments[i])->row, sizeof rows[i]);
         }
         for (unsigned i = 0; i < kWarp; ++i)
           for (unsigned j = 0; j < 4; ++j) {
             const unsigned g = i / 4, t = i % 4 * 2;
             const std::uint32_t low = transposed ? rows[j * 8 + t][g] : rows[j * 8 + g][t];
             const std::uint32_t high = transposed ? rows[j * 8 + t + 1][g] : rows[j * 8 + g][t + 1];
-            static_cast<const Lane*>(given[i])->r[j] = low | high << 16;
+            static_cast<const Lane*>(arguments[i])->r[j] = low | high << 16;
           }
       },
       &mine);
@@ -582,15 +585,16 @@ void load_matrices(std::uint32_t (&r)[4], const void* row) {
 
 }  // namespace simt
 
-// ---- what CUDA declares -------------------------------------------------------------------------
+// ---- CUDA built-ins -----------------------------------------------------------------------------
 
 inline void __syncthreads() {
   simt::Executor::of_this_thread().meet_block();
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
-  if (mask != 0xffffffffu) throw std::logic_error("simt: only whole warps wait");
-  simt::Executor::of_this_thread().meet_warp([](simt::Given&) {}, &mask);
+  if (mask != 0xffffffffu)
+    throw std::logic_error("simt: a barrier with a partial mask is not supported");
+  simt::Executor::of_this_thread().meet_warp([](simt::LaneArguments&) {}, &mask);
 }
 
 template <class T>
@@ -618,7 +622,7 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
   return simt::shuffle(mask, value, lane % span >= by ? lane - by : lane);
 }
 
-inline void __threadfence() {}  // blocks run one after another, threads until they wait
+inline void __threadfence() {}  // all threads run on one OS thread
 
 template <class T>
 T atomicAdd(T* at, T by) {

@@ -14,7 +14,8 @@ if(PLLAVA_HAS_cuda)
   enable_language(CUDA)
 
   file(GLOB cuda_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/kernels/*.cu)
-  add_library(pllava_cuda cuda/backend.cpp cuda/device.cpp cuda/preprocess.cpp ${cuda_kernels})
+  file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/*.cpp)
+  add_library(pllava_cuda ${cuda_sources} ${cuda_kernels})
   target_include_directories(pllava_cuda PRIVATE ${PROJECT_SOURCE_DIR}/cuda)
   target_link_libraries(pllava_cuda
     PUBLIC pllava_compiled PRIVATE CUDA::cudart_static CUDA::cublasLt)

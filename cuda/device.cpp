@@ -1,216 +1,67 @@
-// Device on CUDA: the runtime's memory pool, streams and graphs, and cuBLASLt.
+// Device on CUDA: streams, stream-ordered memory, transfers and graphs of the runtime, and
+// cuBLASLt.
 #include "device.hpp"
 
 #include <algorithm>
-#include <map>
+#include <cstdint>
+#include <optional>
 #include <string>
-#include <tuple>
 
-#include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include "cublas_lt.hpp"
 #include "pllava/cuda.hpp"
 
 namespace pllava::cuda {
 
 namespace {
 
-// cuBLASLt scales rows and columns of products of fp8 since CUDA 12.9, on Hopper.
-#if CUBLAS_VERSION >= 120900
-constexpr bool kScalesRows = true;
-#else
-constexpr bool kScalesRows = false;
-#endif
-
-constexpr std::size_t kWorkspace = std::size_t{32} << 20;
-constexpr Index kStaging = Index{8} << 20;  // bytes of one of two pinned buffers
-
-void check_blas(cublasStatus_t status, const char* call) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw Error(call, cublasLtGetStatusName(status));
-}
+constexpr Index kStagingBytes = Index{8} << 20;  // of each pinned buffer
+constexpr int kStagingBuffers = 2;
 
 cudaStream_t native(kernels::Stream stream) {
   return static_cast<cudaStream_t>(stream);
 }
 
-cudaDataType_t native(kernels::Type type) {
-  switch (type) {
-    case kernels::Type::f16: return CUDA_R_16F;
-    case kernels::Type::bf16: return CUDA_R_16BF;
-    case kernels::Type::f32: return CUDA_R_32F;
-  }
-  return CUDA_R_32F;
-}
-
-constexpr Index kInvariantRows = 512;  // whose algorithm all products take that are invariant
-
-/// What a plan is made for: types of y, x (and w), sizes; whether there are a bias and scales, add,
-/// invariant.
-using PlanKey =
-    std::tuple<kernels::Type, kernels::Type, Index, Index, Index, Index, bool, bool, bool, bool>;
-
-cudaDataType_t operand_type(const Product& p) {
-  return p.x_scales != nullptr ? CUDA_R_8F_E4M3 : native(p.x.type);
-}
-
-/// A matrix layout of cuBLASLt.
-class Layout {
- public:
-  Layout(cudaDataType_t type, Index rows, Index columns, Index stride) {
-    check_blas(cublasLtMatrixLayoutCreate(&layout_, type, static_cast<std::uint64_t>(rows),
-                                          static_cast<std::uint64_t>(columns), stride),
-               "cublasLtMatrixLayoutCreate");
-  }
-  Layout(const Layout&) = delete;
-  Layout& operator=(const Layout&) = delete;
-  ~Layout() { cublasLtMatrixLayoutDestroy(layout_); }
-  cublasLtMatrixLayout_t get() const noexcept { return layout_; }
-
- private:
-  cublasLtMatrixLayout_t layout_ = nullptr;
-};
-
-/// Column by column, as cuBLASLt counts, a row-major y (rows, out) is yᵀ (out, rows), and
-/// yᵀ = W xᵀ with W given as its transpose.
-struct Plan {
-  explicit Plan(const Product& p)
-      : w(operand_type(p), p.in, p.out, p.in),
-        x(operand_type(p), p.in, p.rows, p.in),
-        y(native(p.y.type), p.out, p.rows, p.stride) {
-    check_blas(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-               "cublasLtMatmulDescCreate");
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
-    if (p.bias != nullptr) {
-      const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
-      const cudaDataType_t type = p.x_scales != nullptr ? CUDA_R_16BF : native(p.y.type);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type);
-    }
-#if CUBLAS_VERSION >= 120900
-    if (p.x_scales != nullptr) {
-      const cublasLtMatmulMatrixScale_t of_rows = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
-      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, of_rows);
-      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, of_rows);
-    }
-#endif
-  }
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
-  ~Plan() {
-    cublasLtMatmulDescDestroy(product);
-  }
-
-  template <class Value>
-  void set(cublasLtMatmulDescAttributes_t attribute, const Value& value) {
-    check_blas(cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof(value)),
-               "cublasLtMatmulDescSetAttribute");
-  }
-
-  Layout w, x, y;
-  cublasLtMatmulDesc_t product = nullptr;
-  cublasLtMatmulAlgo_t algorithm = {};
-};
-
 }  // namespace
 
 Device::Current::Current(int ordinal) {
-  check(cudaGetDevice(&before_), "cudaGetDevice");
-  if (before_ != ordinal) check(cudaSetDevice(ordinal), "cudaSetDevice");
+  check(cudaGetDevice(&previous_), "cudaGetDevice");
+  if (previous_ != ordinal) check(cudaSetDevice(ordinal), "cudaSetDevice");
 }
 Device::Current::~Current() {
-  int now = before_;
-  if (cudaGetDevice(&now) == cudaSuccess && now != before_) cudaSetDevice(before_);
+  int now = previous_;
+  if (cudaGetDevice(&now) == cudaSuccess && now != previous_) cudaSetDevice(previous_);
 }
 
-struct Device::Libraries {
-  explicit Libraries(int device) : ordinal(device) {}
-  Libraries(const Libraries&) = delete;
-  Libraries& operator=(const Libraries&) = delete;
-  ~Libraries() {
-    int before = ordinal;
-    cudaGetDevice(&before);
+struct Device::Resources {
+  explicit Resources(int device) : ordinal(device) {}
+  Resources(const Resources&) = delete;
+  Resources& operator=(const Resources&) = delete;
+  ~Resources() {
+    int previous = ordinal;
+    cudaGetDevice(&previous);
     cudaSetDevice(ordinal);
     if (workspace != nullptr) cudaFreeAsync(workspace, stream);
     if (stream != nullptr) cudaStreamSynchronize(stream);
     if (order != nullptr) cudaEventDestroy(order);
-    for (int i = 0; i < 2; ++i) {
-      if (empty[i] != nullptr) cudaEventDestroy(empty[i]);
+    for (int i = 0; i < kStagingBuffers; ++i) {
+      if (transferred[i] != nullptr) cudaEventDestroy(transferred[i]);
       if (staging[i] != nullptr) cudaFreeHost(staging[i]);
     }
-    plans.clear();
-    if (blas != nullptr) cublasLtDestroy(blas);
+    blas.reset();
     if (stream != nullptr) cudaStreamDestroy(stream);
-    cudaSetDevice(before);
+    cudaSetDevice(previous);
   }
 
   int ordinal;
   cudaStream_t stream = nullptr;
-  cublasLtHandle_t blas = nullptr;
-  void* workspace = nullptr;
-  void* staging[2] = {};      // pinned
-  cudaEvent_t empty[2] = {};  // the copy from that buffer is over
-  int turn = 0;               // the buffer that is filled next
-  cudaEvent_t order = nullptr;
-  std::map<PlanKey, Plan> plans;
-
-  Plan& plan(const Product& p) {
-    const PlanKey key{p.y.type,
-                      p.x.type,
-                      p.rows,
-                      p.out,
-                      p.in,
-                      p.stride,
-                      p.bias != nullptr,
-                      p.x_scales != nullptr,
-                      p.add,
-                      p.invariant};
-    const auto [entry, fresh] = plans.try_emplace(key, p);
-    if (!fresh) return entry->second;
-    try {
-      entry->second.algorithm = algorithm(p, entry->second);
-    } catch (...) {
-      plans.erase(entry);
-      throw;
-    }
-    return entry->second;
-  }
-
-  /// The fastest by cuBLASLt's own estimate. An invariant product has that of kInvariantRows rows,
-  /// without parts of a sum that are added up later: the tiles, and with them the order of each
-  /// sum, are then the same for any number of rows.
-  cublasLtMatmulAlgo_t algorithm(const Product& p, const Plan& plan) {
-    cublasLtMatmulHeuristicResult_t result = {};
-    if (p.invariant && p.rows != kInvariantRows) {
-      Product wide = p;
-      wide.rows = kInvariantRows;
-      const cublasLtMatmulAlgo_t chosen = this->plan(wide).algorithm;
-      check_blas(cublasLtMatmulAlgoCheck(blas, plan.product, plan.w.get(), plan.x.get(),
-                                         plan.y.get(), plan.y.get(), &chosen, &result),
-                 "cublasLtMatmulAlgoCheck");
-      return chosen;
-    }
-    cublasLtMatmulPreference_t preference = nullptr;
-    check_blas(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                         &kWorkspace, sizeof(kWorkspace));
-    if (p.invariant) {
-      const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
-      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                                           &none, sizeof(none));
-    }
-    int found = 0;
-    const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(blas, plan.product, plan.w.get(), plan.x.get(), plan.y.get(),
-                                       plan.y.get(), preference, 1, &result, &found);
-    cublasLtMatmulPreferenceDestroy(preference);
-    if (status != CUBLAS_STATUS_SUCCESS || found == 0)
-      throw Error("cublasLtMatmulAlgoGetHeuristic", "no algorithm for (" + std::to_string(p.rows) +
-                                                        ", " + std::to_string(p.in) + ") times (" +
-                                                        std::to_string(p.out) + ", " +
-                                                        std::to_string(p.in) + ") transposed");
-    return result.algo;
-  }
+  std::optional<CublasLt> blas;
+  void* workspace = nullptr;                      // of cuBLASLt
+  void* staging[kStagingBuffers] = {};            // pinned
+  cudaEvent_t transferred[kStagingBuffers] = {};  // the last transfer from the buffer has ended
+  int next_staging = 0;                           // the buffer that is filled next
+  cudaEvent_t order = nullptr;                    // of wait_for()
 };
 
 void Device::check(int status, const char* call) {
@@ -219,7 +70,7 @@ void Device::check(int status, const char* call) {
   throw Error(call, std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error));
 }
 
-Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Libraries>(ordinal)) {
+Device::Device(int ordinal) : ordinal_(ordinal), resources_(std::make_unique<Resources>(ordinal)) {
   int count = 0;
   check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   if (ordinal < 0 || ordinal >= count)
@@ -232,40 +83,41 @@ Device::Device(int ordinal) : ordinal_(ordinal), libraries_(std::make_unique<Lib
   check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal),
         "cudaDeviceGetAttribute");
   if (major < 8)
-    throw Error("cudaSetDevice", "device " + std::to_string(ordinal) +
-                                     " is of compute capability " + std::to_string(major) + "." +
-                                     std::to_string(minor) + ", the kernels need 8.0 or newer");
-  multiplies_fp8_ = kScalesRows && major == 9 && minor == 0;
+    throw Error("cudaSetDevice", "device " + std::to_string(ordinal) + " has compute capability " +
+                                     std::to_string(major) + "." + std::to_string(minor) +
+                                     ", the kernels need 8.0 or newer");
+  supports_fp8_gemm_ = CublasLt::kHasRowScales && major == 9 && minor == 0;
   cudaMemPool_t pool = nullptr;
   check(cudaDeviceGetDefaultMemPool(&pool, ordinal), "cudaDeviceGetDefaultMemPool");
-  std::uint64_t keep = UINT64_MAX;  // what is freed stays in the pool for the next request
+  std::uint64_t keep = UINT64_MAX;  // freed memory stays in the pool
   check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
         "cudaMemPoolSetAttribute");
-  Libraries& l = *libraries_;
-  check(cudaStreamCreateWithFlags(&l.stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-  stream_ = l.stream;
-  check_blas(cublasLtCreate(&l.blas), "cublasLtCreate");
-  check(cudaEventCreateWithFlags(&l.order, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-  l.workspace = allocate(static_cast<Index>(kWorkspace), "the workspace of cuBLASLt");
-  for (int i = 0; i < 2; ++i) {
-    check(cudaMallocHost(&l.staging[i], static_cast<std::size_t>(kStaging)), "cudaMallocHost");
-    check(cudaEventCreateWithFlags(&l.empty[i], cudaEventDisableTiming),
+  Resources& r = *resources_;
+  check(cudaStreamCreateWithFlags(&r.stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  stream_ = r.stream;
+  r.blas.emplace();
+  check(cudaEventCreateWithFlags(&r.order, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  r.workspace =
+      allocate(static_cast<Index>(CublasLt::kWorkspaceBytes), "the workspace of cuBLASLt");
+  for (int i = 0; i < kStagingBuffers; ++i) {
+    check(cudaMallocHost(&r.staging[i], static_cast<std::size_t>(kStagingBytes)), "cudaMallocHost");
+    check(cudaEventCreateWithFlags(&r.transferred[i], cudaEventDisableTiming),
           "cudaEventCreateWithFlags");
   }
 }
 
 Device::~Device() = default;
 
-void* Device::allocate(Index bytes, const char* what_for) {
+void* Device::allocate(Index bytes, const char* purpose) {
   const Current current(ordinal_);
   void* memory = nullptr;
   const cudaError_t status =
       cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream_));
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // so that later calls do not report it
+    cudaGetLastError();  // resets the error
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    throw out_of_memory(what_for, bytes, free, total);
+    throw out_of_memory(purpose, bytes, free, total);
   }
   check(status, "cudaMallocAsync");
   return memory;
@@ -277,17 +129,17 @@ void Device::release(void* memory) noexcept {
 
 void Device::to_device(void* dst, Index bytes, const Fill& fill) {
   const Current current(ordinal_);
-  Libraries& l = *libraries_;
-  for (Index begin = 0; begin < bytes; begin += kStaging) {
-    const Index size = std::min(bytes - begin, kStaging);
-    const int turn = l.turn;
-    check(cudaEventSynchronize(l.empty[turn]), "cudaEventSynchronize");
-    fill(static_cast<std::byte*>(l.staging[turn]), begin, size);
-    check(cudaMemcpyAsync(static_cast<std::byte*>(dst) + begin, l.staging[turn],
+  Resources& r = *resources_;
+  for (Index begin = 0; begin < bytes; begin += kStagingBytes) {
+    const Index size = std::min(bytes - begin, kStagingBytes);
+    const int buffer = r.next_staging;
+    check(cudaEventSynchronize(r.transferred[buffer]), "cudaEventSynchronize");
+    fill(static_cast<std::byte*>(r.staging[buffer]), begin, size);
+    check(cudaMemcpyAsync(static_cast<std::byte*>(dst) + begin, r.staging[buffer],
                           static_cast<std::size_t>(size), cudaMemcpyHostToDevice, native(stream_)),
           "cudaMemcpyAsync to the device");
-    check(cudaEventRecord(l.empty[turn], native(stream_)), "cudaEventRecord");
-    l.turn = 1 - turn;  // one buffer is filled while the other is sent, from call to call too
+    check(cudaEventRecord(r.transferred[buffer], native(stream_)), "cudaEventRecord");
+    r.next_staging = (buffer + 1) % kStagingBuffers;  // fill it while this one is transferred
   }
 }
 
@@ -305,21 +157,21 @@ void Device::copy(void* dst, const void* src, Index bytes) {
         "cudaMemcpyAsync on the device");
 }
 
-void Device::copy_rows(void* dst, const void* src, Index stride, Index row, Index rows) {
-  const auto width = static_cast<std::size_t>(row);
+void Device::copy_rows(void* dst, const void* src, Index stride, Index row_bytes, Index rows) {
+  const auto width = static_cast<std::size_t>(row_bytes);
   check(
       cudaMemcpy2DAsync(dst, width, src, static_cast<std::size_t>(stride), width,
                         static_cast<std::size_t>(rows), cudaMemcpyDeviceToDevice, native(stream_)),
       "cudaMemcpy2DAsync on the device");
 }
 
-void Device::order(kernels::Stream first, kernels::Stream second) {
+void Device::wait_for(kernels::Stream waiting, kernels::Stream signaling) {
   const Current current(ordinal_);
-  check(cudaEventRecord(libraries_->order, native(first)), "cudaEventRecord");
-  check(cudaStreamWaitEvent(native(second), libraries_->order, 0), "cudaStreamWaitEvent");
+  check(cudaEventRecord(resources_->order, native(signaling)), "cudaEventRecord");
+  check(cudaStreamWaitEvent(native(waiting), resources_->order, 0), "cudaStreamWaitEvent");
 }
 
-int Device::location(const void* memory) const {
+int Device::device_of(const void* memory) const {
   cudaPointerAttributes attributes = {};
   check(cudaPointerGetAttributes(&attributes, memory), "cudaPointerGetAttributes");
   switch (attributes.type) {
@@ -334,19 +186,8 @@ void Device::synchronize() {
   check(cudaStreamSynchronize(native(stream_)), "cudaStreamSynchronize");
 }
 
-void Device::multiply(const Product& p) {
-  Plan& plan = libraries_->plan(p);
-  if (p.bias != nullptr) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-  if (p.x_scales != nullptr) {
-    plan.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.w_scales);
-    plan.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.x_scales);
-  }
-  const float alpha = 1, beta = p.add ? 1.0f : 0.0f;
-  check_blas(
-      cublasLtMatmul(libraries_->blas, plan.product, &alpha, p.w.data, plan.w.get(), p.x.data,
-                     plan.x.get(), &beta, p.y.data, plan.y.get(), p.y.data, plan.y.get(),
-                     &plan.algorithm, libraries_->workspace, kWorkspace, native(stream_)),
-      "cublasLtMatmul");
+void Device::gemm(const Gemm& call) {
+  resources_->blas->gemm(call, resources_->workspace, native(stream_));
 }
 
 Graph Device::record(const std::function<void()>& body) {

@@ -1,5 +1,5 @@
-// Preprocessing on the device: the host plans the passes for each size of frames, the device runs
-// them over all frames of that size.
+// Preprocessing on the device. Consecutive frames of one size and format form a group; the host
+// plans the resampling passes of a group, and the device runs each pass over all its frames.
 #include <algorithm>
 #include <cstring>
 #include <list>
@@ -22,7 +22,7 @@ std::string size_text(Index width, Index height) {
   return std::to_string(width) + "x" + std::to_string(height);
 }
 
-/// The order of channels once the pixels are interleaved.
+/// The format of the interleaved pixels; NV12 is converted to RGB.
 PixelFormat interleaved(DeviceFormat format) {
   switch (format) {
     case DeviceFormat::rgb: return PixelFormat::rgb;
@@ -34,30 +34,30 @@ PixelFormat interleaved(DeviceFormat format) {
   return PixelFormat::rgb;
 }
 
-/// The pixels with their strides filled in. Throws MediaError.
+/// Fills in the strides. Throws MediaError for an invalid description.
 DevicePixels checked(DevicePixels p, Index width, Index height) {
   const bool nv12 = p.format == DeviceFormat::nv12;
-  // Of a frame, only the description is looked at, so one in device memory is checked likewise.
+  // Frame::borrow() checks the description and does not read pixels.
   p.stride = Frame::borrow(static_cast<const std::uint8_t*>(p.data), width, height,
                            nv12 ? PixelFormat::grey : interleaved(p.format), p.stride)
                  .stride;
   if (!nv12) return p;
   const std::string name = "an NV12 frame of " + size_text(width, height);
-  if (p.chroma == nullptr) throw MediaError("", name + " has no plane of chroma");
+  if (p.chroma == nullptr) throw MediaError("", name + " has no chroma plane");
   if (width % 2 != 0 || height % 2 != 0) throw MediaError("", name + "; expected even sides");
   if (p.chroma_stride == 0) p.chroma_stride = width;
   if (p.chroma_stride < width)
-    throw MediaError("", name + " has rows of chroma " + std::to_string(p.chroma_stride) +
+    throw MediaError("", name + " has chroma rows " + std::to_string(p.chroma_stride) +
                              " bytes apart; expected at least " + std::to_string(width));
   return p;
 }
 
 /// Throws MediaError unless `memory` can be read on the device.
 void check_location(const Device& device, const void* memory, const Frame& frame) {
-  const int found = device.location(memory);
+  const int found = device.device_of(memory);
   if (found != device.ordinal())
     throw MediaError("",
-                     "a frame of " + size_text(frame.width, frame.height) + " lies in " +
+                     "a frame of " + size_text(frame.width, frame.height) + " is in " +
                          (found < 0 ? "host memory" : "memory of GPU " + std::to_string(found)) +
                          "; expected memory of GPU " + std::to_string(device.ordinal()));
 }
@@ -66,33 +66,32 @@ kernels::Nv12 nv12(const DevicePixels& p) {
   kernels::Nv12 in;
   in.luma = static_cast<const std::uint8_t*>(p.data), in.luma_stride = p.stride;
   in.chroma = static_cast<const std::uint8_t*>(p.chroma), in.chroma_stride = p.chroma_stride;
-  const auto factors = [&](int offset, int luma, int red_cr, int green_cb, int green_cr,
-                           int blue_cb) {
+  const auto set = [&](int offset, int luma, int red_cr, int green_cb, int green_cr, int blue_cb) {
     in.luma_offset = offset, in.luma_scale = luma;
     in.red_cr = red_cr, in.green_cb = green_cb, in.green_cr = green_cr, in.blue_cb = blue_cb;
   };
-  switch (p.encoding) {  // the table of cuda.hpp
-    case YuvEncoding::bt601_limited: factors(16, 76309, 104597, 25675, 53279, 132201); break;
-    case YuvEncoding::bt601_full: factors(0, 65536, 91881, 22553, 46802, 116130); break;
-    case YuvEncoding::bt709_limited: factors(16, 76309, 117489, 13975, 34925, 138438); break;
-    case YuvEncoding::bt709_full: factors(0, 65536, 103206, 12276, 30679, 121609); break;
+  switch (p.encoding) {  // the table in cuda.hpp
+    case YuvEncoding::bt601_limited: set(16, 76309, 104597, 25675, 53279, 132201); break;
+    case YuvEncoding::bt601_full: set(0, 65536, 91881, 22553, 46802, 116130); break;
+    case YuvEncoding::bt709_limited: set(16, 76309, 117489, 13975, 34925, 138438); break;
+    case YuvEncoding::bt709_full: set(0, 65536, 103206, 12276, 30679, 121609); break;
   }
   return in;
 }
 
-/// While it lives, the device reads what `producer` has written: afterwards `producer` waits for
-/// that, whatever happens in between.
-class Reading {
+/// Orders the device's reads of frames with the stream that writes them: the device waits for the
+/// producer, and from the destruction on the producer waits for the device, also after an error.
+class ReadDependency {
  public:
-  Reading(Device& device, kernels::Stream producer) : device_(device), producer_(producer) {
-    device.order(producer, device.stream());
+  ReadDependency(Device& device, kernels::Stream producer) : device_(device), producer_(producer) {
+    device.wait_for(device.stream(), producer);
   }
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
-  ~Reading() {
+  ReadDependency(const ReadDependency&) = delete;
+  ReadDependency& operator=(const ReadDependency&) = delete;
+  ~ReadDependency() {
     try {
-      device_.order(device_.stream(), producer_);
-    } catch (const Error&) {  // the device is lost, as the next call on it says
+      device_.wait_for(producer_, device_.stream());
+    } catch (const Error&) {  // the device has failed; the next call on it throws
     }
   }
 
@@ -101,65 +100,67 @@ class Reading {
   kernels::Stream producer_;
 };
 
-/// Pictures in device memory, and which pixel of the whole picture their first one is.
+/// A window of frames in device memory. The first pixel is (x0, y0) of the whole frame.
 struct Window {
-  kernels::FrameBatch pictures;
+  kernels::FrameBatch frames;
   Index x0 = 0, y0 = 0;
 
+  /// The frames from pixel (x, y) of the whole frame on.
   kernels::FrameBatch at(Index x, Index y) const {
-    kernels::FrameBatch moved = pictures;
-    moved.first += (y - y0) * pictures.stride + (x - x0) * pictures.pixel_bytes;
+    kernels::FrameBatch moved = frames;
+    moved.first += (y - y0) * frames.stride + (x - x0) * frames.pixel_bytes;
     return moved;
   }
 };
 
-/// Frames that the same passes prepare: those in host memory and the device's may mix, and the NV12
-/// ones are RGB by then.
-struct Kind {
-  explicit Kind(const Frame& f) : width(f.width), height(f.height), format(f.format) {
+/// Size and format of a frame in the group's buffer. Frames in host and in device memory may be in
+/// one group; NV12 frames count as RGB.
+struct FrameLayout {
+  explicit FrameLayout(const Frame& f) : width(f.width), height(f.height), format(f.format) {
     if (f.device != nullptr) format = interleaved(f.device->format);
   }
-  bool operator==(const Kind&) const = default;
+  bool operator==(const FrameLayout&) const = default;
 
   Index width, height;
   PixelFormat format;
 };
 
-/// (outputs, 3): the first input from `begin` on, where the weights begin, how many they are.
+/// Resample::taps: of each output the first input relative to `begin`, the offset into the weights
+/// and their count.
 std::vector<std::int32_t> taps_from(const AxisWeights& axis, Index begin) {
   std::vector<std::int32_t> taps;
   for (const AxisWeights::Taps& t : axis.taps)
-    for (const auto n : {t.first - begin, static_cast<Index>(t.offset), t.count})
-      taps.push_back(static_cast<std::int32_t>(n));
+    for (const auto value : {t.first - begin, static_cast<Index>(t.offset), t.count})
+      taps.push_back(static_cast<std::int32_t>(value));
   return taps;
 }
 
 }  // namespace
 
-/// Runs the passes of one group of alike frames; their memory is scratch of the enclosing scope.
+/// Runs the passes of one group. Results are in scratch memory of the enclosing scope.
 class Resampler {
  public:
   Resampler(Backend& be, Device& device, int frames) : be_(be), device_(device), frames_(frames) {}
 
-  /// The frames behind one another, densely packed.
+  /// Copies the frames to one dense buffer.
   Window gather(std::span<const Frame* const> frames) {
-    const Kind kind(*frames[0]);
-    const Index channels = channels_of(kind.format), row = kind.width * channels;
-    const View bytes = be_.scratch({frames_, kind.height, row}, DType::u8);
+    const FrameLayout layout(*frames[0]);
+    const Index channels = channels_of(layout.format), row_bytes = layout.width * channels;
+    const View bytes = be_.scratch({frames_, layout.height, row_bytes}, DType::u8);
     auto* to = bytes.as<std::uint8_t>();
     for (const Frame* frame : frames) {
       if (frame->device != nullptr)
-        copy(to, checked(*frame->device, kind.width, kind.height), kind, row);
+        copy(to, checked(*frame->device, layout.width, layout.height), layout, row_bytes);
       else
-        upload(to, *frame, row);
-      to += row * kind.height;
+        upload(to, *frame, row_bytes);
+      to += row_bytes * layout.height;
     }
-    const bool blue_first = kind.format == PixelFormat::bgr || kind.format == PixelFormat::bgra;
-    return {
-        {bytes.as<std::uint8_t>(), row * kind.height, row, static_cast<int>(channels), blue_first}};
+    const bool blue_first = layout.format == PixelFormat::bgr || layout.format == PixelFormat::bgra;
+    return {{bytes.as<std::uint8_t>(), row_bytes * layout.height, row_bytes,
+             static_cast<int>(channels), blue_first}};
   }
 
-  /// The pixels h.range x v.range of the scaled pictures.
+  /// The window h.range x v.range of the resampled frames.
   Window resample(Window in, const AxisWeights& h, const AxisWeights& v) {
     if (!h.copy) in = pass(in, h, h.range, v.source, false);
     if (!v.copy) in = pass(in, v, h.range, v.range, true);
@@ -178,21 +179,24 @@ class Resampler {
   }
 
  private:
-  void upload(std::uint8_t* to, const Frame& frame, Index row) {
-    device_.to_device(to, row * frame.height, [&](std::byte* out, Index begin, Index size) {
-      for (const Index end = begin + size; begin < end;) {  // a piece may begin and end in a row
-        const Index x = begin % row, n = std::min(row - x, end - begin);
-        std::memcpy(out, frame.data + begin / row * frame.stride + x, static_cast<std::size_t>(n));
+  void upload(std::uint8_t* to, const Frame& frame, Index row_bytes) {
+    device_.to_device(to, row_bytes * frame.height, [&](std::byte* out, Index begin, Index size) {
+      for (const Index end = begin + size;
+           begin < end;) {  // a chunk may start and end within a row
+        const Index x = begin % row_bytes, n = std::min(row_bytes - x, end - begin);
+        std::memcpy(out, frame.data + begin / row_bytes * frame.stride + x,
+                    static_cast<std::size_t>(n));
         out += n, begin += n;
       }
     });
   }
 
-  void copy(std::uint8_t* to, const DevicePixels& from, const Kind& kind, Index row) {
+  void copy(std::uint8_t* to, const DevicePixels& from, const FrameLayout& layout,
+            Index row_bytes) {
     if (from.format != DeviceFormat::nv12)
-      return device_.copy_rows(to, from.data, from.stride, row, kind.height);
-    Device::check(kernels::nv12_to_rgb(to, nv12(from), static_cast<int>(kind.width),
-                                       static_cast<int>(kind.height), device_.stream()),
+      return device_.copy_rows(to, from.data, from.stride, row_bytes, layout.height);
+    Device::check(kernels::nv12_to_rgb(to, nv12(from), static_cast<int>(layout.width),
+                                       static_cast<int>(layout.height), device_.stream()),
                   "nv12_to_rgb");
   }
 
@@ -208,8 +212,8 @@ class Resampler {
     kernels::Resample call;
     const View out = be_.scratch({frames_, y.size(), x.size(), 3}, DType::u8);
     call.out = out.as<std::uint8_t>();
-    // Along the axis, taps count from where its inputs begin; across it, the window begins at x or
-    // y.
+    // Along the resampled axis taps are relative to axis.source.begin; across it the window starts
+    // at x or y.
     call.in = vertical ? in.at(x.begin, axis.source.begin) : in.at(axis.source.begin, y.begin);
     call.taps = uploaded(taps_from(axis, axis.source.begin), DType::i32);
     call.weights = uploaded(axis.weights, DType::i32);
@@ -238,7 +242,7 @@ void Backend::preprocess(View pixels, std::span<const Frame> frames,
                          const PreprocessConfig& config) {
   if (frames.empty()) throw MediaError("", "a clip without frames");
   std::vector<kernels::Stream> producers;
-  for (const Frame& f : frames) {  // throws what is wrong with it
+  for (const Frame& f : frames) {  // checks every frame before any is read
     if (f.device == nullptr) {
       Frame::borrow(f.data, f.width, f.height, f.format, f.stride);
       continue;
@@ -250,12 +254,12 @@ void Backend::preprocess(View pixels, std::span<const Frame> frames,
       producers.push_back(p.stream);
   }
   const StageOneSize size = stage_one_size(frames[0].width, frames[0].height, config);
-  const Index picture = 3 * config.image_size * config.image_size;
-  std::list<Reading> reading;
-  for (const kernels::Stream producer : producers) reading.emplace_back(*device_, producer);
+  const Index frame_size = 3 * config.image_size * config.image_size;
+  std::list<ReadDependency> dependencies;
+  for (const kernels::Stream producer : producers) dependencies.emplace_back(*device_, producer);
   for (std::size_t begin = 0, end = 0; begin < frames.size(); begin = end) {
     std::vector<const Frame*> group;
-    for (; end < frames.size() && Kind(frames[end]) == Kind(frames[begin]); ++end)
+    for (; end < frames.size() && FrameLayout(frames[end]) == FrameLayout(frames[begin]); ++end)
       group.push_back(&frames[end]);
     const Frame& first = *group[0];
     const pllava::detail::CropPlan plan(first.width, first.height, size, config);
@@ -267,7 +271,7 @@ void Backend::preprocess(View pixels, std::span<const Frame> frames,
     window.y0 -= plan.top;
     const auto& [h, v] = plan.stage_two;
     window = resampler.resample(window, h, v);
-    resampler.normalise(pixels.as<float>() + static_cast<Index>(begin) * picture,
+    resampler.normalise(pixels.as<float>() + static_cast<Index>(begin) * frame_size,
                         window.at(h.range.begin, v.range.begin), config);
   }
 }

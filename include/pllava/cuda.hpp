@@ -1,12 +1,14 @@
 // The CUDA backend: the same models on an NVIDIA GPU. This header needs no CUDA header.
 //
-// None of it has ever run on a GPU: see docs/architecture.md for how it is tested without one.
+// It has not been run on a GPU yet: see docs/architecture.md for how it is tested without one.
 //
-// bf16, f16: weights, keys, values and the inputs of matrix products in that type, accumulation,
-// softmax, norms and the residual stream in f32. f32: everything in f32, without TF32.
-// Matrices of int8, int4 and fp8 (see core/quantization.hpp) are multiplied as the numbers that
-// they stand for; unlike on the CPU, rows of activations are not rounded. But for many rows and
-// fp8, on GPUs of compute capability 9.0 that compute in bf16: there they are rounded to e4m3, too.
+// With bf16 and f16, weights, keys, values and the inputs of matrix products have that type;
+// accumulation, softmax, norms and the residual stream are in f32. With f32 everything is in f32,
+// without TF32.
+//
+// int8, int4 and fp8 weights (see core/quantization.hpp) are dequantized to the backend's type;
+// activations are not quantized, unlike on the CPU. The exception is fp8 with more than 8 rows in
+// bf16 on GPUs of compute capability 9.0: there activations are quantized to e4m3 per row.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +23,8 @@
 
 namespace pllava::cuda {
 
-/// A call of CUDA, or of one of its libraries, that failed. The message names it. After an
-/// asynchronous fault (an illegal address, say) every later call on the device fails, too.
+/// A call of CUDA or of one of its libraries failed. The message names the call. After an
+/// asynchronous error, such as an illegal address, every later call on the device fails too.
 class Error : public pllava::Error {
  public:
   Error(const std::string& call, const std::string& reason)
@@ -35,34 +37,34 @@ class Error : public pllava::Error {
 
 struct BackendOptions {
   DType dtype = DType::bf16;  ///< bf16, f16 or f32
-  int device = 0;             ///< as CUDA numbers them
-  bool graphs = true;         ///< record a decode step once and replay it
-  bool int8_kv = false;       ///< keep keys and values in 8 bits, a scale for each row of a head
-  /// A row's results depend neither on the run nor on the rows that are computed beside it: however
-  /// a prompt is split, the same logits to the bit. Few rows then take the kernels of many, whose
-  /// products have one algorithm for all numbers of rows; decoding is slower for it.
+  int device = 0;             ///< CUDA device ordinal
+  bool graphs = true;         ///< record decode steps as CUDA graphs and replay them
+  bool int8_kv = false;       ///< int8 KV cache, with a scale for each row of a head
+  /// The results of a row depend neither on the run nor on the other rows of a call: the logits of
+  /// a prompt are the same to the bit however it is split. Decode then uses the prefill kernels,
+  /// and every GEMM of a layer uses one algorithm for all numbers of rows. Decoding is slower.
   bool deterministic = false;
 };
 
 // ---- frames in a GPU's memory -------------------------------------------------------------------
 
-/// How 8-bit pixels lie in device memory: interleaved channels in the order of the name, or NV12,
-/// as decoders write it: a plane of luma Y (H, W), and one of pairs (Cb, Cr) of half the height and
-/// width.
+/// Layout of 8-bit pixels in device memory: interleaved channels in the order of the name, or NV12
+/// as video decoders write it: a luma plane Y (H, W) and a chroma plane of (Cb, Cr) pairs of half
+/// the height and width.
 enum class DeviceFormat : std::uint8_t { rgb, bgr, rgba, bgra, nv12 };
 
-/// What Y, Cb and Cr mean: the coefficients of BT.601 or BT.709, and whether Y spans 16 to 235 and
-/// Cb and Cr 16 to 240 (limited range) or all three 0 to 255 (full range).
+/// Color encoding of NV12: the coefficients of BT.601 or BT.709, in limited range (Y from 16 to
+/// 235, Cb and Cr from 16 to 240) or full range (all from 0 to 255).
 ///
-/// Colours are computed in integers. The pixel (x, y) takes the pair (x / 2, y / 2). With
+/// RGB is computed in integers. Pixel (x, y) uses the chroma pair (x / 2, y / 2). With
 /// u = Cb - 128, v = Cr - 128, and c a multiple of y' = Y - 16 (limited) or Y (full),
 ///
 ///   R = clip((c + r·v + 2^15) >> 16)
 ///   G = clip((c - gu·u - gv·v + 2^15) >> 16)
 ///   B = clip((c + b·u + 2^15) >> 16)
 ///
-/// where >> rounds down, clip goes to 0 and 255, and the factors are the standard's times 2^16, to
-/// the nearest:
+/// where >> rounds down, clip limits to 0 and 255, and the coefficients are those of the standard
+/// times 2^16, rounded to nearest:
 ///
 ///                  c         r       gu      gv      b
 ///   bt601_limited  76309·y'  104597  25675   53279   132201
@@ -71,29 +73,29 @@ enum class DeviceFormat : std::uint8_t { rgb, bgr, rgba, bgra, nv12 };
 ///   bt709_full     65536·y'  103206  12276   30679   121609
 enum class YuvEncoding : std::uint8_t { bt601_limited, bt601_full, bt709_limited, bt709_full };
 
-/// Pixels that work on `stream` writes to a GPU's memory.
+/// An image in device memory, written by work on `stream`.
 struct DevicePixels {
-  const void* data = nullptr;  ///< in device memory: interleaved pixels, or the luma of NV12
+  const void* data = nullptr;  ///< in device memory: interleaved pixels, or the luma plane of NV12
   Index stride = 0;            ///< bytes from one row to the next; 0: densely packed
   DeviceFormat format = DeviceFormat::rgb;
-  const void* chroma = nullptr;  ///< NV12: the plane of pairs, in device memory
-  Index chroma_stride = 0;       ///< its rows; 0: densely packed
-  YuvEncoding encoding = YuvEncoding::bt709_limited;  ///< of NV12
+  const void* chroma = nullptr;  ///< NV12: the chroma plane, in device memory
+  Index chroma_stride = 0;       ///< bytes between chroma rows; 0: densely packed
+  YuvEncoding encoding = YuvEncoding::bt709_limited;  ///< NV12 only
   void* stream = nullptr;  ///< a cudaStream_t; null is CUDA's legacy default stream
 };
 
-/// A frame over pixels in a GPU's memory, for a Clip or Backend::preprocess. No pixel passes
-/// through the host. Throws MediaError: a null pointer, a side below 1, an odd side of NV12, a
-/// stride shorter than a row; and Backend::preprocess for memory that is not its device's.
+/// A frame that refers to pixels in device memory, for a Clip or Backend::preprocess. No pixel is
+/// copied to the host. Throws MediaError for a null pointer, a side below 1, an odd side of NV12 or
+/// a stride shorter than a row; Backend::preprocess throws it for memory of another device.
 ///
-/// Ownership: the memory stays the caller's, unless `owner` keeps it alive. Copies of the frame
-/// share both.
+/// Ownership: the caller owns the memory, unless `owner` keeps it alive. Copies of the frame share
+/// both.
 ///
-/// Synchronisation, without the host's waiting: a call that reads the frame, Backend::preprocess or
-/// Pipeline::watch, reads it behind all work that `stream` was given before the call, and work that
-/// `stream` is given after the call waits until it is read. So once the call has returned, the
-/// producer may have `stream` overwrite the memory, or free it in its order (cudaFreeAsync); anyone
-/// else waits for `stream` first. The same holds when the call throws.
+/// Synchronization, without blocking the host: a call that reads the frame (Backend::preprocess or
+/// Pipeline::watch) waits for the work enqueued on `stream` before the call, and work enqueued on
+/// `stream` after the call waits until the frame has been read, also if the call throws. So once
+/// the call has returned, `stream` may overwrite the memory or free it with cudaFreeAsync; other
+/// streams have to wait for `stream`.
 Frame borrow(const DevicePixels& pixels, Index width, Index height,
              std::shared_ptr<const void> owner = {});
 
@@ -107,25 +109,26 @@ struct Weight {
   DType dtype = DType::f32;
   Index rows = 0, cols = 0;
   std::shared_ptr<void> data;
-  std::shared_ptr<void> narrow;  ///< of a vector: the same in the backend's 16-bit type
+  std::shared_ptr<void> half;  ///< of a vector: a copy in the backend's 16-bit type
   Quantization quantization = {};
-  std::shared_ptr<void> factors;  ///< of rounded numbers: scales, multipliers, zeros
+  /// Of a quantized matrix: channel scales (f32), group scales (u8), zero points (u8).
+  std::shared_ptr<void> scales;
   explicit operator bool() const noexcept { return data != nullptr; }
 };
 
-/// Keys and values of one layer: (kv heads, capacity, dim) each, in the backend's type or in 8
-/// bits.
+/// Keys and values of one layer: (num_kv_heads, capacity, head_dim) each, in the backend's type or
+/// int8.
 struct KvLayer {
   Index capacity = 0;
   std::shared_ptr<void> keys, values;
-  std::shared_ptr<void> scales;  ///< of 8 bits: (2, kv heads, capacity) f32, of keys and of values
+  std::shared_ptr<void> scales;  ///< int8: (2, num_kv_heads, capacity) f32, of keys, then values
 };
 
-/// Threads: belongs to one thread at a time. `fork` makes another with a stream of its own for a
-/// second thread, over the same device and weights.
+/// Threads: used by one thread at a time. `fork` creates a backend for a second thread, with its
+/// own stream over the same device and weights.
 ///
-/// Verbs enqueue work and return; `download`, and `sample`, wait for what they read. Products of
-/// many rows are cuBLASLt's, whose order of summation may change with the number of rows unless
+/// Verbs enqueue work and return; `download` and `sample` wait for their results. GEMM (more than 8
+/// rows) is by cuBLASLt; its order of summation may change with the number of rows unless
 /// BackendOptions::deterministic is set.
 class Backend {
  public:
@@ -135,11 +138,11 @@ class Backend {
   using Norm = pllava::Norm<Weight>;
   using Attention = pllava::Attention<Weight, KvLayer>;
 
-  static constexpr Index kMaxBatchRows = 16'384;  // many rows fill the device; scratch below 2 GiB
+  static constexpr Index kMaxBatchRows = 16'384;  // fills the device; scratch stays below 2 GiB
 
-  /// Throws cuda::Error where there is no driver, no such device or one below compute
-  /// capability 8.0, ArgumentError for another dtype than f32, f16 and bf16. On a newer device that
-  /// the kernels were not built for, the first verb throws cuda::Error.
+  /// Throws cuda::Error if there is no driver or no such device, or if its compute capability is
+  /// below 8.0; ArgumentError for a dtype other than f32, f16 and bf16. On a newer device for which
+  /// the kernels were not built, the first verb throws cuda::Error.
   explicit Backend(const BackendOptions& options = {});
   Backend(Backend&&) noexcept;
   Backend& operator=(Backend&&) noexcept;
@@ -148,7 +151,7 @@ class Backend {
 
   const BackendOptions& options() const noexcept { return options_; }
   DType activation_dtype() const noexcept { return options_.dtype; }
-  /// Waits for everything enqueued. Throws cuda::Error with what went wrong on the device.
+  /// Waits for all enqueued work. Throws cuda::Error for an error on the device.
   void synchronize();
 
   std::shared_ptr<void> allocate(Index bytes);
@@ -156,7 +159,7 @@ class Backend {
   void download(void* dst, ConstView src);
   void copy(View dst, ConstView src);
 
-  /// Gives the scratch back that was asked for since its construction.
+  /// Frees the scratch memory that was allocated since its construction.
   class Scope {
    public:
     explicit Scope(Scratch& scratch);
@@ -182,14 +185,14 @@ class Backend {
   void norm(View y, ConstView x, const Norm& n);
   void attend(View o, ConstView qkv, const Attention& attention);
   void embed(View x, ConstView ids, const Weight& table);
-  /// Frames in host memory and in the device's, in any order.
+  /// Frames may be in host and in device memory, in any order.
   void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);
   void patchify(View y, ConstView pixels, Index patch);
   void add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                      Index per_frame);
   void select_patches(View y, ConstView x, Index per_frame);
   void pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind);
-  /// Chosen on the device, as the host's sampler would but for the rounding of sums.
+  /// Samples on the device. Equals the host's Sampler up to the rounding of sums.
   std::int32_t sample(View id, View logits, Sampler& sampler);
 
   template <class Body>
@@ -197,7 +200,7 @@ class Backend {
     run_step(std::forward<Body>(body));
   }
 
-  /// Steps that were recorded, and steps that replayed a record, since construction.
+  /// Numbers of steps that were recorded and that were replayed, since construction.
   Index recorded_steps() const noexcept { return recorded_; }
   Index replayed_steps() const noexcept { return replayed_; }
 
@@ -205,25 +208,27 @@ class Backend {
   struct Graphs;  // recorded steps
 
   Backend(const BackendOptions& options, std::shared_ptr<Device> device);
+  /// Replays the step if it has been recorded, else records it first.
   void run_step(const std::function<void()>& body);
-  template <class... Values>
-  void note(const char* verb, const Values&... values);
+  template <class... Operands>
+  void add_to_step_key(const char* verb, const Operands&... operands);
   template <class Launch>
   void enqueue(const char* kernel, const Launch& launch);
+  bool use_gemv(Index rows, Index in) const noexcept;
+  bool use_fp8_gemm(const Linear& w) const noexcept;
   ConstView converted(ConstView x, DType dtype);
-  bool is_few(Index rows, Index in) const noexcept;
-  bool takes_fp8(const Linear& w) const noexcept;
-  void multiply(View y, ConstView x, const Linear& w, bool add, Activation act);
-  void multiply_fp8(View y, ConstView x, const Linear& w, bool add, Activation act);
   void activate(View y, Activation act);
+  void multiply(View y, ConstView x, const Linear& w, bool accumulate, Activation act);
+  void gemm(View y, ConstView x, const Linear& w, bool accumulate);
+  void gemm_fp8(View y, ConstView x, const Linear& w, bool accumulate);
 
   BackendOptions options_;
   std::shared_ptr<Device> device_;
   std::unique_ptr<Scratch> scratch_;
   std::unique_ptr<Graphs> graphs_;
-  std::shared_ptr<void> ended_;  // of a product that norms, how many blocks have; 0 between kernels
-  bool rehearsing_ = false;      // verbs are noted, nothing is enqueued
-  std::uint64_t noted_ = 0;      // what a rehearsed step would do
+  std::shared_ptr<void> block_counter_;  // of kernels::gemv_norm()
+  bool dry_run_ = false;                 // verbs add to step_key_ and enqueue nothing
+  std::uint64_t step_key_ = 0;           // identifies the step of the last dry run
   Index recorded_ = 0, replayed_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// What the CUDA backend promises beyond its verbs.
+// The CUDA backend beyond the results of single verbs: pipelines, weights, graphs, errors, memory.
 #include "pllava/reference/backend.hpp"
 
 #include <cmath>
@@ -48,7 +48,7 @@ ModelConfig tiny() {
   return ModelConfig::preset("tiny");
 }
 
-TEST_CASE("A pipeline on CUDA answers as the CPU does, again and again", "[cuda]") {
+TEST_CASE("A pipeline on CUDA gives the same answers as on the CPU, repeatedly", "[cuda]") {
   const auto bytes = stripes();
   const auto ask = [&](const Pipeline& model) {
     Session session = model.watch(clip(bytes));
@@ -65,7 +65,7 @@ TEST_CASE("A pipeline on CUDA answers as the CPU does, again and again", "[cuda]
   CHECK(ask(model) == expected);
 }
 
-TEST_CASE("A clip in device memory is answered as the same clip in the host's", "[cuda]") {
+TEST_CASE("A clip in device memory gives the same answer as in host memory", "[cuda]") {
   const auto bytes = stripes();
   B be({.dtype = DType::f32});
   const auto size = static_cast<Index>(bytes.size());
@@ -85,11 +85,11 @@ TEST_CASE("A clip in device memory is answered as the same clip in the host's", 
   CHECK(ask(device) == ask(host));
 }
 
-TEST_CASE("Weights reach the device in pieces, each in the backend's type", "[cuda]") {
+TEST_CASE("Weights are uploaded in chunks and converted to the backend's type", "[cuda]") {
 #ifdef PLLAVA_TEST_GPU
-  constexpr Index kRows = 9000;  // more than both buffers of 8 MiB hold
+  constexpr Index kRows = 9000;  // more than both staging buffers of 8 MiB
 #else
-  constexpr Index kRows = 19;  // pieces of 256 bytes: none ends with a row
+  constexpr Index kRows = 19;  // chunks of 256 bytes, none of which ends with a row
 #endif
   constexpr Index kColumns = 1001;
   for (const DType from : {DType::f32, DType::bf16, DType::f16})
@@ -115,7 +115,7 @@ TEST_CASE("Weights reach the device in pieces, each in the backend's type", "[cu
     }
 }
 
-TEST_CASE("Sampling with a temperature, and penalties, agree with the CPU's", "[cuda]") {
+TEST_CASE("Sampling with temperature and penalties matches the CPU", "[cuda]") {
   const auto logits = test::numbers(500, 17);
   const auto choose = [&](auto be, const SamplingOptions& options) {
     Sampler sampler(options, {7});
@@ -136,7 +136,7 @@ TEST_CASE("Sampling with a temperature, and penalties, agree with the CPU's", "[
           choose(cpu::Backend({.threads = 1}), options));
 }
 
-TEST_CASE("Logits without a token are refused, and the backend stays usable", "[cuda]") {
+TEST_CASE("Invalid logits are refused and the backend stays usable", "[cuda]") {
   B be;
   auto id = test::ids(be, {-1});
   for (const SamplingOptions& options :
@@ -155,8 +155,8 @@ TEST_CASE("Logits without a token are refused, and the backend stays usable", "[
   }
 }
 
-TEST_CASE("A residual whose norm a product leaves is that of the two verbs", "[cuda]") {
-  // A row that is longer than shared memory is not normed by the product.
+TEST_CASE("residual_norm matches residual followed by norm", "[cuda]") {
+  // The largest row exceeds shared memory, so the fused kernel is not used.
   for (const Index out : {Index{1}, Index{517}, Index{24'577}}) {
     B be({.dtype = DType::f32});
     const auto vector = [&](std::uint64_t seed) {
@@ -169,21 +169,21 @@ TEST_CASE("A residual whose norm a product leaves is that of the two verbs", "[c
     auto y = test::tensor(be, test::numbers(3, 5), {1, 3}, DType::f32);
     const auto values = test::numbers(out, 6);
     auto x = test::tensor(be, values, {1, out}, DType::f32);
-    auto apart = test::tensor(be, values, {1, out}, DType::f32);
+    auto separate = test::tensor(be, values, {1, out}, DType::f32);
     Tensor<B> h(be, {1, out}, DType::f32), expected(be, {1, out}, DType::f32);
     ops::residual(be, x.view(), h.view(), y.view(), w, &next);
-    ops::residual<B>(be, apart.view(), {}, y.view(), w, nullptr);
-    ops::norm(be, expected.view(), apart.view(), next);
-    CHECK(detail::to_floats(be, x) == detail::to_floats(be, apart));
+    ops::residual<B>(be, separate.view(), {}, y.view(), w, nullptr);
+    ops::norm(be, expected.view(), separate.view(), next);
+    CHECK(detail::to_floats(be, x) == detail::to_floats(be, separate));
     CHECK(test::distance(detail::to_floats(be, h), detail::to_floats(be, expected)) < 1e-6);
   }
 }
 
-TEST_CASE("What CUDA cannot do is refused with its name", "[cuda]") {
+TEST_CASE("Unsupported types and devices are refused", "[cuda]") {
   CHECK_THROWS_AS(B({.dtype = DType::i32}), ArgumentError);
   try {
     B be({.device = 99});
-    FAIL("device 99 was taken");
+    FAIL("device 99 was accepted");
   } catch (const cuda::Error& e) {
     CHECK(e.call() == "cudaSetDevice");
     CHECK(std::string(e.what()).find("no device 99") != std::string::npos);
@@ -195,14 +195,14 @@ const std::vector<Quantization> kFormats = {{WeightFormat::int8, 32, false},
                                             {WeightFormat::int4, 128, true},
                                             {WeightFormat::fp8}};
 
-/// A matrix that is to be rounded, or with `stored` one that was.
+/// A matrix to be quantized, or with `stored` a quantized one.
 class Matrix {
  public:
   Matrix(Index rows, Index cols, const Quantization& q, std::uint64_t seed, bool stored)
-      : numbers_(test::numbers(rows * cols, seed)),
+      : values_(test::numbers(rows * cols, seed)),
         tensor_{DType::f32,
                 {rows, cols},
-                reinterpret_cast<const std::byte*>(numbers_.data()),
+                reinterpret_cast<const std::byte*>(values_.data()),
                 nullptr,
                 q} {
     if (!stored) return;
@@ -216,15 +216,15 @@ class Matrix {
   const HostTensor& tensor() const { return tensor_; }
 
  private:
-  std::vector<float> numbers_;
+  std::vector<float> values_;
   std::vector<std::byte> rows_;
   HostTensor tensor_;
 };
 
-/// What linear, residual and glu make of `rows` rows and two matrices (out, in).
+/// The results of linear, residual and glu for `rows` rows and two matrices (out, in).
 template <Backend Any>
-std::vector<float> products(Any be, const Quantization& q, bool stored, Index rows, Index out,
-                            Index in) {
+std::vector<float> linear_results(Any be, const Quantization& q, bool stored, Index rows, Index out,
+                                  Index in) {
   const Matrix first(out, in, q, 1, stored), second(out, in, q, 2, stored);
   const std::vector<HostTensor> parts = {first.tensor(), second.tensor()};
   const Index both = 2 * out;
@@ -246,32 +246,32 @@ std::vector<float> products(Any be, const Quantization& q, bool stored, Index ro
   return all;
 }
 
-TEST_CASE("Rounded matrices on CUDA are what they stand for, for few rows and many", "[cuda]") {
+TEST_CASE("Quantized linear layers on CUDA match the reference with GEMV and GEMM", "[cuda]") {
   for (const Quantization& q : kFormats)
-    for (const Index rows : {1, 8, 9}) {  // widths that fp8 products do not take
-      const auto expected = products(reference::Backend(), q, false, rows, 21, 150);
+    for (const Index rows : {1, 8, 9}) {  // sizes that the fp8 GEMM does not support
+      const auto expected = linear_results(reference::Backend(), q, false, rows, 21, 150);
       for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
         const test::Subject<B> s{dtype, "cuda", [dtype] { return B({.dtype = dtype}); }};
         INFO(s.name() << ' ' << name_of(q.format) << " rows " << rows);
-        const auto got = products(s.backend(), q, false, rows, 21, 150);
+        const auto got = linear_results(s.backend(), q, false, rows, 21, 150);
         CHECK(test::distance(got, expected) < 2 * s.tolerance);
-        CHECK(products(s.backend(), q, true, rows, 21, 150) == got);
+        CHECK(linear_results(s.backend(), q, true, rows, 21, 150) == got);
       }
     }
 }
 
-/// Numbers as the nearest of e4m3, in units of a 448th of the largest of their row.
-std::vector<float> rounded_rows(std::vector<float> x, Index width) {
+/// The rows, quantized to e4m3 with a scale for each row and dequantized.
+std::vector<float> fp8_rows(std::vector<float> x, Index width) {
   const Quantization q{WeightFormat::fp8};
   for (auto row = x.begin(); row != x.end(); row += width) {
-    const QuantizedRow codes = quantize({&*row, static_cast<std::size_t>(width)}, q);
-    for (std::size_t k = 0; k < codes.values.size(); ++k)
-      row[static_cast<Index>(k)] = codes.dequantized(q, k);
+    const QuantizedRow quantized = quantize({&*row, static_cast<std::size_t>(width)}, q);
+    for (std::size_t k = 0; k < quantized.values.size(); ++k)
+      row[static_cast<Index>(k)] = quantized.dequantized(q, k);
   }
   return x;
 }
 
-TEST_CASE("Many rows and matrices of fp8 meet as numbers of 8 bits where the GPU can", "[cuda]") {
+TEST_CASE("GEMM with fp8 weights quantizes activations to fp8 if the GPU supports it", "[cuda]") {
   constexpr Index kRows = 9, kOut = 48, kIn = 160;
   const Quantization q{WeightFormat::fp8};
   const auto in_bf16 = [](std::vector<float> v) {
@@ -296,26 +296,25 @@ TEST_CASE("Many rows and matrices of fp8 meet as numbers of 8 bits where the GPU
     return all;
   };
   const auto exact = multiply(reference::Backend(), x, DType::f32);
-  const auto rounded = multiply(reference::Backend(), rounded_rows(x, kIn), DType::f32);
-  CHECK(test::distance(rounded, exact) > 5e-3);
+  const auto quantized = multiply(reference::Backend(), fp8_rows(x, kIn), DType::f32);
+  CHECK(test::distance(quantized, exact) > 5e-3);
   const auto on_cuda = [&](DType dtype) {
     return multiply(B({.dtype = dtype}), x, dtype == DType::f32 ? dtype : DType::bf16);
   };
 #ifdef PLLAVA_TEST_GPU
-  const bool takes_fp8 = test::distance(on_cuda(DType::bf16), rounded) < 4e-3;
-  WARN((takes_fp8 ? "products of e4m3" : "dequantised products"));
-  CHECK((takes_fp8 || test::distance(on_cuda(DType::bf16), exact) < 4e-3));
+  const bool uses_fp8 = test::distance(on_cuda(DType::bf16), quantized) < 4e-3;
+  WARN((uses_fp8 ? "fp8 GEMM" : "GEMM with dequantized weights"));
+  CHECK((uses_fp8 || test::distance(on_cuda(DType::bf16), exact) < 4e-3));
 #else
-  CHECK(test::distance(on_cuda(DType::bf16), rounded) < 4e-3);
-  cuda::HostDevice::instance().multiplies_fp8 = false;
+  CHECK(test::distance(on_cuda(DType::bf16), quantized) < 4e-3);
+  cuda::HostDevice::instance().supports_fp8_gemm = false;
   CHECK(test::distance(on_cuda(DType::bf16), exact) < 4e-3);
-  cuda::HostDevice::instance().multiplies_fp8 = true;
+  cuda::HostDevice::instance().supports_fp8_gemm = true;
 #endif
   CHECK(test::distance(on_cuda(DType::f32), exact) < 1e-5);
 }
 
-TEST_CASE("A rounded matrix that is larger than the scratch for it is multiplied in parts",
-          "[cuda]") {
+TEST_CASE("A quantized matrix larger than a panel is dequantized panel by panel", "[cuda]") {
   constexpr Index kOut = 257, kIn = 65'536;  // 256 rows at a time in f32
   const Quantization q{WeightFormat::int8};
   const auto multiply = [&](auto be) {
@@ -331,20 +330,20 @@ TEST_CASE("A rounded matrix that is larger than the scratch for it is multiplied
   CHECK(test::distance(multiply(B({.dtype = DType::f32})), multiply(reference::Backend())) < 1e-5);
 }
 
-TEST_CASE("A rounded model on CUDA computes what its rounded weights say", "[cuda]") {
+TEST_CASE("A quantized model on CUDA matches the reference with the same weights", "[cuda]") {
   for (const WeightFormat format : {WeightFormat::int8, WeightFormat::int4, WeightFormat::fp8}) {
     INFO(name_of(format));
     QuantizeOptions options = QuantizeOptions::of(format);
     const auto expected = test::logits(reference::Backend(), options);
     CHECK(test::distance(test::logits(B({.dtype = DType::f32}), options), expected) < 1e-5);
-    const double rounding = format == WeightFormat::fp8 ? 0.15 : 2e-2;  // of the rows, too
-    CHECK(test::distance(test::logits(B({.dtype = DType::bf16}), options), expected) < rounding);
+    const double tolerance = format == WeightFormat::fp8 ? 0.15 : 2e-2;  // fp8: quantized rows too
+    CHECK(test::distance(test::logits(B({.dtype = DType::bf16}), options), expected) < tolerance);
   }
 }
 
-/// Logits behind 40 tokens, so many of which come at a time, and one decode step.
+/// Logits after a prompt of 40 tokens, in chunks of `chunk` tokens, and one decode step.
 template <Backend Any>
-std::vector<float> logits_in_parts(Any be, Index at_a_time) {
+std::vector<float> chunked_logits(Any be, Index chunk) {
   TextConfig config = tiny().text;
   config.heads = 4, config.kv_heads = 2;
   const LanguageModel<Any> model(be, config, RandomWeights::scope(1)["language_model"]);
@@ -353,57 +352,57 @@ std::vector<float> logits_in_parts(Any be, Index at_a_time) {
   std::vector<std::int32_t> ids(40);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 7 % 50);
   auto x = model.embed(be, ids);
-  for (Index n = 0; n < 40; n += at_a_time)
-    model.forward(be, x.view().slice(n, std::min(at_a_time, 40 - n)), kv, logits);
+  for (Index n = 0; n < 40; n += chunk)
+    model.forward(be, x.view().slice(n, std::min(chunk, 40 - n)), kv, logits);
   model.step(be, test::ids(be, {9}), kv, logits);
   return detail::to_floats(be, logits);
 }
 
-TEST_CASE("Deterministic results do not depend on how a prompt is split", "[cuda]") {
+TEST_CASE("Deterministic results do not depend on the split of a prompt", "[cuda]") {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const bool int8_kv : {false, true}) {
-      const auto logits = [&](Index at_a_time, bool deterministic) {
-        return logits_in_parts(
-            B({.dtype = dtype, .int8_kv = int8_kv, .deterministic = deterministic}), at_a_time);
+      const auto logits = [&](Index chunk, bool deterministic) {
+        return chunked_logits(
+            B({.dtype = dtype, .int8_kv = int8_kv, .deterministic = deterministic}), chunk);
       };
       const auto whole = logits(40, true);
-      for (const Index at_a_time : {1, 7, 32}) CHECK(logits(at_a_time, true) == whole);
-      CHECK(logits(1, false) != whole);  // rounded otherwise, so the above says something
+      for (const Index chunk : {1, 7, 32}) CHECK(logits(chunk, true) == whole);
+      CHECK(logits(1, false) != whole);  // other rounding, so the checks above are not trivial
       CHECK(test::distance(logits(1, false), whole) < (dtype == DType::f32 ? 1e-2 : 5e-2));
     }
 }
 
-TEST_CASE("Keys and values of 8 bits on CUDA are those of the CPU", "[cuda]") {
-  for (const Index at_a_time : {1, 40}) {
-    const auto expected = logits_in_parts(
-        cpu::Backend({.dtype = DType::f32, .threads = 1, .int8_kv = true}), at_a_time);
-    const auto got = logits_in_parts(B({.dtype = DType::f32, .int8_kv = true}), at_a_time);
-    const double rounding = test::distance(
-        expected, logits_in_parts(cpu::Backend({.dtype = DType::f32, .threads = 1}), at_a_time));
-    CHECK(rounding > 1e-4);
-    CHECK(test::distance(got, expected) < rounding / 4);  // a tie may be rounded the other way
+TEST_CASE("The int8 KV cache on CUDA matches the CPU", "[cuda]") {
+  for (const Index chunk : {1, 40}) {
+    const auto expected =
+        chunked_logits(cpu::Backend({.dtype = DType::f32, .threads = 1, .int8_kv = true}), chunk);
+    const auto got = chunked_logits(B({.dtype = DType::f32, .int8_kv = true}), chunk);
+    const double quantization_error = test::distance(
+        expected, chunked_logits(cpu::Backend({.dtype = DType::f32, .threads = 1}), chunk));
+    CHECK(quantization_error > 1e-4);
+    CHECK(test::distance(got, expected) < quantization_error / 4);  // ties may round differently
   }
 }
 
 #ifndef PLLAVA_TEST_GPU
 
-TEST_CASE("Device memory that cannot be had is an error, and nothing leaks", "[cuda]") {
+TEST_CASE("Exhausted device memory throws and leaks nothing", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
-  const auto before = host.living;
+  const auto before = host.live;
   {
     const Pipeline model = Pipeline::random(tiny(), B({.dtype = DType::f32}), 3);
     const auto bytes = stripes();
     Session session = model.watch(clip(bytes));
     const auto answer = session.ask("What?", {.max_new_tokens = 4}).text;
-    host.most_bytes = 1 << 12;
+    host.max_bytes = 1 << 12;
     CHECK_THROWS_AS(model.watch(clip(bytes)), OutOfMemoryError);
-    host.most_bytes = std::numeric_limits<Index>::max();
+    host.max_bytes = std::numeric_limits<Index>::max();
     CHECK(model.watch(clip(bytes)).ask("What?", {.max_new_tokens = 4}).text == answer);
   }
-  CHECK(host.living == before);
+  CHECK(host.live == before);
 }
 
-TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[cuda]") {
+TEST_CASE("A decode step downloads one token and allocates nothing", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
   B be({.dtype = DType::f32});
   const ModelConfig config = tiny();
@@ -412,7 +411,7 @@ TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[c
   Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
   auto id = test::ids(be, {5});
   Sampler sampler({.temperature = 1, .top_p = 0.9f, .repetition_penalty = 1.1f});
-  model.step(be, id, kv, logits);  // scratch grows once
+  model.step(be, id, kv, logits);  // allocates scratch
   const auto allocations = host.allocations, downloads = host.downloads;
   for (int i = 0; i < 3; ++i) {
     model.step(be, id, kv, logits);
@@ -422,7 +421,7 @@ TEST_CASE("A decode step on CUDA downloads its token and allocates nothing", "[c
   CHECK(host.downloads == downloads + 3);
 }
 
-TEST_CASE("Work goes to the backend's device, whichever is current in the thread", "[cuda]") {
+TEST_CASE("Work runs on the backend's device and restores the current one", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
   constexpr int kOther = 3;
   const int before = std::exchange(host.current, kOther);
@@ -432,18 +431,18 @@ TEST_CASE("Work goes to the backend's device, whichever is current in the thread
   auto x = test::tensor(be, test::numbers(20 * 3, 2), {20, 3}, DType::f32);
   Tensor<B> y(be, {20, 9}, DType::f32);
   ops::linear(be, y.view(), x.view(), w);
-  CHECK(host.multiplied_on == be.options().device);
+  CHECK(host.last_gemm_device == be.options().device);
   CHECK(host.current == kOther);
   host.current = before;
 }
 
-TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]") {
+TEST_CASE("A step is recorded once and then replayed", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
   const auto values = test::numbers(64, 5);
   B be({.dtype = DType::f32});
   auto x = test::tensor(be, values, {1, 64}, DType::f32);
   auto y = test::tensor(be, values, {1, 64}, DType::f32);
-  const auto runs = [&](Index wanted) {
+  const auto runs = [&](Index expected_calls) {
     const auto records = host.records, replays = host.replays, work = host.recorded_work;
     Index calls = 0;
     be.step({}, [&] {
@@ -451,11 +450,11 @@ TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]"
       be.copy(y, x);
       be.copy(x, y);
     });
-    CHECK(calls == wanted);
+    CHECK(calls == expected_calls);
     return std::vector<Index>{host.records - records, host.replays - replays,
                               host.recorded_work - work};
   };
-  CHECK(runs(2) == std::vector<Index>{1, 1, 2});  // a rehearsal, then a recording
+  CHECK(runs(2) == std::vector<Index>{1, 1, 2});  // dry run, recording
   CHECK(runs(1) == std::vector<Index>{0, 1, 0});
   CHECK(runs(1) == std::vector<Index>{0, 1, 0});
   CHECK(be.recorded_steps() == 1);
@@ -463,7 +462,7 @@ TEST_CASE("A step is rehearsed, recorded once and replayed afterwards", "[cuda]"
   CHECK(detail::to_floats(be, x) == values);
 }
 
-TEST_CASE("A step's body that throws leaves the backend usable", "[cuda]") {
+TEST_CASE("A step that throws leaves the backend usable", "[cuda]") {
   const auto values = test::numbers(64, 5);
   B be({.dtype = DType::f32});
   auto x = test::tensor(be, values, {1, 64}, DType::f32);
@@ -472,15 +471,15 @@ TEST_CASE("A step's body that throws leaves the backend usable", "[cuda]") {
     int run = 0;
     be.step({}, [&] {
       be.copy(y, x);
-      if (run++ == fails_in) throw std::runtime_error("of the body");
+      if (run++ == fails_in) throw std::runtime_error("thrown by the body");
     });
   };
-  for (const int fails_in : {0, 1}) {  // the rehearsal, the recording
+  for (const int fails_in : {0, 1}) {  // dry run, recording
     CHECK_THROWS_AS(step(fails_in), std::runtime_error);
-    CHECK(detail::to_floats(be, y) == std::vector<float>(64));  // it had no effect
+    CHECK(detail::to_floats(be, y) == std::vector<float>(64));  // unchanged
     CHECK(be.recorded_steps() == 0);
   }
-  be.copy(y, x);  // outside of a step, verbs are done at once
+  be.copy(y, x);  // outside of a step, verbs run immediately
   CHECK(detail::to_floats(be, y) == values);
   be.copy(y, test::tensor(be, std::vector<float>(64), {1, 64}, DType::f32));
   step(-1);
@@ -488,20 +487,20 @@ TEST_CASE("A step's body that throws leaves the backend usable", "[cuda]") {
   CHECK(be.recorded_steps() == 1);
 }
 
-TEST_CASE("Memory that cannot be had is named, with what is needed and free", "[cuda]") {
+TEST_CASE("Out-of-memory errors name the purpose, the request and the free memory", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
-  const auto living = host.living;
+  const auto live = host.live;
   {
     B be({.dtype = DType::f32});
     const auto message_of = [&](const auto& call) {
-      host.most_bytes = 1000;
+      host.max_bytes = 1000;
       std::string message = "no error";
       try {
         call();
       } catch (const OutOfMemoryError& e) {
         message = e.what();
       }
-      host.most_bytes = std::numeric_limits<Index>::max();
+      host.max_bytes = std::numeric_limits<Index>::max();
       return message;
     };
     const auto message = [](const std::string& what, const std::string& bytes) {
@@ -517,7 +516,7 @@ TEST_CASE("Memory that cannot be had is named, with what is needed and free", "[
     CHECK(message_of([&] {
             be.make_kv({1, 1, 8}, 100);
           }) == message("the keys of a layer", "3200"));
-    // Where there is room again, all of it works, in a step as well.
+    // With memory available again everything works, also in a step.
     auto x = test::tensor(be, values, {20, 20}, DType::f32);
     Tensor<B> y(be, {20, 20}, DType::f32);
     const Linear<typename B::Weight> w{
@@ -527,12 +526,12 @@ TEST_CASE("Memory that cannot be had is named, with what is needed and free", "[
     CHECK(be.recorded_steps() == 1);
     CHECK(detail::to_floats(be, y) == values);
   }
-  CHECK(host.living == living);
+  CHECK(host.live == live);
 }
 
-TEST_CASE("A step whose scratch cannot be had is as if it had not been", "[cuda]") {
+TEST_CASE("A step that cannot allocate scratch has no effect", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
-  const auto living = host.living;
+  const auto live = host.live;
   {
     B be({.dtype = DType::bf16});
     const std::vector<float> values(16 * 16, 0.5f);
@@ -541,20 +540,20 @@ TEST_CASE("A step whose scratch cannot be had is as if it had not been", "[cuda]
     const Linear<typename B::Weight> w{
         test::weight(be, values, {16, 16}, WeightRole::linear), {}, 16, 16};
     const auto step = [&] { be.step({}, [&] { be.linear(y, x, w, Activation::none); }); };
-    host.most_bytes = 1000;
+    host.max_bytes = 1000;
     CHECK_THROWS_AS(step(), OutOfMemoryError);
-    host.most_bytes = std::numeric_limits<Index>::max();
+    host.max_bytes = std::numeric_limits<Index>::max();
     CHECK(be.recorded_steps() == 0);
     step();
     CHECK(be.recorded_steps() == 1);
     CHECK(detail::to_floats(be, y) == std::vector<float>(16 * 16, 4.0f));
   }
-  CHECK(host.living == living);
+  CHECK(host.live == live);
 }
 
 #else
 
-/// Pixels that a stream of the test's writes once `later` has passed.
+/// An image that is written by a stream of the test, optionally after a delay.
 class SlowProducer {
  public:
   SlowProducer() {
@@ -571,7 +570,7 @@ class SlowProducer {
   }
 
   void fill(int value) { REQUIRE(cudaMemsetAsync(memory_, value, kBytes, stream_) == cudaSuccess); }
-  void wait() {
+  void delay() {
     const auto sleep = [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };
     REQUIRE(cudaLaunchHostFunc(stream_, sleep, nullptr) == cudaSuccess);
   }
@@ -583,7 +582,7 @@ class SlowProducer {
   void* memory_ = nullptr;
 };
 
-TEST_CASE("A frame is read behind its producer's work, which then waits for that", "[cuda]") {
+TEST_CASE("A frame is read after its producer's work and before later work", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 32;
   B be;
@@ -594,7 +593,7 @@ TEST_CASE("A frame is read behind its producer's work, which then waits for that
   SlowProducer producer;
   const Frame frame = producer.frame();
   for (int again = 0; again < 5; ++again) {
-    producer.wait();
+    producer.delay();
     producer.fill(200);
     be.preprocess(pixels, {&frame, 1}, config);
     producer.fill(0);
@@ -604,14 +603,14 @@ TEST_CASE("A frame is read behind its producer's work, which then waits for that
 
 #endif
 
-TEST_CASE("A recorded step is replayed for every length of its bucket", "[cuda]") {
-  B be({.dtype = DType::f32}), plain({.dtype = DType::f32, .graphs = false});
+TEST_CASE("A recorded step is replayed for every KV length of its bucket", "[cuda]") {
+  B be({.dtype = DType::f32}), ungraphed({.dtype = DType::f32, .graphs = false});
   const ModelConfig config = tiny();
   const auto decode = [&](B& backend) {
     const LanguageModel<B> model(backend, config.text, RandomWeights::scope(1)["language_model"]);
     constexpr Index kCapacity = 300;
     KvCache<B> kv = model.make_cache(backend, kCapacity);
-    // 253 rows that cost nothing: keys and values that are 0.
+    // Fills the cache with 253 rows of zeros.
     const std::vector<float> zeros(
         static_cast<std::size_t>(config.text.kv_heads * kCapacity * config.text.head_dim));
     for (Index l = 0; l < config.text.layers; ++l)
@@ -623,16 +622,16 @@ TEST_CASE("A recorded step is replayed for every length of its bucket", "[cuda]"
     auto id = test::ids(backend, {5});
     Sampler sampler;
     std::vector<std::int32_t> tokens;
-    for (int i = 0; i < 6; ++i) {  // 3 of up to 256 rows, 3 of more
+    for (int i = 0; i < 6; ++i) {  // 3 with up to 256 rows, 3 with more
       model.step(backend, id, kv, logits);
       tokens.push_back(ops::sample(backend, id.view(), logits.view(), sampler));
     }
     return tokens;
   };
-  CHECK(decode(be) == decode(plain));
+  CHECK(decode(be) == decode(ungraphed));
   CHECK(be.recorded_steps() == 2);
   CHECK(be.replayed_steps() == 4);
-  CHECK(plain.recorded_steps() == 0);
+  CHECK(ungraphed.recorded_steps() == 0);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Preprocessing on the device gives the host's pixels, to the bit.
+// Preprocessing on the device gives the same pixels as on the host, to the bit.
 #include <algorithm>
 #include <limits>
 #include <string>
@@ -18,7 +18,7 @@ namespace {
 
 using namespace pllava;
 
-/// A frame of noise whose rows are `padding` bytes longer than they need to be.
+/// A frame of noise, with `padding` bytes after each row.
 Frame noise(Index width, Index height, PixelFormat format, Index padding = 0) {
   const Index stride = width * channels_of(format) + padding;
   auto bytes =
@@ -39,23 +39,23 @@ std::vector<float> on_device(const std::vector<Frame>& frames, const PreprocessC
   return detail::to_floats(be, pixels);
 }
 
-TEST_CASE("The device prepares frames of any size and format as the host does", "[cuda]") {
+TEST_CASE("Preprocessing on the device matches the host for every size and format", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 24;
-  config.long_edge = 60;  // stage 1 scales what is longer
+  config.long_edge = 60;  // stage 1 resizes longer frames
   struct Case {
     Index width, height;
     PixelFormat format;
     Index padding;
   };
   for (const auto& [width, height, format, padding] :
-       {Case{24, 24, PixelFormat::rgb, 0},    // nothing to scale
-        Case{25, 24, PixelFormat::bgr, 0},    // only cut
-        Case{60, 40, PixelFormat::rgb, 5},    // stage 2 alone
+       {Case{24, 24, PixelFormat::rgb, 0},    // no resizing
+        Case{25, 24, PixelFormat::bgr, 0},    // crop only
+        Case{60, 40, PixelFormat::rgb, 5},    // stage 2 only
         Case{130, 71, PixelFormat::bgr, 0},   // both stages
-        Case{50, 133, PixelFormat::rgba, 3},  // upright
+        Case{50, 133, PixelFormat::rgba, 3},  // portrait
         Case{97, 64, PixelFormat::bgra, 0}, Case{90, 90, PixelFormat::grey, 1},
-        Case{7, 5, PixelFormat::rgb, 0}}) {  // scaled up
+        Case{7, 5, PixelFormat::rgb, 0}}) {  // enlarged
     INFO(width << "x" << height << " format " << static_cast<int>(format));
     const std::vector<Frame> frames(2, noise(width, height, format, padding));
     Clip clip;
@@ -64,7 +64,7 @@ TEST_CASE("The device prepares frames of any size and format as the host does", 
   }
 }
 
-TEST_CASE("Frames of several sizes in one clip keep their places", "[cuda]") {
+TEST_CASE("Frames of several sizes in one clip keep their order", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 20;
   Clip clip;
@@ -73,7 +73,7 @@ TEST_CASE("Frames of several sizes in one clip keep their places", "[cuda]") {
   CHECK(on_device(clip.frames, config) == pllava::preprocess(clip, config));
 }
 
-/// The bytes in device memory, where they stay when the call returns.
+/// Copies bytes to device memory, and waits for the copy.
 std::shared_ptr<void> in_device_memory(cuda::Backend& be, const void* bytes, Index size) {
   auto memory = be.allocate(size);
   be.upload({memory.get(), DType::u8, {size}}, bytes);
@@ -81,8 +81,8 @@ std::shared_ptr<void> in_device_memory(cuda::Backend& be, const void* bytes, Ind
   return memory;
 }
 
-/// The same pixels in device memory, for frames of a format that it has.
-Frame moved(cuda::Backend& be, const Frame& frame) {
+/// The frame in device memory. Its format must be a DeviceFormat.
+Frame on_gpu(cuda::Backend& be, const Frame& frame) {
   const auto memory = in_device_memory(be, frame.data, frame.stride * frame.height);
   cuda::DevicePixels pixels{.data = memory.get(), .stride = frame.stride};
   switch (frame.format) {
@@ -94,8 +94,8 @@ Frame moved(cuda::Backend& be, const Frame& frame) {
   return cuda::borrow(pixels, frame.width, frame.height, memory);
 }
 
-Frame moved(cuda::Backend& be, const test::Nv12Picture& picture, cuda::YuvEncoding encoding) {
-  // As decoders do: both planes in one allocation.
+Frame on_gpu(cuda::Backend& be, const test::Nv12Picture& picture, cuda::YuvEncoding encoding) {
+  // Both planes in one allocation, as from a video decoder.
   std::vector<std::uint8_t> planes = picture.luma;
   planes.insert(planes.end(), picture.chroma.begin(), picture.chroma.end());
   const auto memory = in_device_memory(be, planes.data(), static_cast<Index>(planes.size()));
@@ -109,7 +109,7 @@ Frame moved(cuda::Backend& be, const test::Nv12Picture& picture, cuda::YuvEncodi
                       picture.width, picture.height, memory);
 }
 
-/// The message of the MediaError that `call` throws.
+/// The message of the MediaError that `call` throws; "no error" if none.
 template <class Call>
 std::string refusal(const Call& call) {
   try {
@@ -117,10 +117,10 @@ std::string refusal(const Call& call) {
   } catch (const MediaError& e) {
     return e.what();
   }
-  return "taken";
+  return "no error";
 }
 
-TEST_CASE("Frames in device memory give the pixels of the same frames in the host's", "[cuda]") {
+TEST_CASE("Frames in device memory give the same pixels as in host memory", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 24;
   config.long_edge = 60;
@@ -130,12 +130,12 @@ TEST_CASE("Frames in device memory give the pixels of the same frames in the hos
       cuda::Backend be;
       Clip clip;
       clip.frames = {noise(70, 41, format, padding)};
-      const Frame frame = moved(be, clip.frames[0]);
+      const Frame frame = on_gpu(be, clip.frames[0]);
       CHECK(on_device({frame}, config, std::move(be)) == pllava::preprocess(clip, config));
     }
 }
 
-TEST_CASE("NV12 in device memory gives the pixels of its RGB", "[cuda]") {
+TEST_CASE("NV12 in device memory gives the same pixels as its RGB conversion", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 24;
   config.long_edge = 60;
@@ -146,12 +146,12 @@ TEST_CASE("NV12 in device memory gives the pixels of its RGB", "[cuda]") {
       const test::Nv12Picture picture(70, 42, padding);
       Clip clip;
       clip.frames = {Frame::own(test::to_rgb(picture, encoding), 70, 42)};
-      const Frame frame = moved(be, picture, encoding);
+      const Frame frame = on_gpu(be, picture, encoding);
       CHECK(on_device({frame}, config, std::move(be)) == pllava::preprocess(clip, config));
     }
 }
 
-TEST_CASE("Frames of the host and of the device mix in one clip", "[cuda]") {
+TEST_CASE("A clip may mix frames in host and device memory", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 20;
   cuda::Backend be;
@@ -161,13 +161,12 @@ TEST_CASE("Frames of the host and of the device mix in one clip", "[cuda]") {
   clip.frames = {noise(60, 40, PixelFormat::bgr), noise(60, 40, PixelFormat::bgr, 3),
                  Frame::own(test::to_rgb(picture, encoding), 60, 40),
                  noise(60, 40, PixelFormat::rgb)};
-  const std::vector<Frame> mixed = {clip.frames[0], moved(be, clip.frames[1]),
-                                    moved(be, picture, encoding), clip.frames[3]};
+  const std::vector<Frame> mixed = {clip.frames[0], on_gpu(be, clip.frames[1]),
+                                    on_gpu(be, picture, encoding), clip.frames[3]};
   CHECK(on_device(mixed, config, std::move(be)) == pllava::preprocess(clip, config));
 }
 
-TEST_CASE("Pixels in device memory that cannot be read are refused with what was expected",
-          "[cuda]") {
+TEST_CASE("Invalid descriptions of device memory are refused", "[cuda]") {
   using cuda::DeviceFormat;
   std::uint8_t byte = 0;
   const auto refused = [](const cuda::DevicePixels& pixels, Index width, Index height) {
@@ -186,39 +185,39 @@ TEST_CASE("Pixels in device memory that cannot be read are refused with what was
                     .chroma_stride = chroma_stride},
                    width, height);
   };
-  CHECK(nv12(8, 6, 0, &byte, 0) == "taken");
-  CHECK(nv12(8, 6, 0, nullptr, 0) == "an NV12 frame of 8x6 has no plane of chroma");
+  CHECK(nv12(8, 6, 0, &byte, 0) == "no error");
+  CHECK(nv12(8, 6, 0, nullptr, 0) == "an NV12 frame of 8x6 has no chroma plane");
   CHECK(nv12(7, 6, 0, &byte, 0) == "an NV12 frame of 7x6; expected even sides");
   CHECK(nv12(8, 5, 0, &byte, 0) == "an NV12 frame of 8x5; expected even sides");
   CHECK(nv12(8, 6, 7, &byte, 0) == "rows of a 8x6 frame are 7 bytes apart; expected at least 8");
   CHECK(nv12(8, 6, 0, &byte, 6) ==
-        "an NV12 frame of 8x6 has rows of chroma 6 bytes apart; expected at least 8");
+        "an NV12 frame of 8x6 has chroma rows 6 bytes apart; expected at least 8");
 }
 
-TEST_CASE("Memory that is not the device's is refused", "[cuda]") {
+TEST_CASE("Memory of the host or another device is refused", "[cuda]") {
   const PreprocessConfig config;
   const Frame host = noise(40, 30, PixelFormat::rgb);
-  const Frame lost = cuda::borrow({.data = host.data}, 40, 30);
-  CHECK(refusal([&] { on_device({lost}, config); }) ==
-        "a frame of 40x30 lies in host memory; expected memory of GPU 0");
+  const Frame in_host_memory = cuda::borrow({.data = host.data}, 40, 30);
+  CHECK(refusal([&] { on_device({in_host_memory}, config); }) ==
+        "a frame of 40x30 is in host memory; expected memory of GPU 0");
 #ifndef PLLAVA_TEST_GPU
   auto& fake = cuda::HostDevice::instance();
   cuda::Backend be;
-  const Frame there = moved(be, host);
-  const auto orders = fake.orders.size();
-  fake.memory_of = 1;
+  const Frame there = on_gpu(be, host);
+  const auto waits = fake.waits.size();
+  fake.memory_device = 1;
   CHECK(refusal([&] { on_device({there}, config); }) ==
-        "a frame of 40x30 lies in memory of GPU 1; expected memory of GPU 0");
-  fake.memory_of = 0;
-  CHECK(fake.orders.size() == orders);
+        "a frame of 40x30 is in memory of GPU 1; expected memory of GPU 0");
+  fake.memory_device = 0;
+  CHECK(fake.waits.size() == waits);
 #endif
 }
 
-TEST_CASE("The host refuses frames in a GPU's memory", "[cuda]") {
+TEST_CASE("Preprocessing on the host refuses frames in device memory", "[cuda]") {
   const PreprocessConfig config;
   cuda::Backend be;
   Clip clip;
-  clip.frames.assign(2, moved(be, noise(40, 30, PixelFormat::rgb)));
+  clip.frames.assign(2, on_gpu(be, noise(40, 30, PixelFormat::rgb)));
   const std::string expected =
       "a frame in a GPU's memory (40x30); expected one in host memory, or the CUDA backend";
   CHECK(refusal([&] { to_rgb(clip.frames[0]); }) == expected);
@@ -231,14 +230,14 @@ TEST_CASE("The host refuses frames in a GPU's memory", "[cuda]") {
 
 #ifndef PLLAVA_TEST_GPU
 
-TEST_CASE("The device waits for the producers, and they for the device", "[cuda]") {
+TEST_CASE("The device waits for producers, and producers wait for the device", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 20;
   auto& fake = cuda::HostDevice::instance();
   cuda::Backend be;
   int streams[2];
   const auto from = [&](const Frame& frame, int stream) {
-    const Frame there = moved(be, frame);
+    const Frame there = on_gpu(be, frame);
     cuda::DevicePixels pixels = *there.device;
     pixels.stream = &streams[stream];
     return cuda::borrow(pixels, frame.width, frame.height, there.owner);
@@ -246,28 +245,29 @@ TEST_CASE("The device waits for the producers, and they for the device", "[cuda]
   const Frame wide = noise(60, 40, PixelFormat::rgb), tall = noise(40, 60, PixelFormat::rgb);
   const std::vector<Frame> frames = {from(wide, 0), from(wide, 0), wide, from(tall, 1),
                                      from(wide, 0)};
-  using Orders = std::vector<std::pair<void*, void*>>;
-  const Orders expected = {{&streams[0], nullptr},
-                           {&streams[1], nullptr},
-                           {nullptr, &streams[0]},
-                           {nullptr, &streams[1]}};
-  const auto orders_of = [&](const auto& call) {
-    fake.orders.clear();
+  using Waits = std::vector<std::pair<void*, void*>>;
+  const Waits expected = {// (waiting, signaling); null is the device's stream
+                          {nullptr, &streams[0]},
+                          {nullptr, &streams[1]},
+                          {&streams[0], nullptr},
+                          {&streams[1], nullptr}};
+  const auto waits_of = [&](const auto& call) {
+    fake.waits.clear();
     call();
-    std::sort(fake.orders.begin() + 2, fake.orders.end());
-    return fake.orders;
+    std::sort(fake.waits.begin() + 2, fake.waits.end());
+    return fake.waits;
   };
-  CHECK(orders_of([&] { on_device(frames, config); }) == expected);
-  // A call that fails on its way may have begun to read.
-  fake.most_bytes = 1 << 20;  // no scratch
-  CHECK(orders_of([&] { CHECK_THROWS_AS(on_device(frames, config), OutOfMemoryError); }) ==
+  CHECK(waits_of([&] { on_device(frames, config); }) == expected);
+  // A call that fails may have started to read.
+  fake.max_bytes = 1 << 20;  // too little for scratch
+  CHECK(waits_of([&] { CHECK_THROWS_AS(on_device(frames, config), OutOfMemoryError); }) ==
         expected);
-  fake.most_bytes = std::numeric_limits<Index>::max();
+  fake.max_bytes = std::numeric_limits<Index>::max();
 }
 
 #endif
 
-TEST_CASE("Frames that the host refuses are refused by the device", "[cuda]") {
+TEST_CASE("The device refuses the frames that the host refuses", "[cuda]") {
   const PreprocessConfig config;
   Frame broken = noise(40, 30, PixelFormat::rgb);
   broken.stride = 8;

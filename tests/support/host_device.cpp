@@ -1,11 +1,12 @@
-// Device without a GPU: host memory, products as plain loops, work that is recorded as a list of
-// functions. Linked with the backend and with the kernels as the executor runs them (simt.hpp), it
-// lets the tests run the whole CUDA backend.
+// cuda::Device on the host: malloc'ed memory, GEMM in plain loops, and graphs as lists of
+// functions. With the kernels on the executor (simt.hpp), tests can run the whole CUDA backend
+// without a GPU.
 #include "support/host_device.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -35,7 +36,7 @@ float at(kernels::Operand x, Index i) {
 
 using Work = std::vector<std::function<void()>>;
 
-/// Does the work now, or when its record is replayed.
+/// Runs the job now, or while recording when the graph is replayed.
 template <class Job>
 void enqueue(const Job& job) {
   if (simt::recording == nullptr)
@@ -44,43 +45,45 @@ void enqueue(const Job& job) {
     simt::recording->push_back(job);
 }
 
-/// What is in "device" memory: where each allocation begins and ends.
-std::map<const std::byte*, const std::byte*>& blocks() {
+/// The allocations of "device" memory: first byte to end.
+std::map<const std::byte*, const std::byte*>& allocations() {
   static std::map<const std::byte*, const std::byte*> all;
   return all;
 }
 
-float code_at(kernels::Operand x, Index i) {
+float e4m3_at(kernels::Operand x, Index i) {
   return e4m3_to_float(static_cast<const std::uint8_t*>(x.data)[i]);
 }
 
-void multiply_rows(const Product& p) {
-  const bool fp8 = p.x_scales != nullptr;
-  const DType bias_type = fp8 ? DType::bf16 : dtype_of(p.y.type);
-  const auto number = [&](kernels::Operand x, Index i) { return fp8 ? code_at(x, i) : at(x, i); };
-  std::vector<float> row(static_cast<std::size_t>(p.in));
-  for (Index n = 0; n < p.rows; ++n) {
-    for (Index i = 0; i < p.in; ++i) row[static_cast<std::size_t>(i)] = number(p.x, n * p.in + i);
-    for (Index o = 0; o < p.out; ++o) {
-      float sum = p.add ? at(p.y, n * p.stride + o) : 0.0f;
-      if (p.bias != nullptr) sum += load_float(p.bias, bias_type, o);
-      float product = 0;
-      for (Index i = 0; i < p.in; ++i)
-        product += row[static_cast<std::size_t>(i)] * number(p.w, o * p.in + i);
-      if (fp8) product *= p.x_scales[n] * p.w_scales[o];
-      store_float(p.y.data, dtype_of(p.y.type), n * p.stride + o, sum + product);
+void run_gemm(const Gemm& call) {
+  const bool fp8 = call.x_scales != nullptr;
+  const DType y_type = dtype_of(call.y.type), bias_type = fp8 ? DType::bf16 : y_type;
+  const auto value_at = [&](kernels::Operand x, Index i) { return fp8 ? e4m3_at(x, i) : at(x, i); };
+  std::vector<float> row(static_cast<std::size_t>(call.in));
+  for (Index n = 0; n < call.rows; ++n) {
+    for (Index i = 0; i < call.in; ++i)
+      row[static_cast<std::size_t>(i)] = value_at(call.x, n * call.in + i);
+    for (Index o = 0; o < call.out; ++o) {
+      const Index index = n * call.y_stride + o;
+      float y = call.accumulate ? at(call.y, index) : 0.0f;
+      if (call.bias != nullptr) y += load_float(call.bias, bias_type, o);
+      float dot = 0;
+      for (Index i = 0; i < call.in; ++i)
+        dot += row[static_cast<std::size_t>(i)] * value_at(call.w, o * call.in + i);
+      if (fp8) dot *= call.x_scales[n] * call.w_scales[o];
+      store_float(call.y.data, y_type, index, y + dot);
     }
   }
 }
 
 }  // namespace
 
-struct Device::Libraries {};
+struct Device::Resources {};
 
 Device::Current::Current(int ordinal)
-    : before_(std::exchange(HostDevice::instance().current, ordinal)) {}
+    : previous_(std::exchange(HostDevice::instance().current, ordinal)) {}
 Device::Current::~Current() {
-  HostDevice::instance().current = before_;
+  HostDevice::instance().current = previous_;
 }
 
 HostDevice& HostDevice::instance() {
@@ -95,33 +98,34 @@ void Device::check(int status, const char* call) {
 Device::Device(int ordinal) : ordinal_(ordinal) {
   if (ordinal != 0)
     throw Error("cudaSetDevice", "there is no device " + std::to_string(ordinal) + ", there are 1");
-  multiplies_fp8_ = HostDevice::instance().multiplies_fp8;
+  supports_fp8_gemm_ = HostDevice::instance().supports_fp8_gemm;
 }
 Device::~Device() = default;
 
-void* Device::allocate(Index bytes, const char* what_for) {
+void* Device::allocate(Index bytes, const char* purpose) {
   HostDevice& host = HostDevice::instance();
-  const auto most = static_cast<std::uint64_t>(host.most_bytes);
-  if (bytes > host.most_bytes) throw out_of_memory(what_for, bytes, most, most);
+  const auto max_bytes = static_cast<std::uint64_t>(host.max_bytes);
+  if (bytes > host.max_bytes) throw out_of_memory(purpose, bytes, max_bytes, max_bytes);
   void* const memory = std::malloc(static_cast<std::size_t>(bytes));
-  if (memory == nullptr) throw out_of_memory(what_for, bytes, 0, most);
-  std::memset(memory, 0xff, static_cast<std::size_t>(bytes));  // NaN: nothing may be taken for 0
+  if (memory == nullptr) throw out_of_memory(purpose, bytes, 0, max_bytes);
+  std::memset(memory, 0xff,
+              static_cast<std::size_t>(bytes));  // NaN, so that reads of uninitialized memory show
   ++host.allocations;
-  ++host.living;
+  ++host.live;
   const auto* begin = static_cast<const std::byte*>(memory);
-  blocks()[begin] = begin + bytes;
+  allocations()[begin] = begin + bytes;
   return memory;
 }
 void Device::release(void* memory) noexcept {
-  blocks().erase(static_cast<const std::byte*>(memory));
-  --HostDevice::instance().living;
+  allocations().erase(static_cast<const std::byte*>(memory));
+  --HostDevice::instance().live;
   std::free(memory);
 }
 
 void Device::to_device(void* dst, Index bytes, const Fill& fill) {
-  constexpr Index kPiece = 256;  // the smallest that the backend must cope with
-  for (Index begin = 0; begin < bytes; begin += kPiece)
-    fill(static_cast<std::byte*>(dst) + begin, begin, std::min(bytes - begin, kPiece));
+  constexpr Index kChunk = 256;  // the smallest that Device::to_device() allows
+  for (Index begin = 0; begin < bytes; begin += kChunk)
+    fill(static_cast<std::byte*>(dst) + begin, begin, std::min(bytes - begin, kChunk));
 }
 void Device::to_host(void* dst, const void* src, Index bytes) {
   ++HostDevice::instance().downloads;
@@ -130,26 +134,26 @@ void Device::to_host(void* dst, const void* src, Index bytes) {
 void Device::copy(void* dst, const void* src, Index bytes) {
   enqueue([=] { std::memcpy(dst, src, static_cast<std::size_t>(bytes)); });
 }
-void Device::copy_rows(void* dst, const void* src, Index stride, Index row, Index rows) {
+void Device::copy_rows(void* dst, const void* src, Index stride, Index row_bytes, Index rows) {
   for (Index y = 0; y < rows; ++y)
-    copy(static_cast<std::byte*>(dst) + y * row, static_cast<const std::byte*>(src) + y * stride,
-         row);
+    copy(static_cast<std::byte*>(dst) + y * row_bytes,
+         static_cast<const std::byte*>(src) + y * stride, row_bytes);
 }
 void Device::synchronize() {}
 
-void Device::order(kernels::Stream first, kernels::Stream second) {
-  HostDevice::instance().orders.emplace_back(first, second);
+void Device::wait_for(kernels::Stream waiting, kernels::Stream signaling) {
+  HostDevice::instance().waits.emplace_back(waiting, signaling);
 }
-int Device::location(const void* memory) const {
-  const auto* at = static_cast<const std::byte*>(memory);
-  const auto next = blocks().upper_bound(at);
-  const bool ours = next != blocks().begin() && at < std::prev(next)->second;
-  return ours ? HostDevice::instance().memory_of : -1;
+int Device::device_of(const void* memory) const {
+  const auto* byte = static_cast<const std::byte*>(memory);
+  const auto next = allocations().upper_bound(byte);
+  const bool found = next != allocations().begin() && byte < std::prev(next)->second;
+  return found ? HostDevice::instance().memory_device : -1;
 }
 
-void Device::multiply(const Product& p) {
-  HostDevice::instance().multiplied_on = HostDevice::instance().current;
-  enqueue([p] { multiply_rows(p); });
+void Device::gemm(const Gemm& call) {
+  HostDevice::instance().last_gemm_device = HostDevice::instance().current;
+  enqueue([call] { run_gemm(call); });
 }
 
 Graph Device::record(const std::function<void()>& body) {

@@ -1,4 +1,4 @@
-// What a test sees and sets of the device that host_device.cpp plays.
+// Settings and counters of the device in host_device.cpp, for tests.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,16 @@ namespace pllava::cuda {
 struct HostDevice {
   static HostDevice& instance();
 
-  Index most_bytes = std::numeric_limits<Index>::max();  // a larger request is out of memory
-  bool multiplies_fp8 = true;                            // of devices that are made from now on
-  int memory_of = 0;                                     // the GPU that all memory belongs to
-  int current = 0;                                       // the calling thread's
-  int multiplied_on = -1;                                // what was current at the last product
-  std::int64_t allocations = 0, living = 0, downloads = 0;
-  std::int64_t records = 0, replays = 0, recorded_work = 0;  // kernels, products and copies
-  std::vector<std::pair<void*, void*>> orders;               // streams: the second waits
+  Index max_bytes = std::numeric_limits<Index>::max();  // larger allocations are out of memory
+  bool supports_fp8_gemm = true;           // of devices that are constructed from now on
+  int memory_device = 0;                   // the GPU that all memory belongs to
+  int current = 0;                         // the current device of the thread
+  int last_gemm_device = -1;               // the current device at the last GEMM
+  std::int64_t allocations = 0, live = 0;  // live: allocated and not freed
+  std::int64_t downloads = 0;
+  std::int64_t records = 0, replays = 0;
+  std::int64_t recorded_work = 0;              // kernels, GEMMs and copies
+  std::vector<std::pair<void*, void*>> waits;  // the first stream waits for the second
 };
 
 }  // namespace pllava::cuda

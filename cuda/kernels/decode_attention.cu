@@ -1,5 +1,5 @@
-// Decode attention: few query rows over a long KV cache. The positions are split between blocks
-// (split KV), which write partial softmax states; a second kernel merges them.
+// Decode attention: up to kMaxDecodeRows query rows over a long KV cache. The positions are split
+// between blocks (split KV), which write partial softmax states; a second kernel merges them.
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -236,12 +236,15 @@ int launch_decode(const Attention& params, float* partials, int splits, Stream s
 
 template <class T, bool int8_cache>
 int launch_decode(const Attention& params, float* partials, int splits, Stream stream) {
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
+    static_assert(32 * Pack<T>::size == kMaxHeadDim);
     return launch_decode<T, 32, int8_cache>(params, partials, splits, stream);
-  else
+  } else {
+    static_assert(8 * Pack<T>::size == 64 && 16 * Pack<T>::size == kMaxHeadDim);
     return params.head_dim <= 64
                ? launch_decode<T, 8, int8_cache>(params, partials, splits, stream)
                : launch_decode<T, 16, int8_cache>(params, partials, splits, stream);
+  }
 }
 
 }  // namespace

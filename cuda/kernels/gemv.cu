@@ -1,4 +1,4 @@
-// Linear layers of few rows: y = act(x * W^T + bias) or y += x * W^T + bias.
+// Linear layers by GEMV: y = act(x * W^T + bias) or y += x * W^T + bias.
 #include "gemv.cuh"
 
 namespace pllava::cuda::kernels {

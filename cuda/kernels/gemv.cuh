@@ -1,6 +1,7 @@
-// Linear layers of few rows. Each weight is read once, 16 bytes a thread at a time, and multiplied
-// with all rows of x, which are in shared memory. The kernels are bound by memory bandwidth: a
-// block of four warps owns a few outputs, and every lane has several loads in flight.
+// Linear layers by GEMV, for up to kMaxGemvRows rows of x. Each weight is read once, 16 bytes a
+// thread at a time, and multiplied with all rows of x, which are in shared memory. The kernels are
+// bound by memory bandwidth: a block of four warps owns a few outputs, and every lane has several
+// loads in flight.
 #pragma once
 
 #include "quantized.cuh"

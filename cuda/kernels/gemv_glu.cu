@@ -1,4 +1,4 @@
-// Gated linear layers of few rows: g = act(h * Wg^T) * (h * Wu^T).
+// Gated linear layers by GEMV: g = act(h * Wg^T) * (h * Wu^T).
 #include "gemv.cuh"
 
 namespace pllava::cuda::kernels {

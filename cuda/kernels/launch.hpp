@@ -174,9 +174,9 @@ int quantize_rows(std::uint8_t* y, float* scales, Operand x, std::int64_t rows, 
 /// y = rows [first, first + rows) of w, dequantized.  y (rows, in), fewer than 2^31 values
 int dequantize(Operand y, const QuantizedMatrix& w, int first, int rows, int in, Stream stream);
 
-// ---- gemv.cu, gemv_glu.cu, gemv_norm.cu: linear layers of few rows, bound by memory bandwidth ---
+// ---- gemv.cu, gemv_glu.cu, gemv_norm.cu ---------------------------------------------------------
 
-/// Maximum number of rows.
+/// Maximum number of rows of x. With these the kernels are bound by memory bandwidth.
 constexpr int kMaxGemvRows = 8;
 
 /// y = act(x * W^T + bias), or y += x * W^T + bias with `accumulate` (y is then f32).
@@ -242,8 +242,8 @@ int prefill_attention(const Attention& params, Stream stream);
 /// Maximum number of rows of decode_attention().
 constexpr int kMaxDecodeRows = 8;
 
-/// Few rows with a cache: the positions are split between blocks, and the partial results merged.
-/// `workspace`: decode_workspace_bytes() bytes.
+/// Decode: up to kMaxDecodeRows rows with a cache. The positions are split between blocks and the
+/// partial results merged. `workspace`: decode_workspace_bytes() bytes.
 int decode_attention(const Attention& params, void* workspace, Stream stream);
 std::int64_t decode_workspace_bytes(const Attention& params);
 

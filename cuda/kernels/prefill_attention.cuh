@@ -1,4 +1,4 @@
-// The f32 part of prefill_attention(), in a source file of its own.
+// The f32 part of prefill_attention(), in a separate source file.
 #pragma once
 
 #include "launch.hpp"

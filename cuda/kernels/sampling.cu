@@ -22,6 +22,7 @@ namespace {
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kBuckets = kWarps;  // a warp sums each
+static_assert(kBuckets == kWarps && kBuckets * kWarp == kThreads);
 static_assert(kWarps <= kWarp, "block_max() reduces the warps' results in one warp");
 
 /// NaN or +inf.

@@ -25,6 +25,25 @@ TEST_CASE("Every task runs once, whatever the number of threads", "[thread_pool]
   }
 }
 
+TEST_CASE("concurrent tasks have different thread indices", "[thread_pool][threads]") {
+  for (const Index threads : {1, 4}) {
+    ThreadPool pool(threads);
+    std::vector<std::atomic<bool>> in_use(static_cast<std::size_t>(threads));
+    std::atomic<int> collisions{0}, out_of_range{0};
+    pool.run(2000, [&](Index, Index thread) {
+      if (thread < 0 || thread >= pool.size()) {
+        ++out_of_range;
+        return;
+      }
+      std::atomic<bool>& mine = in_use[static_cast<std::size_t>(thread)];
+      if (mine.exchange(true)) ++collisions;
+      mine = false;
+    });
+    CHECK(out_of_range == 0);
+    CHECK(collisions == 0);
+  }
+}
+
 TEST_CASE("A task's exception reaches the caller, and the pool goes on", "[thread_pool][threads]") {
   ThreadPool pool(3);
   for (int round = 0; round < 50; ++round)

@@ -1,4 +1,4 @@
-// A fixed number of threads that sleep when there is nothing to do.
+// A fixed number of threads that run indexed tasks.
 #pragma once
 
 #include <atomic>
@@ -8,6 +8,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,19 +18,19 @@
 
 namespace pllava {
 
-/// Runs indexed tasks on the calling thread and `threads - 1` others. A thread that waits looks for
-/// work for some ten microseconds, the time between two verbs, before it sleeps: to be woken takes
-/// as long, and decoding a token calls hundreds of verbs.
-/// Threads: any thread may call `run`; if the pool is busy, the caller does its tasks alone, so
-/// several sessions can share a pool without waiting for each other or oversubscribing the machine.
+/// Runs indexed tasks on the calling thread and `threads - 1` workers. An idle worker spins for
+/// about ten microseconds before it sleeps. That covers the time between two verbs; waking a thread
+/// takes as long, and decoding a token calls hundreds of verbs. Threads: any thread may call `run`.
+/// If the pool is busy, the caller runs its tasks alone. So several sessions can share a pool
+/// without waiting for each other or oversubscribing the machine.
 class ThreadPool {
  public:
-  /// `threads` 0 means one for each processor that the caller may use. Throws Error if the system
-  /// does not give so many.
+  /// `threads` 0 means one for each processor that the process may use. Throws Error if the system
+  /// cannot start them.
   explicit ThreadPool(Index threads = 0) {
     if (threads <= 0) threads = available_processors();
     try {
-      for (Index i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+      for (Index i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
     } catch (const std::system_error& e) {
       stop();
       throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
@@ -42,23 +43,24 @@ class ThreadPool {
 
   Index size() const noexcept { return static_cast<Index>(workers_.size()) + 1; }
 
-  /// Calls task(i) once for every i in [0, count), in any order, on any thread of the pool; returns
-  /// when all are done. Rethrows the first exception of a task.
+  /// Calls task(i) or task(i, thread) once for every i in [0, count), in any order; returns when
+  /// all calls have returned. Calls that run at the same time have different `thread` indices, in
+  /// [0, size()). Does not allocate. Rethrows the first exception of a task.
   template <class Task>
   void run(Index count, const Task& task) {
     std::unique_lock busy(busy_, std::defer_lock);
     if (count <= 1 || workers_.empty() || !busy.try_lock()) {
-      for (Index i = 0; i < count; ++i) task(i);
+      for (Index i = 0; i < count; ++i) call<Task>(&task, i, 0);
       return;
     }
-    Job job{[](const void* t, Index i) { (*static_cast<const Task*>(t))(i); }, &task, count};
+    Job job{call<Task>, &task, count};
     {
       const std::lock_guard lock(mutex_);
       job_ = &job;
       ++generation_;
     }
     wake_.notify_all();
-    job.help();
+    job.run_tasks(0);
     {
       std::unique_lock lock(mutex_);
       job_ = nullptr;
@@ -77,18 +79,27 @@ class ThreadPool {
     for (std::thread& t : workers_) t.join();
   }
 
+  template <class Task>
+  static void call(const void* task, Index i, Index thread) {
+    if constexpr (std::is_invocable_v<const Task&, Index, Index>)
+      (*static_cast<const Task*>(task))(i, thread);
+    else
+      (*static_cast<const Task*>(task))(i);
+  }
+
   struct Job {
-    void (*call)(const void*, Index);
+    void (*call)(const void*, Index, Index);
     const void* task;
     Index count;
     std::atomic<Index> next{0};
     std::atomic<bool> failed{false};
     std::exception_ptr error{};
 
-    void help() {
+    /// Runs tasks on the thread of index `thread` until none is left.
+    void run_tasks(Index thread) {
       for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
         try {
-          call(task, i);
+          call(task, i, thread);
         } catch (...) {
           if (!failed.exchange(true)) error = std::current_exception();
           next.store(count);
@@ -97,19 +108,19 @@ class ThreadPool {
     }
   };
 
-  /// Waits for what other threads change: a little without the lock, then asleep.
+  /// Waits until other threads make `condition` true: first spins without the lock, then sleeps.
   template <class Condition>
   static void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
                    const Condition& condition) {
-    constexpr int kTurns = 1000;
+    constexpr int kSpins = 1000;
     if (condition()) return;
     lock.unlock();
-    for (int i = 0; i < kTurns && !condition(); ++i) pause();
+    for (int i = 0; i < kSpins && !condition(); ++i) pause();
     lock.lock();
     changed.wait(lock, condition);
   }
 
-  /// Tells the processor that this thread waits.
+  /// Tells the processor that this thread spins.
   static void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -118,7 +129,8 @@ class ThreadPool {
 #endif
   }
 
-  void work() {
+  /// The loop of the worker of index `thread`.
+  void work(Index thread) {
     std::uint64_t seen = 0;
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -126,17 +138,17 @@ class ThreadPool {
       if (stopping_) return;
       seen = generation_;
       Job* job = job_;
-      if (job == nullptr) continue;  // already done by the others
+      if (job == nullptr) continue;  // the other threads have finished it
       ++active_;
       lock.unlock();
-      job->help();
+      job->run_tasks(thread);
       lock.lock();
       if (--active_ == 0) idle_.notify_one();
     }
   }
 
   std::mutex busy_;   // held by the thread whose job runs
-  std::mutex mutex_;  // held by whoever changes the following; atomics are read without it
+  std::mutex mutex_;  // guards writes to the members below; atomics may be read without it
   std::condition_variable wake_, idle_;
   Job* job_ = nullptr;
   std::atomic<std::uint64_t> generation_ = 0;

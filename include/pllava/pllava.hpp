@@ -19,6 +19,7 @@
 #include "pllava/core/processors.hpp"
 #include "pllava/core/quantization.hpp"
 #include "pllava/core/shape.hpp"
+#include "pllava/core/stack_arena.hpp"
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/core/view.hpp"

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "pllava/core/backend.hpp"
+#include "pllava/core/stack_arena.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/cpu/arena.hpp"
 #include "pllava/cpu/kernels.hpp"
@@ -77,7 +78,7 @@ class Backend {
   DType activation_dtype() const noexcept { return dtype_; }
 
   std::shared_ptr<void> allocate(Index bytes) { return aligned_memory(bytes, "a tensor"); }
-  Arena::Scope scope() { return Arena::Scope(*arena_); }
+  StackArena::Scope scope() { return StackArena::Scope(*arena_); }
   View scratch(const Shape& shape, DType dtype) {
     return {arena_->allocate(shape.count() * size_of(dtype)), dtype, shape};
   }
@@ -142,7 +143,7 @@ class Backend {
   DType dtype_;
   const Kernels* kernels_;
   std::shared_ptr<ThreadPool> pool_;
-  std::unique_ptr<Arena> arena_ = std::make_unique<Arena>();
+  std::unique_ptr<StackArena> arena_ = make_arena();
 };
 
 }  // namespace pllava::cpu

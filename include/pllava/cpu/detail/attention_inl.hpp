@@ -6,9 +6,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 #include "pllava/cpu/backend.hpp"
+#include "pllava/cpu/detail/per_thread.hpp"
 
 namespace pllava::cpu {
 
@@ -166,13 +166,13 @@ struct Backend::Rows {
   /// A query as a line of a left or right operand: rotated, and scaled by 1/√dim. `floats` is for
   /// its use.
   template <class Operand>
-  void read_query(const Kernels& kernels, Operand* line, std::vector<float>& floats, Index kv_head,
+  void read_query(const Kernels& kernels, Operand* line, float* floats, Index kv_head,
                   Index n) const {
-    detail::to_floats(kernels, floats.data(), query(kv_head, n), heads.head_dim);
-    rotate(floats.data(), row(n));
+    detail::to_floats(kernels, floats, query(kv_head, n), heads.head_dim);
+    rotate(floats, row(n));
     const float scale = 1.0f / std::sqrt(static_cast<float>(heads.head_dim));
-    for (float& x : floats) x *= scale;
-    detail::from_floats(kernels, line, floats.data(), heads.head_dim);
+    for (Index i = 0; i < heads.head_dim; ++i) floats[i] *= scale;
+    detail::from_floats(kernels, line, floats, heads.head_dim);
   }
 };
 
@@ -188,35 +188,38 @@ void Backend::append(const Rows<T>& rows, const Panels& kv) {
   const Index blocks = (rows.count + kRows - 1) / kRows;
   // A block of rows begins on an even position, so that no two tasks share a pair of values.
   const Index odd = past % 2;
-  pool_->run(heads.num_kv_heads * (blocks + 1), [&](Index task) {
+  auto scope = this->scope();
+  const detail::PerThread<float> f32_rows(*arena_, *pool_, dh);
+  const detail::PerThread<E> lines(*arena_, *pool_, shape.dim);
+  pool_->run(heads.num_kv_heads * (blocks + 1), [&](Index task, Index thread) {
     const Index head = task / (blocks + 1), block = task % (blocks + 1);
     const Index begin = std::max<Index>(0, block * kRows - odd);
     const Index end = std::min(rows.count, (block + 1) * kRows - odd);
     E* keys = static_cast<E*>(kv.keys) + head * shape.keys_size(kv.capacity);
     E* values = static_cast<E*>(kv.values) + head * shape.values_size(kv.capacity);
-    std::vector<float> floats(static_cast<std::size_t>(dh));
-    std::vector<E> line(static_cast<std::size_t>(shape.dim));  // zero: padding
+    float* const floats = f32_rows[thread];
+    E* const line = lines[thread];
+    std::fill(line + dh, line + shape.dim, E{});  // padding
     const auto narrow = [&](Index scale) {
       if constexpr (std::is_same_v<E, std::int8_t>)
-        kv.scales[scale] = kernels_->quantize_row(line.data(), floats.data(), dh);
+        kv.scales[scale] = kernels_->quantize_row(line, floats, dh);
       else
-        detail::from_floats(*kernels_, line.data(), floats.data(), dh);
+        detail::from_floats(*kernels_, line, floats, dh);
     };
     for (Index r = begin; r < end; ++r) {
       const Index p = past + r, ahead = std::min(r + detail::kRowsAhead, end - 1);
       detail::prefetch(rows.key(head, ahead), dh);
       detail::prefetch(rows.value(head, ahead), dh);
-      detail::to_floats(*kernels_, floats.data(), rows.key(head, r), dh);
-      rows.rotate(floats.data(), r);
+      detail::to_floats(*kernels_, floats, rows.key(head, r), dh);
+      rows.rotate(floats, r);
       narrow(2 * head * kv.capacity + p);
-      detail::spread<kGroup>(keys + shape.key(p), kPanelWidth, line.data(), shape.dim);
+      detail::spread<kGroup>(keys + shape.key(p), kPanelWidth, line, shape.dim);
 
-      detail::to_floats(*kernels_, floats.data(), rows.value(head, r), dh);
+      detail::to_floats(*kernels_, floats, rows.value(head, r), dh);
       narrow((2 * head + 1) * kv.capacity + p);
       for (Index d = 0; d < dh; d += kPanelWidth) {
         E* value = values + shape.value(p, d, kv.capacity) + p % kGroup;
-        for (Index i = 0; i < std::min(kPanelWidth, dh - d); ++i)
-          value[i * kGroup] = line[static_cast<std::size_t>(d + i)];
+        for (Index i = 0; i < std::min(kPanelWidth, dh - d); ++i) value[i * kGroup] = line[d + i];
       }
     }
   });
@@ -263,16 +266,26 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
   const Index per_task = heads.num_kv_heads < pool_->size() ? 1 : tiles, tasks = tiles / per_task;
   const Index mr = per_task * tile_rows;
 
-  pool_->run(heads.num_kv_heads * tasks, [&](Index task) {
+  auto scope = this->scope();
+  const detail::PerThread<Left> qs(*arena_, *pool_, shape.dim * mr);
+  const detail::PerThread<Left> all_weights(*arena_, *pool_, kBlock * mr);
+  const detail::PerThread<float> all_scores(*arena_, *pool_, kBlock * mr);
+  const detail::PerThread<float> outs(*arena_, *pool_, shape.width * mr);
+  const detail::PerThread<float> f32_rows(*arena_, *pool_, heads.head_dim);
+  const detail::PerThread<Left> lines(*arena_, *pool_, shape.dim);
+  pool_->run(heads.num_kv_heads * tasks, [&](Index task, Index thread) {
     const Index head = task / tasks, first = from + task % tasks * mr;
     const Index queries = std::min(mr, rows.queries() - first);
-    const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-    std::vector<Left> q(size(shape.dim * mr));       // [dim/pair][row][pair]
-    std::vector<Left> weights(size(kBlock * mr));    // [key/pair][row][pair]
-    std::vector<float> scores(size(kBlock * mr));    // [key/32][row][32]
-    std::vector<float> out(size(shape.width * mr));  // [dim/32][row][32]
-    std::vector<float> floats(size(heads.head_dim));
-    std::vector<Left> line(size(shape.dim));
+    Left* const q = qs[thread];                 // [dim/pair][row][pair]
+    Left* const weights = all_weights[thread];  // [key/pair][row][pair]
+    float* const scores = all_scores[thread];   // [key/32][row][32]
+    float* const out = outs[thread];            // [dim/32][row][32]
+    float* const floats = f32_rows[thread];
+    Left* const line = lines[thread];
+    std::fill_n(q, shape.dim * mr, Left{});     // padding rows
+    std::fill_n(weights, kBlock * mr, Left{});  // padding rows
+    std::fill_n(out, shape.width * mr, 0.0f);
+    std::fill_n(line, shape.dim, Left{});  // padding
     alignas(64) float tile[kMaxTileRows * kPanelWidth];
     float top[kMaxTileRows], total[kMaxTileRows], shrink[kMaxTileRows];
     Index seen[kMaxTileRows];
@@ -280,8 +293,8 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
     std::fill(total, total + kMaxTileRows, 0.0f);
 
     for (Index r = 0; r < queries; ++r) {
-      rows.read_query(*kernels_, line.data(), floats, head, first + r);
-      detail::spread<kPair>(&q[size(r * kPair)], mr, line.data(), shape.dim);
+      rows.read_query(*kernels_, line, floats, head, first + r);
+      detail::spread<kPair>(q + r * kPair, mr, line, shape.dim);
     }
 
     const HeadPanels<P> panels(heads, kv, head);
@@ -291,15 +304,14 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
           std::min(kBlock, (reach - begin + kPanelWidth - 1) / kPanelWidth * kPanelWidth);
       for (Index p = 0; p < n; p += kPanelWidth)
         for (Index r = 0; r < queries; r += tile_rows)
-          detail::tile_product(*kernels_, tile_rows, &q[size(r * kPair)], mr,
-                               panels.keys(begin + p), shape.dim,
-                               &scores[size(p * mr + r * kPanelWidth)]);
+          detail::tile_product(*kernels_, tile_rows, q + r * kPair, mr, panels.keys(begin + p),
+                               shape.dim, scores + p * mr + r * kPanelWidth);
       for (Index r = 0; r < queries; ++r)
         seen[r] = std::clamp<Index>(rows.visible(first + r) - begin, 0, n);
       const SoftmaxRows block{.num_queries = queries,
                               .stride = mr,
                               .num_keys = n,
-                              .scores = scores.data(),
+                              .scores = scores,
                               .key_scales = panels.key_scales(begin),
                               .value_scales = panels.value_scales(begin),
                               .num_visible = seen,
@@ -307,21 +319,21 @@ void Backend::attend_few(const Rows<T>& rows, const Panels& kv, Index from) {
                               .running_sum = total,
                               .rescale = shrink};
       if constexpr (std::is_same_v<Left, bf16>)
-        kernels_->softmax_rows_bf16(block, weights.data());
+        kernels_->softmax_rows_bf16(block, weights);
       else
-        kernels_->softmax_rows_f32(block, weights.data());
+        kernels_->softmax_rows_f32(block, weights);
       for (Index d = 0; d < shape.width; d += kPanelWidth)
         for (Index t = 0; t < queries; t += tile_rows) {
-          detail::tile_product(*kernels_, tile_rows, &weights[size(t * kPair)], mr,
+          detail::tile_product(*kernels_, tile_rows, weights + t * kPair, mr,
                                panels.values(begin, d), n, tile);
           for (Index r = t; r < std::min(queries, t + tile_rows); ++r)
-            kernels_->scale_add(&out[size(d * mr + r * kPanelWidth)], shrink[r],
+            kernels_->scale_add(out + d * mr + r * kPanelWidth, shrink[r],
                                 tile + (r - t) * kPanelWidth, kPanelWidth);
         }
     }
     for (Index r = 0; r < queries; ++r)
       for (Index d = 0; d < heads.head_dim; d += kPanelWidth) {
-        float* result = &out[size(d * mr + r * kPanelWidth)];
+        float* result = out + d * mr + r * kPanelWidth;
         for (Index i = 0; i < kPanelWidth; ++i) result[i] /= total[r];
         detail::from_floats(*kernels_, rows.result(head, first + r) + d, result,
                             std::min(kPanelWidth, heads.head_dim - d));
@@ -343,19 +355,29 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
   const Index blocks = (to + kPanelWidth - 1) / kPanelWidth;
   const Index tile_rows = kernels_->max_tile_rows < 8 ? 4 : 8;  // of a panel
 
-  pool_->run(heads.num_kv_heads * blocks, [&](Index task) {
+  auto scope = this->scope();
+  const detail::PerThread<Operand> qs(*arena_, *pool_, shape.dim * kPanelWidth);
+  const detail::PerThread<float> all_scores(*arena_, *pool_, kBlock * kPanelWidth);
+  const detail::PerThread<Operand> all_weights(*arena_, *pool_, kBlock * kPanelWidth);
+  const detail::PerThread<float> outs(*arena_, *pool_, shape.width * kPanelWidth);
+  const detail::PerThread<Operand> panels_as_operands(
+      *arena_, *pool_, std::is_same_v<P, Operand> ? 0 : kPanelWidth * std::max(shape.dim, kBlock));
+  const detail::PerThread<float> f32_rows(*arena_, *pool_, dh);
+  const detail::PerThread<Operand> lines(*arena_, *pool_, shape.dim);
+  pool_->run(heads.num_kv_heads * blocks, [&](Index task, Index thread) {
     const Index head = task / blocks;
     const Index first = (blocks - 1 - task % blocks) * kPanelWidth;  // longest rows first
     const Index columns = std::min(kPanelWidth, to - first);
-    const auto size = [](Index n) { return static_cast<std::size_t>(n); };
-    std::vector<Operand> q(size(shape.dim * kPanelWidth));  // [dim/pair][32][pair], zero: no query
-    std::vector<float> scores(size(kBlock * kPanelWidth));  // [key][32]
-    std::vector<Operand> weights(size(kBlock * kPanelWidth));  // [key/pair][32][pair]
-    std::vector<float> out(size(shape.width * kPanelWidth));   // [dim][32]
-    std::vector<Operand> converted(                            // a panel
-        std::is_same_v<P, Operand> ? 0 : size(kPanelWidth * std::max(shape.dim, kBlock)));
-    std::vector<float> floats(size(dh));
-    std::vector<Operand> line(size(shape.dim));
+    Operand* const q = qs[thread];                 // [dim/pair][32][pair], zero: no query
+    float* const scores = all_scores[thread];      // [key][32]
+    Operand* const weights = all_weights[thread];  // [key/pair][32][pair]
+    float* const out = outs[thread];               // [dim][32]
+    Operand* const converted = panels_as_operands[thread];
+    float* const floats = f32_rows[thread];
+    Operand* const line = lines[thread];
+    std::fill_n(q, shape.dim * kPanelWidth, Operand{});
+    std::fill_n(out, shape.width * kPanelWidth, 0.0f);
+    std::fill_n(line, shape.dim, Operand{});  // padding
     alignas(64) float tile[8 * kPanelWidth];
     alignas(64) float top[kPanelWidth], total[kPanelWidth] = {}, shrink[kPanelWidth];
     alignas(64) std::int32_t seen[kPanelWidth];
@@ -363,20 +385,20 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
 
     for (Index c = 0; c < columns; ++c) {
       detail::prefetch(rows.query(head, first + std::min(c + detail::kRowsAhead, columns - 1)), dh);
-      rows.read_query(*kernels_, line.data(), floats, head, first + c);
-      detail::spread<kPair>(&q[size(c * kPair)], kPanelWidth, line.data(), shape.dim);
+      rows.read_query(*kernels_, line, floats, head, first + c);
+      detail::spread<kPair>(q + c * kPair, kPanelWidth, line, shape.dim);
     }
 
     const HeadPanels<P> panels(heads, kv, head);
     // A panel of `lines` lines of 32 elements; 8 bits with factors of its columns or lines.
     const auto operand = [&](const P* panel, const float* of_columns, const float* of_lines,
-                             Index lines) -> const Operand* {
+                             Index num_lines) -> const Operand* {
       if constexpr (std::is_same_v<P, Operand>) return panel;
       if constexpr (std::is_same_v<P, std::int8_t>)
-        detail::widen(*kernels_, converted.data(), panel, of_columns, of_lines, lines);
+        detail::widen(*kernels_, converted, panel, of_columns, of_lines, num_lines);
       else if constexpr (!std::is_same_v<P, Operand>)
-        kernels_->unpack_bf16_panel(converted.data(), panel, lines / 2);
-      return converted.data();
+        kernels_->unpack_bf16_panel(converted, panel, num_lines / 2);
+      return converted;
     };
     const Index reach = rows.visible(first + columns - 1);
     for (Index begin = 0; begin < reach; begin += kBlock) {
@@ -385,32 +407,32 @@ void Backend::attend_many(const Rows<T>& rows, const Panels& kv, Index to) {
         const Operand* keys =
             operand(panels.keys(begin + p), panels.key_scales(begin + p), nullptr, shape.dim);
         for (Index r = 0; r < std::min(kPanelWidth, n - p); r += tile_rows)
-          detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanelWidth, q.data(),
-                               shape.dim, &scores[size((p + r) * kPanelWidth)]);
+          detail::tile_product(*kernels_, tile_rows, keys + r * kPair, kPanelWidth, q, shape.dim,
+                               scores + (p + r) * kPanelWidth);
       }
       for (Index c = 0; c < kPanelWidth; ++c) {
         const Index visible = rows.visible(first + std::min(c, columns - 1));
         seen[c] = static_cast<std::int32_t>(std::clamp<Index>(visible - begin, 0, n));
       }
-      const SoftmaxColumns block{n, scores.data(), seen, top, total, shrink};
+      const SoftmaxColumns block{n, scores, seen, top, total, shrink};
       if constexpr (std::is_same_v<Operand, bf16>)
-        kernels_->softmax_columns_bf16(block, weights.data());
+        kernels_->softmax_columns_bf16(block, weights);
       else
-        kernels_->softmax_columns_f32(block, weights.data());
+        kernels_->softmax_columns_f32(block, weights);
       for (Index d = 0; d < dh; d += kPanelWidth) {
         const Operand* values =
             operand(panels.values(begin, d), nullptr, panels.value_scales(begin), n);
         for (Index r = 0; r < std::min(kPanelWidth, dh - d); r += tile_rows) {
-          detail::tile_product(*kernels_, tile_rows, values + r * kPair, kPanelWidth,
-                               weights.data(), n, tile);
-          kernels_->scale_add_columns(&out[size((d + r) * kPanelWidth)], shrink, tile, tile_rows);
+          detail::tile_product(*kernels_, tile_rows, values + r * kPair, kPanelWidth, weights, n,
+                               tile);
+          kernels_->scale_add_columns(out + (d + r) * kPanelWidth, shrink, tile, tile_rows);
         }
       }
     }
     for (Index c = 0; c < columns; ++c) {
       const float inverse = 1.0f / total[c];
-      for (Index d = 0; d < dh; ++d) floats[size(d)] = out[size(d * kPanelWidth + c)] * inverse;
-      detail::from_floats(*kernels_, rows.result(head, first + c), floats.data(), dh);
+      for (Index d = 0; d < dh; ++d) floats[d] = out[d * kPanelWidth + c] * inverse;
+      detail::from_floats(*kernels_, rows.result(head, first + c), floats, dh);
     }
   });
 }

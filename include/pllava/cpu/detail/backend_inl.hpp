@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pllava/cpu/backend.hpp"
+#include "pllava/cpu/detail/per_thread.hpp"
 
 namespace pllava::cpu {
 
@@ -279,13 +280,16 @@ PLLAVA_INLINE Backend::Packed Backend::pack(ConstView x, DType dtype) {
                 nullptr};
   auto* out = static_cast<std::byte*>(arena_->allocate(packed.tiles * packed.stride));
   packed.data = out;
-  pool_->run(packed.tiles, [&](Index t) {
+  // A row of x converted to the type of the left operand.
+  const detail::PerThread<bf16> bf16_rows(*arena_, *pool_, left == DType::bf16 ? K : 0);
+  const detail::PerThread<float> f32_rows(*arena_, *pool_, left == DType::bf16 ? 0 : depth);
+  pool_->run(packed.tiles, [&](Index t, Index thread) {
     std::byte* tile = out + t * packed.stride;
     const Index rows = std::min(tile_rows, M - t * tile_rows);
     const Index mr = packed.packed_rows(rows);
     if (left == DType::bf16) {
       auto* dst = reinterpret_cast<std::uint32_t*>(tile);  // pairs
-      std::vector<bf16> converted;
+      bf16* const converted = bf16_rows[thread];
       for (Index r = 0; r < mr; ++r) {
         if (r >= rows) {
           for (Index k = 0; k < depth / 2; ++k) dst[k * mr + r] = 0;
@@ -293,20 +297,19 @@ PLLAVA_INLINE Backend::Packed Backend::pack(ConstView x, DType dtype) {
         }
         const bf16* src = x.as<bf16>() + (t * tile_rows + r) * K;
         if (x.dtype == DType::f32) {
-          converted.resize(static_cast<std::size_t>(K));
-          kernels_->float_to_bf16(converted.data(), x.as<float>() + (t * tile_rows + r) * K, K);
-          src = converted.data();
+          kernels_->float_to_bf16(converted, x.as<float>() + (t * tile_rows + r) * K, K);
+          src = converted;
         }
         for (Index k = 0; k < K / 2; ++k) std::memcpy(&dst[k * mr + r], src + 2 * k, 4);
         if (K % 2 != 0) dst[K / 2 * mr + r] = src[K - 1].bits;
       }
     } else {
       auto* dst = reinterpret_cast<float*>(tile);
-      std::vector<float> row(static_cast<std::size_t>(depth));  // zero: padding
+      float* const row = f32_rows[thread];
+      std::fill(row + K, row + depth, 0.0f);  // padding
       for (Index r = 0; r < mr; ++r) {
-        if (r < rows) read_row(row.data(), x, t * tile_rows + r);
-        for (Index k = 0; k < depth; ++k)
-          dst[k * mr + r] = r < rows ? row[static_cast<std::size_t>(k)] : 0.0f;
+        if (r < rows) read_row(row, x, t * tile_rows + r);
+        for (Index k = 0; k < depth; ++k) dst[k * mr + r] = r < rows ? row[k] : 0.0f;
       }
     }
   });
@@ -394,16 +397,19 @@ PLLAVA_INLINE Backend::Rounded Backend::round(ConstView x, Index depth, Index mo
                   static_cast<std::byte*>(arena_->allocate(padded * depth * bytes)),
                   static_cast<std::int32_t*>(arena_->allocate(padded * (blocks + 1) * 4)),
                   static_cast<float*>(arena_->allocate(padded * 4))};
-  pool_->run(tiles, [&](Index t) {
+  const detail::PerThread<float> f32_rows(*arena_, *pool_, K);
+  const detail::PerThread<std::int8_t> int8_rows(*arena_, *pool_, depth);
+  pool_->run(tiles, [&](Index t, Index thread) {
     const Index rows = std::min(tile_rows, M - t * tile_rows), mr = kernels_->padded_rows(rows);
     std::byte* tile = rounded.values + t * tile_rows * depth * bytes;
     std::int32_t* sums = rounded.sums + t * tile_rows * (blocks + 1);
-    std::vector<float> row(static_cast<std::size_t>(K));
-    std::vector<std::int8_t> integers(static_cast<std::size_t>(depth));  // zero: padding
+    float* const row = f32_rows[thread];
+    const std::span<std::int8_t> integers(int8_rows[thread], static_cast<std::size_t>(depth));
+    std::ranges::fill(integers.subspan(static_cast<std::size_t>(K)), std::int8_t{0});  // padding
     for (Index r = 0; r < mr; ++r) {
       if (r < rows) {
-        read_row(row.data(), x, t * tile_rows + r);
-        rounded.scales[t * tile_rows + r] = kernels_->quantize_row(integers.data(), row.data(), K);
+        read_row(row, x, t * tile_rows + r);
+        rounded.scales[t * tile_rows + r] = kernels_->quantize_row(integers.data(), row, K);
       } else {
         std::ranges::fill(integers, std::int8_t{0});
         rounded.scales[t * tile_rows + r] = 0;
@@ -437,25 +443,24 @@ void Backend::multiply_integers(ConstView x, const Weight& w, const Epilogue& ep
                         ? round(x, depth, kMaxInt4TileRows, 1)
                         : round(x, depth, kernels_->max_tile_rows, kernels_->int8_lhs_bytes);
   const Index per_task = 2;
-  pool_->run((panels + per_task - 1) / per_task, [&](Index task) {
+  const Index panel_values = kPanelWidth * depth;
+  const detail::PerThread<std::uint8_t> unpacked_panels(*arena_, *pool_,
+                                                        unpack ? per_task * panel_values : 0);
+  pool_->run((panels + per_task - 1) / per_task, [&](Index task, Index thread) {
     alignas(64) float tile[kMaxTileRows * kPanelWidth];
     const Index first = task * per_task, end = std::min(panels, first + per_task);
-    std::unique_ptr<std::uint8_t[]> unpacked;
-    if (unpack) {
-      unpacked.reset(new std::uint8_t[static_cast<std::size_t>(per_task * kPanelWidth * depth)]);
+    std::uint8_t* const unpacked = unpacked_panels[thread];
+    if (unpack)
       for (Index p = first; p < end; ++p)
-        kernels_->unpack_int4(
-            &unpacked[static_cast<std::size_t>((p - first) * kPanelWidth * depth)],
-            integer_panel(w, panels, p), quads, group);
-    }
+        kernels_->unpack_int4(unpacked + (p - first) * panel_values, integer_panel(w, panels, p),
+                              quads, group);
     for (Index t = 0; t < a.tiles; ++t) {
       const Index rows = std::min(a.tile_rows, M - t * a.tile_rows);
       const Index mr = kernels_->padded_rows(rows);
       const Int8Lhs left = a.tile(t);
       for (Index p = first; p < end; ++p) {
         QuantizedPanel right = integer_panel(w, panels, p);
-        if (unpack)
-          right.values = &unpacked[static_cast<std::size_t>((p - first) * kPanelWidth * depth)];
+        if (unpack) right.values = unpacked + (p - first) * panel_values;
         if (nibbles && !unpack)
           kernels_->tile_int4(mr, left, right, quads, group, tile);
         else
@@ -529,12 +534,14 @@ PLLAVA_INLINE void Backend::glu(View g, ConstView h, const Linear& gate_up, Acti
 
 PLLAVA_INLINE void Backend::norm(View y, ConstView x, const Norm& n) {
   const Index D = x.cols(), block = 16;
-  pool_->run((x.rows() + block - 1) / block, [&](Index b) {
-    std::vector<float> out(static_cast<std::size_t>(D));
+  auto scope = this->scope();
+  const detail::PerThread<float> rows(*arena_, *pool_, D);
+  pool_->run((x.rows() + block - 1) / block, [&](Index b, Index thread) {
+    float* const out = rows[thread];
     for (Index r = b * block; r < std::min(x.rows(), (b + 1) * block); ++r) {
-      kernels_->norm(out.data(), x.as<float>() + r * D, n.gain.floats(),
+      kernels_->norm(out, x.as<float>() + r * D, n.gain.floats(),
                      n.bias ? n.bias.floats() : nullptr, n.eps, D, n.kind == NormKind::rms);
-      write_row(y, r, out.data());
+      write_row(y, r, out);
     }
   });
 }
@@ -553,15 +560,17 @@ PLLAVA_INLINE void Backend::preprocess(View pixels, std::span<const Frame> frame
 
 PLLAVA_INLINE void Backend::patchify(View y, ConstView pixels, Index patch) {
   const Index S = pixels.shape[2], side = S / patch, width = 3 * patch * patch;
-  pool_->run(y.rows(), [&](Index row) {
+  auto scope = this->scope();
+  const detail::PerThread<float> lines(*arena_, *pool_, width);
+  pool_->run(y.rows(), [&](Index row, Index thread) {
     const Index t = row / (side * side), py = row / side % side, px = row % side;
-    std::vector<float> line(static_cast<std::size_t>(width));
-    float* out = line.data();
+    float* const line = lines[thread];
+    float* out = line;
     for (Index c = 0; c < 3; ++c)
       for (Index i = 0; i < patch; ++i, out += patch)
         copy(out, pixels.as<float>() + ((t * 3 + c) * S + py * patch + i) * S + px * patch,
              patch * 4);
-    write_row(y, row, line.data());
+    write_row(y, row, line);
   });
 }
 
@@ -590,25 +599,25 @@ PLLAVA_INLINE void Backend::pool3d(View y, ConstView x, const Grid& in, const Gr
   const Index D = x.cols();
   const auto begin = [](Index i, Index n, Index m) { return i * n / m; };
   const auto end = [](Index i, Index n, Index m) { return ((i + 1) * n + m - 1) / m; };
-  pool_->run(out.count(), [&](Index row) {
+  auto scope = this->scope();
+  const detail::PerThread<float> totals(*arena_, *pool_, D), lines(*arena_, *pool_, D);
+  pool_->run(out.count(), [&](Index row, Index thread) {
     const Index i = row / (out.h * out.w), j = row / out.w % out.h, k = row % out.w;
-    std::vector<float> total(static_cast<std::size_t>(D)), line(static_cast<std::size_t>(D));
+    float *const total = totals[thread], *const line = lines[thread];
     Index count = 0;
     for (Index t = begin(i, in.t, out.t); t < end(i, in.t, out.t); ++t)
       for (Index h = begin(j, in.h, out.h); h < end(j, in.h, out.h); ++h)
         for (Index w = begin(k, in.w, out.w); w < end(k, in.w, out.w); ++w, ++count) {
-          read_row(line.data(), x, (t * in.h + h) * in.w + w);
-          if (count == 0) {
-            total = line;
-          } else if (kind == PoolKind::average) {
-            kernels_->add(total.data(), line.data(), D);
-          } else {
-            for (std::size_t d = 0; d < line.size(); ++d) total[d] = std::max(total[d], line[d]);
-          }
+          read_row(count == 0 ? total : line, x, (t * in.h + h) * in.w + w);
+          if (count == 0) continue;
+          if (kind == PoolKind::average)
+            kernels_->add(total, line, D);
+          else
+            for (Index d = 0; d < D; ++d) total[d] = std::max(total[d], line[d]);
         }
     if (kind == PoolKind::average)
-      for (float& v : total) v /= static_cast<float>(count);
-    write_row(y, row, total.data());
+      for (Index d = 0; d < D; ++d) total[d] /= static_cast<float>(count);
+    write_row(y, row, total);
   });
 }
 

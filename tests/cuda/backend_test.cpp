@@ -156,7 +156,7 @@ TEST_CASE("Invalid logits are refused and the backend stays usable", "[cuda]") {
 }
 
 TEST_CASE("residual_norm matches residual followed by norm", "[cuda]") {
-  // The largest row exceeds shared memory, so the fused kernel is not used.
+  // One value, a row that is no multiple of a warp, and one near the limit of shared memory.
   for (const Index out : {Index{1}, Index{517}, Index{24'577}}) {
     B be({.dtype = DType::f32});
     const auto vector = [&](std::uint64_t seed) {

@@ -26,8 +26,8 @@ inline double seconds(const std::function<void()>& work) {
 /// Peak rates now, of the kinds of work that `w` has.
 inline pllava::Ceiling ceiling(pllava::cpu::Backend& be, const pllava::Work& w) {
   return {.flops = w.flops > 0 ? pllava::cpu::peak_flops(be) : 0,
-          .integers = w.integers > 0 ? pllava::cpu::peak_int8_ops(be) : 0,
-          .nibbles = w.nibbles > 0 ? pllava::cpu::peak_int4_ops(be) : 0,
+          .int8_ops = w.int8_ops > 0 ? pllava::cpu::peak_int8_ops(be) : 0,
+          .int4_ops = w.int4_ops > 0 ? pllava::cpu::peak_int4_ops(be) : 0,
           .bytes = w.bytes > 0 ? pllava::cpu::read_bandwidth(be) : 0};
 }
 
@@ -52,7 +52,7 @@ inline void measure(benchmark::State& state, pllava::cpu::Backend& be, const pll
     return v[v.size() / 2];
   };
   const double s = median(times);
-  const double operations = w.flops + w.integers + w.nibbles;
+  const double operations = w.flops + w.int8_ops + w.int4_ops;
   if (operations > 0) state.counters["GOP/s"] = operations / s / 1e9;
   if (w.bytes > 0) state.counters["GB/s"] = w.bytes / s / 1e9;
   if (tokens > 0) state.counters["tokens/s"] = tokens / s;

@@ -16,16 +16,16 @@ std::string describe(const pllava::Ceiling& ceiling) {
     text += (text.empty() ? "" : ", ") + std::to_string(std::lround(value / 1e9)) + unit;
   };
   add(ceiling.flops, " GFLOP/s");
-  add(ceiling.integers, " GOP/s int8");
-  add(ceiling.nibbles, " GOP/s int4");
+  add(ceiling.int8_ops, " GOP/s int8");
+  add(ceiling.int4_ops, " GOP/s int4");
   add(ceiling.bytes, " GB/s");
   return text;
 }
 
 Json to_json(const pllava::Work& w) {
   return {{"flops", w.flops},
-          {"int8_operations", w.integers},
-          {"int4_operations", w.nibbles},
+          {"int8_operations", w.int8_ops},
+          {"int4_operations", w.int4_ops},
           {"bytes", w.bytes}};
 }
 

@@ -163,7 +163,7 @@ class ModelBench {
                Index repeats = 1) {
     if (!parts_.empty() && parts_.back().name == context_.options.until) return;
     if (!Ceilings<B>::kHasIntegerCeilings)
-      work.flops += std::exchange(work.integers, 0) + std::exchange(work.nibbles, 0);
+      work.flops += std::exchange(work.int8_ops, 0) + std::exchange(work.int4_ops, 0);
     std::vector<double> ms;
     std::vector<pllava::Ceiling> ceilings;
     const Index runs = context_.options.runs;
@@ -182,8 +182,8 @@ class ModelBench {
   /// Peak rates now, of the kinds of work that the part does.
   pllava::Ceiling ceiling_of(const pllava::Work& work) {
     return {.flops = work.flops > 0 ? ceilings_.flops() : 0,
-            .integers = work.integers > 0 ? ceilings_.int8_ops() : 0,
-            .nibbles = work.nibbles > 0 ? ceilings_.int4_ops() : 0,
+            .int8_ops = work.int8_ops > 0 ? ceilings_.int8_ops() : 0,
+            .int4_ops = work.int4_ops > 0 ? ceilings_.int4_ops() : 0,
             .bytes = work.bytes > 0 ? ceilings_.bytes() : 0};
   }
 
@@ -208,8 +208,8 @@ class ModelBench {
       return median(values);
     };
     return {.flops = of(&pllava::Ceiling::flops),
-            .integers = of(&pllava::Ceiling::integers),
-            .nibbles = of(&pllava::Ceiling::nibbles),
+            .int8_ops = of(&pllava::Ceiling::int8_ops),
+            .int4_ops = of(&pllava::Ceiling::int4_ops),
             .bytes = of(&pllava::Ceiling::bytes)};
   }
 

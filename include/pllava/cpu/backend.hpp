@@ -17,6 +17,7 @@
 #include "pllava/core/stack_arena.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/cpu/arena.hpp"
+#include "pllava/cpu/detail/execution_context.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/packed_weights.hpp"
 #include "pllava/media/preprocess.hpp"
@@ -105,13 +106,9 @@ class Backend {
  private:
   struct Packed;   // the left operand of a product, in tiles
   struct Rounded;  // the same in 8-bit integers
-  struct Panels {  // keys and values of one layer, wherever they lie
-    Index capacity;
-    void *keys, *values;
-    float* scales;  // null: keys and values are of the type of the computation
-  };
 
   Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool);
+  detail::ExecutionContext context() const { return {*kernels_, *pool_, *arena_}; }
   static void copy(void* dst, const void* src, Index bytes);
   void read_row(float* dst, ConstView x, Index row) const;
   void write_row(View y, Index row, const float* src) const;
@@ -126,18 +123,6 @@ class Backend {
   void multiply(ConstView x, const Weight& w, const Epilogue& epilogue);
   template <class Epilogue>
   void multiply_integers(ConstView x, const Weight& w, const Epilogue& epilogue);
-  template <class P>
-  class HeadPanels;
-  template <class T>
-  struct Rows;
-  template <class T, class E>
-  void append(const Rows<T>& rows, const Panels& kv);
-  template <class T, class P, class Left>
-  void attend_few(const Rows<T>& rows, const Panels& kv, Index from);
-  template <class T, class P, class Operand>
-  void attend_many(const Rows<T>& rows, const Panels& kv, Index to);
-  template <class T, class P, class Operand>
-  void attend_as(const Rows<T>& rows, const Panels& kv);
 
   BackendOptions options_;
   DType dtype_;

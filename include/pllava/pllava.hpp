@@ -28,6 +28,7 @@
 #include "pllava/cpu/isa.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/packed_weights.hpp"
+#include "pllava/cpu/weight.hpp"
 #include "pllava/error.hpp"
 #include "pllava/io/mapped_file.hpp"
 #include "pllava/media/distinct_frames.hpp"

@@ -1,12 +1,12 @@
-// The CPU backend: packed weights, a thread pool, kernels for the instruction set found at run
-// time.
+// The CPU backend: packed weights, a thread pool, and the kernels of the best instruction set of
+// the machine.
 //
-// f32: everything in f32. bf16: weights, keys, values and the inputs of matrix products in bf16,
+// f32: everything in f32. bf16: weights, keys, values and the inputs of matrix products in bf16;
 // accumulation, softmax, norms and the residual stream in f32.
-// Matrices of int8 and int4 (see core/quantization.hpp) are multiplied with rows that are rounded
-// to 8 bits, each by its largest value; the sums are exact, so that the same rows and weights give
-// the same result whatever else is computed beside them.
-// Results do not depend on the number of threads: no sum is split between them.
+// int8 and int4 matrices (see core/quantization.hpp) are multiplied by rows quantized to int8, with
+// one scale for each row. The integer sums are exact, so the result of a row does not depend on the
+// other rows.
+// Results do not depend on the number of threads: no sum is split between threads.
 #pragma once
 
 #include <memory>
@@ -20,47 +20,40 @@
 #include "pllava/cpu/detail/execution_context.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/packed_weights.hpp"
+#include "pllava/cpu/weight.hpp"
 #include "pllava/media/preprocess.hpp"
 
 namespace pllava::cpu {
 
+namespace detail {
+class PanelColumns;
+}
+
 struct BackendOptions {
-  /// f32 or bf16. Empty: what Pipeline::load finds in the checkpoint; f32 everywhere else.
+  /// f32 or bf16. Empty: Pipeline::load takes the type of the checkpoint; otherwise f32.
   std::optional<DType> dtype = {};
   Index threads = 0;       ///< 0: one for each processor the process may use
-  Isa isa = detect_isa();  ///< may be forced down
-  /// Keep keys and values in 8 bits, each row of a head with a scale: half the memory of bf16, for
-  /// an error of about 0.5 % in each.
+  Isa isa = detect_isa();  ///< may be set to a lower one
+  /// Stores keys and values in int8, with one scale for each row of a head: half the memory of
+  /// bf16, for a relative error of about 0.5 %.
   bool int8_kv = false;
-  /// Weights that were packed before, or a file for those that are packed now; see
-  /// pllava::packed_weights. Null: neither.
+  /// Reads packed weights from a file, or writes them to one; see pllava::packed_weights. May be
+  /// null.
   std::shared_ptr<PackedWeights> packed = {};
 };
 
-/// A prepared weight; copies share the memory.
-struct Weight {
-  DType dtype = DType::f32;
-  Index rows = 0;  ///< N, for `linear` before padding to whole panels
-  Index cols = 0;  ///< K
-  std::shared_ptr<const void> data;
-  Quantization quantization = {};
-  std::shared_ptr<const std::byte> factors = {};  ///< of integers, see Backend::integer_panel
-  explicit operator bool() const noexcept { return data != nullptr; }
-  const float* floats() const noexcept { return static_cast<const float*>(data.get()); }
-};
-
-/// Keys and values of one layer, per kv head, laid out as the panels of a matrix product:
-/// keys [head][position/32][dim][32], values [head][dim/32][position][32], pairs along dim and
-/// along position in bf16. In 8 bits the layout is that of the type of the computation, and each
-/// position of a head has a scale for its key and one for its value, (head, 2, position).
+/// Keys and values of one layer, for each kv head as panels of the matrix kernels:
+/// keys [head][position/32][dim][32], values [head][dim/32][position][32]. bf16 panels interleave
+/// pairs along dim and along position, int8 panels do not. int8 has one scale for each key and each
+/// value, (head, 2, position).
 struct KvLayer {
   Index capacity = 0;  ///< positions, a multiple of 32
   std::shared_ptr<void> keys, values;
-  std::shared_ptr<void> scales = {};  ///< f32, where keys and values have 8 bits
+  std::shared_ptr<void> scales = {};  ///< f32, for int8; otherwise null
 };
 
-/// Threads: belongs to one thread at a time. `fork` makes another for a second thread, over the
-/// same pool.
+/// Threads: belongs to one thread at a time. `fork` returns a backend for another thread, with the
+/// same pool and its own scratch memory.
 class Backend {
  public:
   using Weight = cpu::Weight;
@@ -69,7 +62,7 @@ class Backend {
   using Norm = pllava::Norm<Weight>;
   using Attention = pllava::Attention<Weight, KvLayer>;
 
-  /// Throws ArgumentError for another dtype than f32 and bf16.
+  /// Throws ArgumentError for a dtype other than f32 and bf16.
   explicit Backend(const BackendOptions& options = {});
   Backend fork() const;
 
@@ -104,25 +97,15 @@ class Backend {
   void pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind);
 
  private:
-  struct Packed;   // the left operand of a product, in tiles
-  struct Rounded;  // the same in 8-bit integers
-
   Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool);
   detail::ExecutionContext context() const { return {*kernels_, *pool_, *arena_}; }
   static void copy(void* dst, const void* src, Index bytes);
-  void read_row(float* dst, ConstView x, Index row) const;
-  void write_row(View y, Index row, const float* src) const;
-  Packed pack(ConstView x, DType dtype);
-  Rounded round(ConstView x, Index depth, Index most_rows, Index bytes);
   template <class Fill>
   std::shared_ptr<void> weight_memory(Index bytes, const char* what_for, const Fill& fill);
-  template <class Locate>
-  Weight prepare_integers(Weight w, Index panels, const Locate& locate);
-  static QuantizedPanel integer_panel(const Weight& w, Index panels, Index panel);
-  template <class Epilogue>
-  void multiply(ConstView x, const Weight& w, const Epilogue& epilogue);
-  template <class Epilogue>
-  void multiply_integers(ConstView x, const Weight& w, const Epilogue& epilogue);
+  Weight prepare_vector(std::span<const HostTensor> parts);
+  Weight prepare_table(const HostTensor& table);
+  Weight prepare_matrix(const detail::PanelColumns& columns);
+  Weight prepare_quantized(const detail::PanelColumns& columns, const Quantization& q);
 
   BackendOptions options_;
   DType dtype_;
@@ -136,4 +119,8 @@ class Backend {
 #ifndef PLLAVA_COMPILED
 #include "pllava/cpu/detail/attention_inl.hpp"
 #include "pllava/cpu/detail/backend_inl.hpp"
+#include "pllava/cpu/detail/linear_inl.hpp"
+#include "pllava/cpu/detail/prepare_inl.hpp"
+#include "pllava/cpu/detail/rowwise_inl.hpp"
+#include "pllava/cpu/detail/vision_inl.hpp"
 #endif

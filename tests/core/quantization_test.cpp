@@ -1,9 +1,9 @@
-// Rounding a row to 8 and 4 bits.
-#include "pllava/core/quantization.hpp"
-
+// Quantization of a row to 8 and 4 bits, and its layout in a file.
 #include <cmath>
 #include <vector>
 
+#include "pllava/core/quantized_row.hpp"
+#include "pllava/core/stored_row.hpp"
 #include "support/catch.hpp"
 #include "support/tensors.hpp"
 
@@ -27,13 +27,13 @@ std::string name(const Quantization& q) {
 double error(const std::vector<float>& w, const Quantization& q,
              const std::vector<float>& importance = {}) {
   const QuantizedRow row = quantize(w, q, importance);
-  std::vector<float> back(w.size());
-  for (std::size_t k = 0; k < w.size(); ++k) back[k] = row.dequantized(q, k);
-  return test::distance(back, w);
+  std::vector<float> dequantized(w.size());
+  for (std::size_t k = 0; k < w.size(); ++k) dequantized[k] = row.dequantized(q, k);
+  return test::distance(dequantized, w);
 }
 
-TEST_CASE("A rounded row is near the row", "[quantization]") {
-  const auto w = test::numbers(4096, 1);  // even between -1 and 1
+TEST_CASE("The quantization error of a row is small", "[quantization]") {
+  const auto w = test::numbers(4096, 1);  // uniform in [-1, 1)
   CHECK(error(w, kFormats[0]) < 0.005);
   CHECK(error(w, kFp8) < 0.03);
   for (std::size_t f = 1; f < kFormats.size(); ++f) {
@@ -42,7 +42,7 @@ TEST_CASE("A rounded row is near the row", "[quantization]") {
   }
 }
 
-TEST_CASE("The integers of a row fit 8 bits, whatever the row", "[quantization]") {
+TEST_CASE("The int8 values of any row are between -127 and 127", "[quantization]") {
   for (const Quantization& q : kFormats)
     for (const Index n : {1, 2, 31, 32, 33, 127, 128, 129, 300})
       for (const float shift : {-3.0f, -0.5f, 0.0f, 0.7f, 100.0f}) {
@@ -50,18 +50,18 @@ TEST_CASE("The integers of a row fit 8 bits, whatever the row", "[quantization]"
         auto w = test::numbers(n, static_cast<std::uint64_t>(n));
         for (float& v : w) v += shift;
         const QuantizedRow row = quantize(w, q);
-        int most = 0;
+        int max = 0;
         for (std::size_t k = 0; k < w.size(); ++k)
-          most = std::max(most, std::abs(row.int8_value(q, k)));
-        CHECK(most <= 127);
-        CHECK(most >= 60);
+          max = std::max(max, std::abs(row.int8_value(q, k)));
+        CHECK(max <= 127);
+        CHECK(max >= 60);
       }
 }
 
-TEST_CASE("Errors are small where they are important", "[quantization]") {
+TEST_CASE("Importance reduces the weighted error of int4", "[quantization]") {
   auto w = test::numbers(512, 1), importance = test::numbers(512, 2);
   for (std::size_t k = 0; k < w.size(); ++k) {
-    w[k] = w[k] * w[k] * w[k];  // a few are large
+    w[k] = w[k] * w[k] * w[k];  // some are much larger
     importance[k] = k % 16 == 3 ? 1000.0f : importance[k] * importance[k];
   }
   for (const Quantization& q : kFormats) {
@@ -75,18 +75,18 @@ TEST_CASE("Errors are small where they are important", "[quantization]") {
       }
       return sum;
     };
-    const double plain = cost(quantize(w, q)), chosen = cost(quantize(w, q, importance));
+    const double unweighted = cost(quantize(w, q)), weighted = cost(quantize(w, q, importance));
     if (q.format == WeightFormat::int8)
-      CHECK(chosen == plain);
+      CHECK(weighted == unweighted);
     else
-      CHECK(chosen < 0.8 * plain);
-    const std::vector<float> even(w.size(), 3.0f), none(w.size());
-    CHECK(error(w, q, even) <= error(w, q));
-    CHECK(error(w, q, none) < 0.5);  // where nothing counts, still a sensible row
+      CHECK(weighted < 0.8 * unweighted);
+    const std::vector<float> equal(w.size(), 3.0f), zero(w.size());
+    CHECK(error(w, q, equal) <= error(w, q));
+    CHECK(error(w, q, zero) < 0.5);  // zero importance still gives a valid row
   }
 }
 
-TEST_CASE("Integers of 8 bits are kept as they are, groups have ranges of their own",
+TEST_CASE("int8 is exact for 8-bit integers and int4 groups have separate ranges",
           "[quantization]") {
   std::vector<float> w;
   for (int v = -127; v <= 127; ++v) w.push_back(static_cast<float>(v) / 16);
@@ -94,18 +94,18 @@ TEST_CASE("Integers of 8 bits are kept as they are, groups have ranges of their 
   w.clear();
   for (int g = 0; g < 4; ++g)
     for (int k = 0; k < 32; ++k) w.push_back(static_cast<float>((k % 16 - 8) * (4 + 4 * g)));
-  const double of_groups = error(w, kFormats[1]);  // multipliers are integers: 3.75 becomes 4
-  CHECK(of_groups < 0.05);
-  CHECK(error(w, kFormats[2]) > 1.5 * of_groups);  // one multiplier for all is coarser
+  const double groups_of_32 = error(w, kFormats[1]);  // group scales are integers: 3.75 becomes 4
+  CHECK(groups_of_32 < 0.05);
+  CHECK(error(w, kFormats[2]) > 1.5 * groups_of_32);  // one scale for the row is coarser
 }
 
-TEST_CASE("Zero points keep a range that is not about zero", "[quantization]") {
+TEST_CASE("Zero points reduce the error of asymmetric ranges", "[quantization]") {
   auto w = test::numbers(512, 7);
   for (float& v : w) v = v * 0.5f + 0.4f;  // -0.1 to 0.9
   CHECK(error(w, kFormats[3]) < 0.7 * error(w, kFormats[1]));
 }
 
-TEST_CASE("Rows of zeros stay zeros", "[quantization]") {
+TEST_CASE("A row of zeros stays zero", "[quantization]") {
   const std::vector<float> w(70, 0.0f);
   for (const Quantization& q : kFormats) {
     const QuantizedRow row = quantize(w, q);
@@ -114,33 +114,33 @@ TEST_CASE("Rows of zeros stay zeros", "[quantization]") {
   }
 }
 
-TEST_CASE("Numbers of fp8 are the nearest of the format", "[quantization]") {
-  std::vector<float> numbers;  // all that are not negative
+TEST_CASE("float_to_e4m3 rounds to the nearest value", "[quantization]") {
+  std::vector<float> values;  // all non-negative ones
   for (int code = 0; code < 0x7f; ++code)
-    numbers.push_back(e4m3_to_float(static_cast<std::uint8_t>(code)));
-  CHECK(numbers.front() == 0);
-  CHECK(numbers[1] == 0x1p-9f);
-  CHECK(numbers[8] == 0x1p-6f);
-  CHECK(numbers[0x38] == 1);
-  CHECK(numbers.back() == kLargestE4m3);
+    values.push_back(e4m3_to_float(static_cast<std::uint8_t>(code)));
+  CHECK(values.front() == 0);
+  CHECK(values[1] == 0x1p-9f);
+  CHECK(values[8] == 0x1p-6f);
+  CHECK(values[0x38] == 1);
+  CHECK(values.back() == kMaxE4m3);
   for (int code = 0; code < 0x7f; ++code) {
-    const float x = numbers[static_cast<std::size_t>(code)];
+    const float x = values[static_cast<std::size_t>(code)];
     for (const float sign : {1.0f, -1.0f}) {
       const auto back = float_to_e4m3(sign * x);
       CHECK(back == (code | (sign < 0 ? 0x80 : 0)));
       CHECK(e4m3_to_float(back) == sign * x);
     }
     if (code == 0x7e) continue;
-    const float next = numbers[static_cast<std::size_t>(code) + 1], middle = (x + next) / 2;
-    CHECK(float_to_e4m3(std::nextafter(middle, 0.0f)) == code);
-    CHECK(float_to_e4m3(std::nextafter(middle, 1e9f)) == code + 1);
-    CHECK(float_to_e4m3(middle) == code + code % 2);  // a tie goes to the even code
+    const float next = values[static_cast<std::size_t>(code) + 1], midpoint = (x + next) / 2;
+    CHECK(float_to_e4m3(std::nextafter(midpoint, 0.0f)) == code);
+    CHECK(float_to_e4m3(std::nextafter(midpoint, 1e9f)) == code + 1);
+    CHECK(float_to_e4m3(midpoint) == code + code % 2);  // a tie goes to the even code
   }
   for (const float large : {449.0f, 1e30f, INFINITY}) CHECK(float_to_e4m3(large) == 0x7e);
-  CHECK_FALSE(is_number_e4m3(float_to_e4m3(NAN)));
+  CHECK_FALSE(is_finite_e4m3(float_to_e4m3(NAN)));
 }
 
-TEST_CASE("Rows of fp8 come back from a file, codes that are no numbers do not", "[quantization]") {
+TEST_CASE("load_row reads what store_row wrote and rejects NaN codes of fp8", "[quantization]") {
   const auto w = test::numbers(33, 5);
   const QuantizedRow row = quantize(w, kFp8);
   std::vector<std::byte> stored(static_cast<std::size_t>(stored_row_bytes(kFp8, 33)));
@@ -151,7 +151,7 @@ TEST_CASE("Rows of fp8 come back from a file, codes that are no numbers do not",
   CHECK_THROWS_AS(load_row(stored.data(), 33, kFp8), ArgumentError);
 }
 
-TEST_CASE("What cannot be rounded is refused", "[quantization]") {
+TEST_CASE("quantize rejects values that are not finite and unsupported groups", "[quantization]") {
   for (const Quantization& q : kFormats) {
     CHECK_THROWS_AS(quantize(std::vector<float>{1, NAN}, q), ArgumentError);
     CHECK_THROWS_AS(quantize(std::vector<float>{1, -INFINITY}, q), ArgumentError);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "launch.hpp"
-#include "pllava/core/quantization.hpp"
+#include "pllava/core/stored_row.hpp"
 #include "simt.cuh"
 #include "support/catch.hpp"
 #include "support/kernel_types.hpp"

@@ -5,8 +5,8 @@
 
 namespace pllava {
 
-/// Activation of a linear layer. `gelu` is the exact form (erf); `quick_gelu` is
-/// x * sigmoid(1.702 x), as CLIP uses it; `silu` is x * sigmoid(x).
+/// Activation of a linear layer. `quick_gelu` is x · sigmoid(1.702·x), as in CLIP; `gelu` is the
+/// exact form (erf); `silu` is x · sigmoid(x).
 enum class Activation : std::uint8_t { none, quick_gelu, gelu, silu };
 
 }  // namespace pllava

@@ -1,4 +1,4 @@
-// The concept of a backend: a value that owns memory, threads or streams, and computes the verbs.
+// The concept of a backend: a value that owns memory, threads or streams and computes the verbs.
 // Models are written once over these verbs (see ops.hpp) and do not depend on the device.
 #pragma once
 
@@ -13,15 +13,15 @@
 
 namespace pllava {
 
-/// What a weight is prepared for.
+/// How a prepared weight is used.
 enum class WeightRole {
   linear,   ///< (N, K) matrices, stacked along N, for `linear` and `residual`
-  gate_up,  ///< exactly two (F, K) matrices, gate and up, for `glu`; for `linear` without that verb
+  gate_up,  ///< two (F, K) matrices, gate and up, for `glu` (or `linear`, if there is no `glu`)
   table,    ///< (V, D) embedding table, for `embed`
   vector    ///< biases, norm gains, position tables: kept in f32
 };
 
-/// The format to keep `parts` in. Only matrices of linear layers are quantized.
+/// The format that `prepare` stores `parts` in. Only matrices of linear layers are quantized.
 inline Quantization quantization_for(std::span<const HostTensor> parts, WeightRole role) {
   const bool is_matrix = role == WeightRole::linear || role == WeightRole::gate_up;
   return is_matrix ? parts[0].quantization : Quantization{};
@@ -40,9 +40,9 @@ struct Heads {
 
 enum class Mask { none, causal };
 
-/// The rows that a call works on. Without a KV cache, the rows are `batch` independent sequences of
-/// equal length. With one, they follow `past` rows (1, i32, in backend memory); `bound` is a
-/// host-side upper bound of past + rows, for grids and buffers.
+/// The rows of an attention call. Without a KV cache, they are `batch` independent sequences of
+/// equal length. With a KV cache, they are appended after `past` rows (1, i32, in backend memory);
+/// `bound` is an upper bound of past + rows, known on the host, that sizes grids and buffers.
 struct Sequence {
   ConstView past;
   Index bound = 0;
@@ -88,8 +88,8 @@ struct Attention {
 template <class B>
 using AttentionOf = Attention<typename B::Weight, typename B::KvLayer>;
 
-/// Upper bound of the rows that a model computes at a time, so that scratch memory is bounded.
-/// B::kMaxBatchRows, where the backend defines it.
+/// Maximum number of rows that a model computes per call; it bounds scratch memory.
+/// B::kMaxBatchRows, if the backend defines it.
 template <class B>
 constexpr Index max_batch_rows() noexcept {
   if constexpr (requires { B::kMaxBatchRows; })
@@ -98,27 +98,27 @@ constexpr Index max_batch_rows() noexcept {
     return 1024;
 }
 
-/// A backend has the fused verb, or the addition that its composition ends with.
+/// A backend has the fused verb `residual`, or `add` for its composition.
 template <class B>
-concept AddsResiduals = requires(B& be, View v, ConstView c, const Linear<typename B::Weight>& w) {
+concept HasResidual = requires(B& be, View v, ConstView c, const Linear<typename B::Weight>& w) {
   be.residual(v, c, w);
 }
 || requires(B& be, View v, ConstView c) {
   be.add(v, c);
 };
-/// A backend has the fused verb, or the product that its composition ends with.
+/// A backend has the fused verb `glu`, or `act_mul` for its composition.
 template <class B>
-concept Gates = requires(B& be, View v, ConstView c, const Linear<typename B::Weight>& w) {
+concept HasGlu = requires(B& be, View v, ConstView c, const Linear<typename B::Weight>& w) {
   be.glu(v, c, w, Activation::silu);
 }
 || requires(B& be, View v, ConstView c) {
   be.act_mul(v, c, Activation::silu);
 };
 
-/// The required members. Further verbs (`residual_norm`, `preprocess`, `sample`, `step`) are
-/// optional; ops composes a verb that a backend lacks.
+/// The required members. The verbs `residual_norm`, `preprocess`, `sample` and `step` are optional;
+/// ops composes a verb that a backend does not define.
 template <class B>
-concept Backend = AddsResiduals<B> && Gates<B> &&
+concept Backend = HasResidual<B> && HasGlu<B> &&
     requires(B& be, View v, ConstView c, Shape s, DType t, Index n,
              std::span<const HostTensor> parts, const typename B::Weight& w, Heads heads,
              const Linear<typename B::Weight>& linear, const Norm<typename B::Weight>& norm,

@@ -13,7 +13,7 @@
 
 namespace pllava {
 
-/// Whether a call shall stop. Copies observe the same flag; a default token is never cancelled.
+/// Tells a call to stop. Copies share one flag; a default token is never cancelled.
 /// Threads: the flag may be set from any thread, and from a signal handler.
 class CancelToken {
  public:
@@ -33,7 +33,7 @@ class CancelToken {
   std::shared_ptr<const std::atomic<bool>> flag_;
 };
 
-/// Owns a flag that its tokens observe; these stay valid without it.
+/// Owns the flag of its tokens. The tokens stay valid after it is destroyed.
 class CancelSource {
  public:
   void cancel() noexcept { flag_->store(true, std::memory_order_relaxed); }
@@ -43,8 +43,8 @@ class CancelSource {
   std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-/// Handed to long calls. After `cancel` is set, the call throws CancelledError at the next layer.
-/// `progress` is called on the calling thread.
+/// Parameter of long calls. After `cancel` is set, the call throws CancelledError at the next
+/// layer. `progress` is called on the calling thread.
 struct RunControl {
   CancelToken cancel = {};
   std::function<void(std::string_view stage, Index done, Index total)> progress = {};

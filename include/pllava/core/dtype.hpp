@@ -37,17 +37,17 @@ constexpr std::string_view name_of(DType t) noexcept {
   return "?";
 }
 
-/// Whether the type is one that models compute in or are stored in: f32, f16 or bf16.
+/// Whether the type is f32, f16 or bf16: the types of unquantized weights and activations.
 constexpr bool is_floating(DType t) noexcept {
   return t == DType::f32 || t == DType::f16 || t == DType::bf16;
 }
 
-/// Upper half of an IEEE float: 8 bits of exponent, 7 of mantissa.
+/// bfloat16, the upper half of an IEEE float: 8 exponent bits, 7 mantissa bits.
 struct bf16 {
   std::uint16_t bits = 0;
 };
 
-/// IEEE half precision: 5 bits of exponent, 10 of mantissa.
+/// IEEE half precision: 5 exponent bits, 10 mantissa bits.
 struct f16 {
   std::uint16_t bits = 0;
 };
@@ -72,7 +72,7 @@ constexpr float to_float(f16 v) noexcept {
   return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-/// Rounds a float to T, to nearest even; NaN stays NaN, overflow becomes infinity.
+/// Rounds a float to T, to nearest even. NaN stays NaN; overflow becomes infinity.
 template <class T>
 constexpr T from_float(float v) noexcept;
 
@@ -95,7 +95,7 @@ constexpr f16 from_float<f16>(float v) noexcept {
   const std::uint32_t a = u & 0x7fffffffu;
   if (a > 0x7f800000u) return {static_cast<std::uint16_t>(sign | 0x7e00u)};   // NaN
   if (a >= 0x477ff000u) return {static_cast<std::uint16_t>(sign | 0x7c00u)};  // rounds to infinity
-  if (a < 0x38800000u) {  // subnormal half: adding 0.5 lets the FPU round at 2^-24
+  if (a < 0x38800000u) {  // subnormal half: adding 0.5 makes the FPU round at 2^-24
     const float shifted = std::bit_cast<float>(a) + 0.5f;
     return {static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) & 0x7ffu))};
   }

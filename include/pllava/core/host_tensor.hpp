@@ -1,4 +1,4 @@
-// A tensor in host memory, as it is read from a file and handed to Backend::prepare.
+// A tensor in host memory, read from a file and passed to Backend::prepare.
 #pragma once
 
 #include <cstddef>
@@ -9,26 +9,29 @@
 
 #include "pllava/core/dtype.hpp"
 #include "pllava/core/quantization.hpp"
+#include "pllava/core/quantized_row.hpp"
 #include "pllava/core/shape.hpp"
+#include "pllava/core/stored_row.hpp"
 
 namespace pllava {
 
 /// A read-only tensor in host memory, row-major. `owner` keeps the bytes alive (a mapped file, a
-/// buffer); when it goes, the pages of a mapped file may be given back to the system.
+/// buffer). When the last copy of `owner` of a mapped tensor is destroyed, its pages are released
+/// to the system.
 struct HostTensor {
   DType dtype = DType::f32;
   Shape shape;
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;
-  /// How a backend that can is to keep it. With dtype u8 it was rounded before: rows of `shape` as
-  /// store_row writes them.
+  /// The format that `prepare` stores it in. With dtype u8 the tensor is quantized already: the
+  /// rows of `shape` are as store_row writes them.
   Quantization quantization = {};
-  std::string name = {};  ///< for messages; empty if it came from no WeightScope
-  /// What an error costs in each input channel (K), for `quantize`; null: the same everywhere.
+  std::string name = {};  ///< for messages; empty if it is not from a WeightScope
+  /// Importance of each input channel (K) for `quantize`; null: all equally.
   std::shared_ptr<const std::vector<float>> importance = {};
 };
 
-/// Row `r` of a matrix that is kept rounded. Throws LoadError for values that cannot be.
+/// Row `r` of a matrix, quantized. Throws LoadError for values that cannot be quantized or loaded.
 inline QuantizedRow quantized_row(const HostTensor& t, Index r) try {
   const Index cols = t.shape[1];
   if (t.dtype == DType::u8)

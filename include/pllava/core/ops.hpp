@@ -1,6 +1,6 @@
-// The verbs. Each checks shapes, documents its computation, and holds the composition for backends
-// that do not fuse it. Models call these and nothing else. A View is written, a ConstView is only
-// read.
+// The verbs. Each documents its computation, checks shapes, and composes simpler verbs for backends
+// that do not fuse it. Models compute with these verbs only. A View is an output, a ConstView an
+// input.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ namespace detail {
   throw ShapeError(op, "expected " + expected + ", got " + got.shape.str());
 }
 
-/// Texts are built only for an error: verbs run thousands of times a second.
+/// Builds the message only for an error: verbs run thousands of times per second.
 inline void require_rows(const char* op, ConstView v, Index n, Index d) {
   if (v.rows() != n || v.cols() != d) throw_shape(op, Shape{n, d}.str(), v);
 }
@@ -32,7 +32,7 @@ void linear(B& be, View y, ConstView x, const Linear<typename B::Weight>& w,
   if (x.rows() > 0) be.linear(y, x, w, act);
 }
 
-/// y = x;  rows of the same width and type.
+/// y = x;  equal shape and type.
 template <Backend B>
 void copy(B& be, View y, ConstView x) {
   detail::require_rows("copy", y, x.rows(), x.cols());
@@ -42,7 +42,7 @@ void copy(B& be, View y, ConstView x) {
   be.copy(y, x);
 }
 
-/// y = norm(x), row by row;  x (N, D) f32, y (N, D). y may be x.
+/// y = norm(x) of each row;  x (N, D) f32, y (N, D). y may be x.
 template <Backend B>
 void norm(B& be, View y, ConstView x, const Norm<typename B::Weight>& n) {
   detail::require_rows("norm", y, x.rows(), x.cols());
@@ -71,7 +71,8 @@ void residual(B& be, View x, View h, ConstView y, const Linear<typename B::Weigh
   if (next != nullptr) norm(be, h, x, *next);
 }
 
-/// g = act(h · Wgᵀ) · (h · Wuᵀ);  h (N, D), g (N, F), weight packed from gate and up.
+/// g = act(h · Wgᵀ) · (h · Wuᵀ), element-wise;  h (N, D), g (N, F). The weight is prepared with
+/// WeightRole::gate_up.
 template <Backend B>
 void glu(B& be, View g, ConstView h, const Linear<typename B::Weight>& gate_up, Activation act) {
   detail::require_rows("glu h", h, g.rows(), gate_up.in);
@@ -82,7 +83,7 @@ void glu(B& be, View g, ConstView h, const Linear<typename B::Weight>& gate_up, 
   } else {
     auto scope = be.scope();
     View both = be.scratch({g.rows(), 2 * g.cols()}, DType::f32);
-    Linear<typename B::Weight> stacked = gate_up;  // gate and up are rows of one matrix
+    Linear<typename B::Weight> stacked = gate_up;  // the rows of gate, then of up
     stacked.out = 2 * gate_up.out;
     be.linear(both, h, stacked, Activation::none);
     be.act_mul(g, both, act);
@@ -91,8 +92,8 @@ void glu(B& be, View g, ConstView h, const Linear<typename B::Weight>& gate_up, 
 
 /// o = softmax(q·kᵀ/√head_dim + mask)·v per head;  qkv (N, (Hq+2·Hkv)·dh).
 /// With `rope`, queries and keys are rotated by their positions; with `kv`, keys and values are
-/// appended to the cache first. o (M, Hq·dh) with M ≤ N holds the outputs of the last M rows only;
-/// M = 0 only appends.
+/// appended to the cache first. o (M, Hq·dh), M ≤ N, are the outputs of the last M rows; M = 0 only
+/// appends.
 template <Backend B>
 void attend(B& be, View o, ConstView qkv, const AttentionOf<B>& attention) {
   const Heads& heads = attention.heads;
@@ -114,7 +115,7 @@ void embed(B& be, View x, ConstView ids, const typename B::Weight& table) {
   be.embed(x, ids, table);
 }
 
-/// Patches as rows of a matrix;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
+/// Patches as rows;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
 template <Backend B>
 void patchify(B& be, View y, ConstView pixels, Index patch) {
   const Index side = pixels.shape[2] / patch;
@@ -149,9 +150,9 @@ void pool3d(B& be, View y, ConstView x, const Grid& in, const Grid& out, PoolKin
   be.pool3d(y, x, in, out, kind);
 }
 
-/// Runs one decode step. A backend may record `body` once and replay it while the bucket of
-/// `sequence.bound` stays the same. So the body may not allocate, read backend memory on the host,
-/// or branch on its contents. It may use scratch memory: equal calls get equal addresses.
+/// Runs a decode step. A backend may record `body` once (as a CUDA graph) and replay it while the
+/// bucket of `sequence.bound` is the same. So the body must not allocate, read backend memory on
+/// the host, or branch on its contents. It may use scratch memory: equal calls get equal addresses.
 template <Backend B, class Body>
 void step(B& be, const Sequence& sequence, Body&& body) {
   if constexpr (requires { be.step(sequence, body); })

@@ -1,4 +1,4 @@
-// How a pooling reduces a window.
+// The kinds of pooling.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How many processors this process may use.
+// Number of processors that this process may use.
 #pragma once
 
 #include <algorithm>
@@ -18,17 +18,17 @@ namespace pllava {
 
 namespace detail {
 
-/// The processors that a line of cpu.max of a control group grants ("150000 100000": microseconds
-/// of a period), rounded up; `most` where it says "max" or nothing that can be read.
-inline Index granted_processors(const std::string& line, Index most) {
+/// Processors that a line of a control group's cpu.max grants ("150000 100000": quota and period in
+/// microseconds), rounded up, at most `max`. `max` for "max" or an invalid line.
+inline Index granted_processors(const std::string& line, Index max) {
   std::istringstream words(line);
   double quota = 0, period = 0;
-  if (!(words >> quota >> period) || !(quota > 0) || !(period > 0)) return most;
-  return static_cast<Index>(std::clamp(std::ceil(quota / period), 1.0, static_cast<double>(most)));
+  if (!(words >> quota >> period) || !(quota > 0) || !(period > 0)) return max;
+  return static_cast<Index>(std::clamp(std::ceil(quota / period), 1.0, static_cast<double>(max)));
 }
 
-/// The same for the control group (version 2) of this process and those above it.
-inline Index granted_processors(Index most) {
+/// The same for the control group (version 2) of this process and all its ancestors.
+inline Index granted_processors(Index max) {
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     if (!line.starts_with("0::/")) continue;
@@ -36,18 +36,18 @@ inline Index granted_processors(Index most) {
     for (;;) {
       std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
       std::string limit;
-      if (std::getline(file, limit)) most = granted_processors(limit, most);
+      if (std::getline(file, limit)) max = granted_processors(limit, max);
       if (path.empty()) break;
       path.erase(path.rfind('/'));
     }
   }
-  return most;
+  return max;
 }
 
 }  // namespace detail
 
-/// Processors that the calling thread may run on, or fewer where a container's share of processor
-/// time is less; at least 1.
+/// Processors that the calling thread may run on, limited by the CPU quota of its control group (as
+/// in a container); at least 1.
 inline Index available_processors() {
   Index count = std::max<Index>(1, static_cast<Index>(std::thread::hardware_concurrency()));
 #ifdef __linux__

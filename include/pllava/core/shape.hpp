@@ -25,7 +25,7 @@ class Shape {
   constexpr Index operator[](int axis) const noexcept {
     return dims_[static_cast<std::size_t>(axis)];
   }
-  /// Elements in all; 1 for rank 0.
+  /// Number of elements; 1 for rank 0.
   constexpr Index count() const noexcept {
     Index n = 1;
     for (int i = 0; i < rank_; ++i) n *= (*this)[i];
@@ -45,8 +45,7 @@ class Shape {
   int rank_ = 0;
 };
 
-/// Extent of a video's patch grid: t frames of h rows and w columns, stored in that order (w
-/// fastest).
+/// Extent of the patch grid of a video: t frames of h rows and w columns, w fastest.
 struct Grid {
   Index t = 1;
   Index h = 1;

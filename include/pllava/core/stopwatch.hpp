@@ -1,4 +1,4 @@
-// Measures what calls take.
+// Measures elapsed time.
 #pragma once
 
 #include <chrono>

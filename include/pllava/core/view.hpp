@@ -12,8 +12,8 @@
 
 namespace pllava {
 
-/// A borrowed tensor. `Void` is `void` where the elements may be written (View) and `const void`
-/// where they may only be read (ConstView). Copies refer to the same elements.
+/// A borrowed tensor. `Void` is `void` for writable elements (View) and `const void` for read-only
+/// elements (ConstView). Copies refer to the same elements.
 template <class Void>
 struct BasicView {
   Void* data = nullptr;
@@ -23,14 +23,14 @@ struct BasicView {
   constexpr BasicView() = default;
   constexpr BasicView(Void* elements, DType type, const Shape& extent)
       : data(elements), dtype(type), shape(extent) {}
-  /// A View is readable as a ConstView.
+  /// A View converts to a ConstView.
   template <class Other>
   requires(std::is_const_v<Void> && !std::is_const_v<Other>)
       // NOLINTNEXTLINE(google-explicit-constructor): reading is always allowed
       constexpr BasicView(const BasicView<Other>& other)
       : data(other.data), dtype(other.dtype), shape(other.shape) {}
 
-  /// No tensor: an optional output that is not requested.
+  /// Whether there is no tensor, for an optional output that is not requested.
   constexpr bool empty() const noexcept { return data == nullptr; }
   /// Extent of the last axis.
   constexpr Index cols() const noexcept { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
@@ -38,11 +38,12 @@ struct BasicView {
   constexpr Index rows() const noexcept { return cols() == 0 ? 0 : shape.count() / cols(); }
   constexpr Index bytes() const noexcept { return shape.count() * size_of(dtype); }
 
-  /// Rows [begin, begin + count) as a (count, cols) view. Throws ShapeError outside the view.
+  /// Rows [begin, begin + count) as a (count, cols) view. Throws ShapeError if out of range.
   BasicView slice(Index begin, Index count) const {
     if (begin < 0 || count < 0 || begin + count > rows())
-      throw ShapeError("View::slice", "rows " + std::to_string(begin) + " to " +
-                                          std::to_string(begin + count) + " of " + shape.str());
+      throw ShapeError("View::slice", "expected rows of " + shape.str() + ", got rows " +
+                                          std::to_string(begin) + " to " +
+                                          std::to_string(begin + count));
     using Byte = std::conditional_t<std::is_const_v<Void>, const std::byte, std::byte>;
     return {static_cast<Byte*>(data) + begin * cols() * size_of(dtype), dtype,
             Shape{count, cols()}};
@@ -50,11 +51,12 @@ struct BasicView {
   /// The same elements under another shape. Throws ShapeError if the counts differ.
   BasicView reshaped(const Shape& other) const {
     if (other.count() != shape.count())
-      throw ShapeError("View::reshaped", shape.str() + " to " + other.str());
+      throw ShapeError("View::reshaped", "expected " + std::to_string(shape.count()) +
+                                             " elements, got " + other.str());
     return {data, dtype, other};
   }
 
-  /// Typed pointer, const for a ConstView; the caller has checked `dtype`.
+  /// Typed pointer, const for a ConstView. Precondition: T is the type of `dtype`.
   template <class T>
   auto* as() const noexcept {
     using Element = std::conditional_t<std::is_const_v<Void>, const T, T>;
@@ -65,12 +67,12 @@ struct BasicView {
 using View = BasicView<void>;
 using ConstView = BasicView<const void>;
 
-/// An owned tensor in the memory of backend B. Move only. A const Tensor gives ConstViews.
+/// An owned tensor in the memory of backend B. Move-only. A const Tensor converts to a ConstView.
 template <class B>
 class Tensor {
  public:
   Tensor() = default;
-  /// Allocates, uninitialised. Throws OutOfMemoryError.
+  /// Allocates; elements are uninitialized. Throws OutOfMemoryError.
   Tensor(B& be, const Shape& shape, DType dtype)
       : view_{nullptr, dtype, shape}, memory_(be.allocate(view_.bytes())) {
     view_.data = memory_.get();

@@ -1,4 +1,4 @@
-// A small matrix product on the host, for work at load time. Models use a backend's products.
+// A small GEMM on the host, for work at load time. Models use the GEMMs of a backend.
 #pragma once
 
 #include <algorithm>
@@ -8,47 +8,51 @@
 
 namespace pllava::detail {
 
+inline constexpr Index kHostTileRows = 4, kHostTileColumns = 16;
+
 /// Y (4, 16) += B (4, r) · panel (r, 16); `y_stride` is the distance between rows of Y. Each
 /// element is summed over r in order, then added, so its value does not depend on the tiling.
-[[gnu::always_inline]] inline void add_product_tile(float* y, Index y_stride, const float* b,
-                                                    Index r, const float* panel) {
+[[gnu::always_inline]] inline void host_gemm_tile(float* y, Index y_stride, const float* b, Index r,
+                                                  const float* panel) {
   using Vector = float __attribute__((vector_size(32)));
-  Vector sum[4][2] = {};
-  for (Index k = 0; k < r; ++k, panel += 16) {
-    Vector a[2];
+  constexpr Index kLanes = 8, kVectors = kHostTileColumns / kLanes;
+  static_assert(sizeof(Vector) == kLanes * sizeof(float) && kHostTileColumns % kLanes == 0);
+  Vector sum[kHostTileRows][kVectors] = {};
+  for (Index k = 0; k < r; ++k, panel += kHostTileColumns) {
+    Vector a[kVectors];
     __builtin_memcpy(a, panel, sizeof a);
-    for (int row = 0; row < 4; ++row)
-      for (int v = 0; v < 2; ++v) sum[row][v] += b[row * r + k] * a[v];
+    for (Index row = 0; row < kHostTileRows; ++row)
+      for (Index v = 0; v < kVectors; ++v) sum[row][v] += b[row * r + k] * a[v];
   }
-  for (int row = 0; row < 4; ++row, y += y_stride)
-    for (Index v = 0; v < 2; ++v) {
-      Vector before;
-      __builtin_memcpy(&before, y + 8 * v, sizeof before);
-      before += sum[row][v];
-      __builtin_memcpy(y + 8 * v, &before, sizeof before);
+  for (Index row = 0; row < kHostTileRows; ++row, y += y_stride)
+    for (Index v = 0; v < kVectors; ++v) {
+      Vector total;
+      __builtin_memcpy(&total, y + kLanes * v, sizeof total);
+      total += sum[row][v];
+      __builtin_memcpy(y + kLanes * v, &total, sizeof total);
     }
 }
 
-inline void add_product_tile_portable(float* y, Index y_stride, const float* b, Index r,
-                                      const float* panel) {
-  add_product_tile(y, y_stride, b, r, panel);
+inline void host_gemm_tile_portable(float* y, Index y_stride, const float* b, Index r,
+                                    const float* panel) {
+  host_gemm_tile(y, y_stride, b, r, panel);
 }
 
 #if defined(__x86_64__)
-[[gnu::target("avx2,fma")]] inline void add_product_tile_avx2(float* y, Index y_stride,
-                                                              const float* b, Index r,
-                                                              const float* panel) {
-  add_product_tile(y, y_stride, b, r, panel);
+[[gnu::target("avx2,fma")]] inline void host_gemm_tile_avx2(float* y, Index y_stride,
+                                                            const float* b, Index r,
+                                                            const float* panel) {
+  host_gemm_tile(y, y_stride, b, r, panel);
 }
 #endif
 
 /// y (M, N) += b (M, r) · a (r, N), all row-major and dense.
-inline void add_product(float* y, const float* b, const float* a, Index M, Index r, Index N) {
-  constexpr Index kRows = 4, kColumns = 16;
-  auto* tile = add_product_tile_portable;
+inline void host_gemm(float* y, const float* b, const float* a, Index M, Index r, Index N) {
+  constexpr Index kRows = kHostTileRows, kColumns = kHostTileColumns;
+  auto* tile = host_gemm_tile_portable;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tile = add_product_tile_avx2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tile = host_gemm_tile_avx2;
 #endif
   const auto size = [](Index n) { return static_cast<std::size_t>(n); };
   std::vector<float> panel(size(r * kColumns));
@@ -62,7 +66,7 @@ inline void add_product(float* y, const float* b, const float* a, Index M, Index
     for (Index m = 0; m < M; m += kRows) {
       const Index rows = std::min(kRows, M - m);
       const float* left = b + m * r;
-      if (rows < kRows) {  // the tile reads four rows
+      if (rows < kRows) {  // the tile reads kRows rows
         std::copy_n(left, rows * r, last_rows.begin());
         left = last_rows.data();
       }

@@ -1,9 +1,7 @@
-// Bodies of lora.hpp.
+// Bodies of weights/lora.hpp.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
-#include <new>
 
 #include "pllava/core/detail/host_gemm.hpp"
 #include "pllava/error.hpp"
@@ -11,6 +9,7 @@
 #include "pllava/weights/lora.hpp"
 
 namespace pllava {
+
 PLLAVA_INLINE HostTensor merge_lora(const HostTensor& base, const HostTensor& a,
                                     const HostTensor& b, float scale) {
   for (const HostTensor* t : {&base, &a, &b})
@@ -27,13 +26,13 @@ PLLAVA_INLINE HostTensor merge_lora(const HostTensor& base, const HostTensor& a,
 
   const Index out = base.shape[0], in = base.shape[1], r = a.shape[0];
   const auto merged = detail::float_buffer(out * in, "merged LoRA weights");
-  const auto lora_a = detail::float_buffer(r * in, "a LoRA factor");
-  const auto lora_b = detail::float_buffer(out * r, "a LoRA factor");
+  const auto lora_a = detail::float_buffer(r * in, "LoRA matrix A");
+  const auto lora_b = detail::float_buffer(out * r, "LoRA matrix B");
   detail::copy_as_floats(merged.get(), base, 0, out * in);
   detail::copy_as_floats(lora_a.get(), a, 0, r * in);
   detail::copy_as_floats(lora_b.get(), b, 0, out * r);
   for (Index i = 0; i < out * r; ++i) lora_b[i] *= scale;
-  detail::add_product(merged.get(), lora_b.get(), lora_a.get(), out, r, in);
+  detail::host_gemm(merged.get(), lora_b.get(), lora_a.get(), out, r, in);
   return {DType::f32, base.shape, reinterpret_cast<const std::byte*>(merged.get()), merged};
 }
 

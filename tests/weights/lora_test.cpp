@@ -1,4 +1,4 @@
-// Merging LoRA factors, against plain loops in double.
+// merge_lora against simple loops in double.
 #include "pllava/weights/lora.hpp"
 
 #include <limits>
@@ -21,12 +21,11 @@ double at(const HostTensor& t, Index i) {
 
 }  // namespace
 
-TEST_CASE("A merged weight is base plus scale times B times A, whatever the stored types",
-          "[lora]") {
+TEST_CASE("merge_lora is base + scale * B * A for all stored types", "[lora]") {
   const DType types[][3] = {{DType::f32, DType::f32, DType::f32},
                             {DType::bf16, DType::bf16, DType::bf16},
                             {DType::f16, DType::f32, DType::bf16}};
-  // Fewer rows than a block of the merge, one more than two blocks, and rank 1.
+  // Sizes below, at and not at multiples of a tile, and rank 1.
   const Index sizes[][3] = {{5, 7, 3}, {513, 40, 8}, {256, 16, 1}};
   for (const auto& type : types)
     for (const auto& [out, in, rank] : sizes) {
@@ -37,27 +36,27 @@ TEST_CASE("A merged weight is base plus scale times B times A, whatever the stor
       const HostTensor merged = merge_lora(base, a, b, 0.25f);
       REQUIRE(merged.dtype == DType::f32);
       REQUIRE(merged.shape == Shape{out, in});
-      double worst = 0, change = 0;
+      double max_error = 0, change = 0;
       for (Index o = 0; o < out; ++o)
         for (Index i = 0; i < in; ++i) {
           double y = at(base, o * in + i);
           for (Index r = 0; r < rank; ++r) y += 0.25 * at(b, o * rank + r) * at(a, r * in + i);
-          worst = std::max(worst, std::abs(at(merged, o * in + i) - y));
+          max_error = std::max(max_error, std::abs(at(merged, o * in + i) - y));
           change = std::max(change, std::abs(at(base, o * in + i) - y));
         }
-      CHECK(worst < 1e-6);
-      CHECK(change > 1e-3);  // so that forgetting the product would be seen
+      CHECK(max_error < 1e-6);
+      CHECK(change > 1e-3);  // the test would detect a missing B * A
     }
 }
 
-TEST_CASE("Scale 0 hands out the base itself", "[lora]") {
+TEST_CASE("merge_lora with scale 0 returns the base itself", "[lora]") {
   const HostTensor base = matrix("base", {4, 6}, DType::bf16);
   const HostTensor same = merge_lora(base, matrix("a", {2, 6}), matrix("b", {4, 2}), 0.0f);
   CHECK(same.data == base.data);
   CHECK(same.dtype == DType::bf16);
 }
 
-TEST_CASE("Factors that do not fit are refused with all three shapes", "[lora]") {
+TEST_CASE("merge_lora rejects shapes that do not match and names all three", "[lora]") {
   const HostTensor base = matrix("base", {4, 6}), a = matrix("a", {2, 6}), b = matrix("b", {4, 2});
   const Shape wrong[][2] = {{{2, 5}, {4, 2}}, {{2, 6}, {3, 2}}, {{2, 6}, {4, 3}}, {{6}, {4, 2}}};
   for (const auto& [as, bs] : wrong) {

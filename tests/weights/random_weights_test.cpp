@@ -1,4 +1,4 @@
-// Random weights: reproducible, of the promised spread, and a checkpoint written from them.
+// Random weights: reproducibility, distribution, and random checkpoints.
 #include "pllava/weights/random_weights.hpp"
 
 #include <cmath>
@@ -26,7 +26,7 @@ bool equal(const HostTensor& x, const HostTensor& y) {
 
 }  // namespace
 
-TEST_CASE("Random weights depend on seed and name and on nothing else", "[random_weights]") {
+TEST_CASE("Random weights depend only on the seed and the name", "[random_weights]") {
   const Shape shape{32, 48};
   const HostTensor x = RandomWeights(1).tensor({.name = "a.weight", .shape = shape});
   CHECK(equal(x, RandomWeights(1).tensor({.name = "a.weight", .shape = shape})));
@@ -36,7 +36,7 @@ TEST_CASE("Random weights depend on seed and name and on nothing else", "[random
   CHECK(RandomWeights::scope(1)["any"].contains("thing"));
 }
 
-TEST_CASE("A random weight of 16 bits is the rounded one of 32 bits", "[random_weights]") {
+TEST_CASE("16-bit random weights are the f32 ones rounded to nearest", "[random_weights]") {
   const HostTensor x = RandomWeights(1).tensor({.name = "a.weight", .shape = {8, 16}});
   const HostTensor b = RandomWeights(1, DType::bf16).tensor({.name = "a.weight", .shape = {8, 16}});
   const HostTensor h = RandomWeights(1, DType::f16).tensor({.name = "a.weight", .shape = {8, 16}});
@@ -46,12 +46,12 @@ TEST_CASE("A random weight of 16 bits is the rounded one of 32 bits", "[random_w
   }
 }
 
-TEST_CASE("Random weights keep activations of order one at any width", "[random_weights]") {
+TEST_CASE("Random weights have the mean and std of their initializer", "[random_weights]") {
   struct Case {
     std::string name;
     Shape shape;
     Initializer initializer;
-    double mean, deviation;
+    double mean, std;
   };
   const Case cases[] = {{"layers.0.mlp.fc1.weight", {512, 256}, Initializer::matrix, 0, 1.0 / 16},
                         {"layers.0.mlp.fc2.weight", {64, 1024}, Initializer::matrix, 0, 1.0 / 32},
@@ -75,14 +75,13 @@ TEST_CASE("Random weights keep activations of order one at any width", "[random_
       squares += double{at(t, i)} * at(t, i);
     }
     const double mean = sum / static_cast<double>(n);
-    const double deviation =
-        std::sqrt(std::max(0.0, squares / static_cast<double>(n) - mean * mean));
-    CHECK(mean == Approx(c.mean).margin(5 * c.deviation / std::sqrt(static_cast<double>(n))));
-    CHECK(deviation == Approx(c.deviation).epsilon(0.05).margin(1e-6));
+    const double std = std::sqrt(std::max(0.0, squares / static_cast<double>(n) - mean * mean));
+    CHECK(mean == Approx(c.mean).margin(5 * c.std / std::sqrt(static_cast<double>(n))));
+    CHECK(std == Approx(c.std).epsilon(0.05).margin(1e-6));
   }
 }
 
-TEST_CASE("A random checkpoint opens strictly and holds the weights of its seed",
+TEST_CASE("A random checkpoint passes strict loading and has the weights of its seed",
           "[random_weights]") {
   const test::TempDirectory dir;
   const auto path = dir.path() / "new" / "model";  // neither exists
@@ -108,7 +107,8 @@ TEST_CASE("A random checkpoint opens strictly and holds the weights of its seed"
   CHECK(test::contains(report.str(), std::to_string(parameters) + " parameters"));
 }
 
-TEST_CASE("Random weights of a type that cannot hold them are refused", "[random_weights]") {
+TEST_CASE("Random weights reject types that are not floating and paths that cannot be created",
+          "[random_weights]") {
   CHECK(
       test::contains(test::message_of<ArgumentError>([] { RandomWeights(0, DType::i32); }), "i32"));
   const test::TempDirectory dir;

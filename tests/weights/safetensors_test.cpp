@@ -1,4 +1,4 @@
-// The safetensors reader and writer: round trip, and every way a file can lie.
+// The safetensors reader and writer: round trip, malformed files, failed writes.
 #include "pllava/weights/safetensors.hpp"
 
 #include <csignal>
@@ -11,7 +11,7 @@
 
 using namespace pllava;
 
-TEST_CASE("A written safetensors file reads back as it was", "[safetensors]") {
+TEST_CASE("A safetensors file reads back as written", "[safetensors]") {
   const test::TempDirectory dir;
   const auto path = dir.path() / "x.safetensors";
   const std::vector<NamedTensor> tensors = {test::floats("b", {2, 3}, {1, 2, 3, 4, 5, 6}),
@@ -19,7 +19,7 @@ TEST_CASE("A written safetensors file reads back as it was", "[safetensors]") {
   write_safetensors(path, tensors, {{"format", "pt"}});
   const auto file = SafetensorsFile::open(path);
   REQUIRE(file.entries().size() == 2);
-  CHECK(file.entries()[0].name == "a");  // by name within one element size
+  CHECK(file.entries()[0].name == "a");  // by element size, then name
   CHECK(file.entries()[0].offset % 8 == 0);
   CHECK(file.metadata().at("format") == "pt");
   const HostTensor b = file.tensor("b");
@@ -27,21 +27,21 @@ TEST_CASE("A written safetensors file reads back as it was", "[safetensors]") {
   for (Index i = 0; i < 6; ++i) CHECK(load_float(b.data, b.dtype, i) == float(i + 1));
   CHECK(test::contains(test::message_of<LoadError>([&] { file.tensor("c"); }), "no such tensor"));
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) ==
-        1);  // nothing left over
+        1);  // no temporary file
 }
 
-TEST_CASE("A tensor outlives its file object and survives giving its pages back", "[safetensors]") {
+TEST_CASE("A tensor outlives its file object and releasing its pages", "[safetensors]") {
   const test::TempDirectory dir;
   const std::vector<NamedTensor> tensors = {test::floats("a", {2}, {7, 8})};
   write_safetensors(dir.path() / "x", tensors);
   const auto file = SafetensorsFile::open(dir.path() / "x");
-  { const HostTensor gone = file.tensor("a"); }
+  { const HostTensor released = file.tensor("a"); }
   const HostTensor a = SafetensorsFile::open(dir.path() / "x").tensor("a");
   CHECK(load_float(a.data, a.dtype, 1) == 8.0f);
   CHECK(load_float(file.tensor("a").data, a.dtype, 0) == 7.0f);
 }
 
-TEST_CASE("A tensor at an odd offset is handed out aligned", "[safetensors]") {
+TEST_CASE("A tensor at an unaligned offset is returned aligned", "[safetensors]") {
   const test::TempDirectory dir;
   std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   while (header.size() % 4 != 1) header += ' ';
@@ -50,7 +50,7 @@ TEST_CASE("A tensor at an odd offset is handed out aligned", "[safetensors]") {
   CHECK(reinterpret_cast<std::uintptr_t>(a.data) % 4 == 0);
 }
 
-TEST_CASE("A safetensors file that lies is refused with the reason", "[safetensors]") {
+TEST_CASE("A malformed safetensors file is rejected with the reason", "[safetensors]") {
   struct Case {
     std::string bytes, problem;
   };
@@ -99,7 +99,7 @@ TEST_CASE("A safetensors file that lies is refused with the reason", "[safetenso
                        "a directory"));
 }
 
-TEST_CASE("A failed write leaves the directory as it was", "[safetensors]") {
+TEST_CASE("A failed write leaves the directory unchanged", "[safetensors]") {
   const test::TempDirectory dir;
   const std::vector<NamedTensor> twice(2, test::floats("a", {1}, {1}));
   CHECK_THROWS_AS(write_safetensors(dir.path() / "x", twice), ArgumentError);
@@ -107,7 +107,7 @@ TEST_CASE("A failed write leaves the directory as it was", "[safetensors]") {
   CHECK(std::filesystem::is_empty(dir.path()));
 }
 
-TEST_CASE("A tensor of a type or rank the library has none for is listed and refused on use",
+TEST_CASE("A tensor of an unsupported dtype or rank has an entry but cannot be read",
           "[safetensors]") {
   const test::TempDirectory dir;
   const std::string header = R"({"i":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},)"
@@ -124,13 +124,13 @@ TEST_CASE("A tensor of a type or rank the library has none for is listed and ref
   CHECK(file.tensor("z").shape == Shape{0, 3});
 }
 
-TEST_CASE("A write that fails half-way leaves the old file", "[safetensors]") {
+TEST_CASE("A write that fails midway leaves the old file", "[safetensors]") {
   const test::TempDirectory dir;
   const auto path = dir.path() / "x";
   const std::vector<NamedTensor> small = {test::floats("a", {1}, {7})};
   const std::vector<NamedTensor> large = {test::floats("a", {100'000}, {})};
   write_safetensors(path, small);
-  // A limit on the size of files stands for a full disk.
+  // A file size limit simulates a full disk.
   rlimit limit{};
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &limit) == 0);
   const rlimit tight{4096, limit.rlim_max};
@@ -143,7 +143,7 @@ TEST_CASE("A write that fails half-way leaves the old file", "[safetensors]") {
   CHECK(test::contains(message, path.string()));
   CHECK(SafetensorsFile::open(path).tensor("a").shape == Shape{1});
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
-  // The last step fails too: a directory cannot be replaced by a file.
+  // The rename can fail too: a file cannot replace a directory.
   std::filesystem::create_directory(dir.path() / "d");
   CHECK_THROWS_AS(write_safetensors(dir.path() / "d", small), FileError);
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 2);
@@ -151,7 +151,7 @@ TEST_CASE("A write that fails half-way leaves the old file", "[safetensors]") {
   CHECK(SafetensorsFile::open(path).tensor("a").shape == Shape{100'000});
 }
 
-TEST_CASE("A damaged safetensors file is refused or read, never anything else", "[safetensors]") {
+TEST_CASE("A corrupted safetensors file is either rejected or read correctly", "[safetensors]") {
   const test::TempDirectory dir;
   const auto path = dir.path() / "x";
   const std::vector<NamedTensor> tensors = {test::floats("model.a.weight", {2, 3}, {}),
@@ -178,6 +178,6 @@ TEST_CASE("A damaged safetensors file is refused or read, never anything else", 
       ++refused;
     }
   }
-  CHECK(refused > 1500);  // most damage shows
-  CHECK(read > 20);       // a changed name or metadata does not
+  CHECK(refused > 1500);  // most corruptions are detected
+  CHECK(read > 20);       // changes of names or metadata are not
 }

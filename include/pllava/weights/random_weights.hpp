@@ -1,4 +1,4 @@
-// Weights that need no file: reproducible random numbers, for tests, benchmarks and demos.
+// Reproducible random weights for tests, benchmarks and demos.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace pllava {
 
-/// Has every tensor that is requested. Values depend on seed, name and position alone; their
+/// Contains every tensor name. Values depend only on the seed, the name and the position; their
 /// distribution is TensorSpec::initializer.
 /// Threads: immutable, safe to share.
 class RandomWeights {
@@ -16,12 +16,12 @@ class RandomWeights {
   /// Throws ArgumentError if `dtype` is not f32, f16 or bf16.
   explicit RandomWeights(std::uint64_t seed = 0, DType dtype = DType::f32);
 
-  /// The root scope over random weights.
+  /// The root scope of random weights.
   static WeightScope scope(std::uint64_t seed = 0, DType dtype = DType::f32);
 
   /// Throws OutOfMemoryError.
   HostTensor tensor(const TensorSpec& spec) const;
-  /// The same with Initializer::matrix, for a vector Initializer::embedding.
+  /// The same with Initializer::matrix, or Initializer::embedding for a vector.
   HostTensor tensor(const std::string& name, const Shape& shape) const {
     return tensor(
         TensorSpec{.name = name,

@@ -1,4 +1,5 @@
-// The safetensors file format, read strictly and written whole or not at all (reference 7.1).
+// Reads and writes safetensors files. Reading is strict; a file is written completely or not at all
+// (reference 7.1).
 #pragma once
 
 #include <cstddef>
@@ -17,12 +18,12 @@
 
 namespace pllava {
 
-/// One tensor of a file. The format knows more types and ranks than the library computes with;
-/// such an entry is listed, and refused only when its tensor is asked for.
+/// A tensor of a file. The format has more dtypes and ranks than the library supports: such a
+/// tensor has an entry, and SafetensorsFile::tensor refuses it.
 struct SafetensorsEntry {
   std::string name;
   std::string format_dtype;    ///< as written in the file: "BF16", "I64", ...
-  std::optional<DType> dtype;  ///< the library's type, where it has one
+  std::optional<DType> dtype;  ///< absent if the library does not support it
   std::vector<Index> dims;
   std::size_t offset = 0;  ///< from the start of the file, in bytes
   std::size_t size = 0;    ///< in bytes
@@ -31,13 +32,13 @@ struct SafetensorsEntry {
 /// A mapped safetensors file. Immutable, cheap to copy, safe to share between threads.
 class SafetensorsFile {
  public:
-  /// Maps the file and checks its header; tensor data are not touched. Throws LoadError for every
-  /// departure from the format: truncation, a header that is too long or not a JSON object of
+  /// Maps the file and checks its header; tensor data are not read. Throws LoadError for any
+  /// violation of the format: truncation, a header that is too long or not a JSON object of
   /// distinct names, an unknown dtype, a shape that overflows or disagrees with its offsets, holes,
   /// overlaps, bytes that belong to no tensor.
   static SafetensorsFile open(const std::filesystem::path& path);
 
-  /// In the order of their data.
+  /// Sorted by offset.
   const std::vector<SafetensorsEntry>& entries() const noexcept { return contents_->entries; }
   const std::map<std::string, std::string>& metadata() const noexcept {
     return contents_->metadata;
@@ -51,8 +52,9 @@ class SafetensorsFile {
   /// The entry of this name, or nullptr.
   const SafetensorsEntry* find(std::string_view name) const noexcept;
 
-  /// Borrows the tensor from the mapping. Its pages go back to the system when the last copy's
-  /// owner dies. Throws LoadError: no such tensor, or a type or rank the library has none for.
+  /// The tensor, in the mapped file. When the last copy of its owner is destroyed, its pages are
+  /// released to the system. Throws LoadError (no such tensor, unsupported dtype or rank),
+  /// OutOfMemoryError.
   HostTensor tensor(std::string_view name) const;
 
  private:
@@ -74,9 +76,9 @@ struct NamedTensor {
   HostTensor tensor;
 };
 
-/// Writes `tensors` to a neighbouring temporary file and renames it to `path`, so that `path` is
-/// either complete or as it was. Throws FileError if the file cannot be written, ArgumentError for
-/// a name used twice or reserved by the format.
+/// Writes `tensors` to a temporary file in the same directory and renames it to `path`, so that
+/// `path` is either complete or unchanged. Throws FileError if the file cannot be written,
+/// ArgumentError for a name that is used twice, reserved by the format or not UTF-8.
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
@@ -84,4 +86,5 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
 
 #ifndef PLLAVA_COMPILED
 #include "pllava/weights/detail/safetensors_inl.hpp"
+#include "pllava/weights/detail/safetensors_writer_inl.hpp"
 #endif

@@ -1,5 +1,5 @@
-// The tensors of a component: one table per component drives loading, the strict check of a
-// checkpoint, `inspect`, quantization, calibration and random weights.
+// The tensors of a component. Loading, the strict check of a checkpoint, `inspect`, quantization,
+// calibration and random weights all read this table.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@
 
 namespace pllava {
 
-/// `required` tensors are read. `unused` ones occur in files without taking part in the result (the
-/// vision layers above the feature layer, buffers of older files) and may be absent.
+/// `required` tensors are read. `unused` tensors occur in files but do not affect the result (the
+/// vision layers above the feature layer, buffers of older files); they may be absent.
 enum class Presence : std::uint8_t { required, unused };
 
 /// Which option of QuantizeOptions decides the format of a matrix.
@@ -25,7 +25,7 @@ enum class QuantizationGroup : std::uint8_t {
   none,      ///< never quantized: embeddings, norms, biases, positions
   vision,    ///< layers of the vision tower, and the projector
   language,  ///< layers of the language model
-  lm_head    ///< the matrix before the logits: 8 bits at least
+  lm_head    ///< the matrix that produces the logits: at least 8 bits
 };
 
 /// Distribution of random values for tests, benchmarks and demos.
@@ -36,7 +36,7 @@ enum class Initializer : std::uint8_t {
   ones
 };
 
-/// The linear layers of a decoder layer that read one input each.
+/// The linear layers of a decoder layer, grouped by their input.
 enum class Projection : std::uint8_t { qkv, o, gate_up, down };
 inline constexpr std::array kProjections = {Projection::qkv, Projection::o, Projection::gate_up,
                                             Projection::down};
@@ -51,9 +51,10 @@ constexpr std::string_view name_of(Projection p) noexcept {
   return "?";
 }
 
-/// How AWQ scales a tensor of a decoder layer: the columns are the input channels of `input` and
-/// are multiplied by its scales; the rows produce the input channels of `output` and are divided by
-/// its scales. The gain of a norm produces the input of `input` and is only divided.
+/// How AWQ scales a tensor of a decoder layer. Its columns are the input channels of `input` and
+/// are multiplied by the scales of `input`. Its rows produce the input channels of `output`, if
+/// that is given, and are divided by the scales of `output`. The gain of a norm produces the input
+/// of `input` and is divided by its scales.
 struct AwqRole {
   Index layer = 0;
   Projection input = Projection::qkv;
@@ -67,7 +68,7 @@ struct TensorSpec {
   Presence presence = Presence::required;
   QuantizationGroup group = QuantizationGroup::none;
   Initializer initializer = Initializer::matrix;
-  bool is_lookup_table = false;  ///< read by row; stays unquantized in files
+  bool is_lookup_table = false;  ///< read by row; unquantized in files
   std::optional<AwqRole> awq = std::nullopt;
 };
 
@@ -79,11 +80,11 @@ class TensorTable {
   /// Adds a tensor. Throws ArgumentError if the name is taken.
   TensorTable& add(TensorSpec spec) {
     if (!index_.emplace(spec.name, specs_.size()).second)
-      throw ArgumentError("two tensors are called \"" + spec.name + "\"");
+      throw ArgumentError("tensor name \"" + spec.name + "\" is used twice");
     specs_.push_back(std::move(spec));
     return *this;
   }
-  /// Adds `name`.weight, as `spec` says but for the name, and `name`.bias of the same rows.
+  /// Adds `name`.weight with the other members of `spec`, and `name`.bias with as many rows.
   TensorTable& add_with_bias(const std::string& name, TensorSpec spec) {
     TensorSpec bias = spec;
     bias.name = name + ".bias";
@@ -94,7 +95,7 @@ class TensorTable {
     add(std::move(spec));
     return add(std::move(bias));
   }
-  /// Adds all tensors of `table` with `prefix` and a dot in front of their names.
+  /// Adds all tensors of `table`, named `prefix`.name.
   TensorTable& add(const std::string& prefix, const TensorTable& table) {
     for (TensorSpec spec : table.specs_) {
       spec.name = prefix + "." + spec.name;
@@ -111,7 +112,7 @@ class TensorTable {
   std::vector<TensorSpec>::const_iterator begin() const noexcept { return specs_.begin(); }
   std::vector<TensorSpec>::const_iterator end() const noexcept { return specs_.end(); }
   std::size_t size() const noexcept { return specs_.size(); }
-  /// How many tensors are required.
+  /// Number of required tensors.
   Index required() const noexcept {
     Index count = 0;
     for (const TensorSpec& spec : specs_) count += spec.presence == Presence::required;

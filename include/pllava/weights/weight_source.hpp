@@ -1,5 +1,5 @@
-// Where weights come from. A component asks its scope for each tensor by name and exact shape, so a
-// wrong file fails by name and shape before anything is computed.
+// Sources of weights. A component requests each tensor by name and exact shape, so loading a wrong
+// file fails with the name and shape of the first tensor that does not fit.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@
 
 namespace pllava {
 
-/// A set of named tensors: a checkpoint, random numbers, a user's own container.
+/// A set of named tensors: a checkpoint, random weights, a user-defined source.
 /// Implementations are immutable after construction and safe to read from several threads.
 class WeightSource {
  public:
@@ -22,20 +22,20 @@ class WeightSource {
   WeightSource(const WeightSource&) = delete;
   WeightSource& operator=(const WeightSource&) = delete;
 
-  /// The tensor of this full name, with exactly this shape. The other members of `spec` say what a
-  /// source may need to know: how the tensor is quantized, scaled or initialised.
+  /// The tensor of this full name, with exactly this shape. A source may use the other members of
+  /// `spec`: how the tensor is quantized, scaled or initialized.
   /// Throws LoadError if it is missing or has another shape.
   virtual HostTensor tensor(const TensorSpec& spec) const = 0;
   virtual bool contains(const std::string& name) const = 0;
 };
 
-/// A position in a source's tree of names, like a working directory.
+/// A prefix in the dot-separated names of a source, like a working directory.
 class WeightScope {
  public:
   explicit WeightScope(std::shared_ptr<const WeightSource> source, std::string prefix = {})
       : source_(std::move(source)), prefix_(std::move(prefix)) {}
 
-  /// The scope one name further down.
+  /// The scope `prefix.name`.
   WeightScope operator[](std::string_view name) const { return WeightScope(source_, full(name)); }
   /// The scope of list element `i`, as in "layers.3".
   WeightScope operator[](Index i) const { return (*this)[std::to_string(i)]; }
@@ -47,7 +47,7 @@ class WeightScope {
     tensor.name = spec.name;
     return tensor;
   }
-  /// Tensor `name` of this scope, of this shape and no particular role. Throws LoadError.
+  /// Tensor `name` of this scope, with this shape and default TensorSpec. Throws LoadError.
   HostTensor tensor(std::string_view name, const Shape& shape) const {
     return tensor(TensorSpec{.name = std::string(name), .shape = shape});
   }
@@ -62,23 +62,23 @@ class WeightScope {
   std::string prefix_;
 };
 
-/// The weights of one component: a scope, and the table that gives each tensor its shape and role.
-/// A constructor walks it by name; names and shapes stand in the table alone.
+/// The weights of one component: a scope, and the table with the shape and role of each tensor.
+/// Components request tensors by name; shapes are only in the table.
 class ComponentWeights {
  public:
   ComponentWeights(WeightScope scope, TensorTable table)
       : scope_(std::move(scope)), table_(std::make_shared<const TensorTable>(std::move(table))) {}
 
   ComponentWeights operator[](std::string_view name) const {
-    ComponentWeights below = *this;
-    below.path_ = full(name);
-    return below;
+    ComponentWeights child = *this;
+    child.path_ = full(name);
+    return child;
   }
   ComponentWeights operator[](Index i) const { return (*this)[std::to_string(i)]; }
 
-  /// Whether the component has such a tensor: a linear layer without bias has no "bias".
+  /// Whether the table has this tensor: a linear layer without bias has no "bias".
   bool has(std::string_view name) const { return table_->find(full(name)) != nullptr; }
-  /// Throws LoadError, also for a name that the table lacks.
+  /// Throws LoadError, also for a name that is not in the table.
   HostTensor tensor(std::string_view name) const {
     const std::string path = full(name);
     const TensorSpec* spec = table_->find(path);
@@ -98,8 +98,8 @@ class ComponentWeights {
   std::string path_;
 };
 
-/// The same weights. Each tensor that is read reports stage "load" as one of `total`, and can be
-/// cancelled there.
+/// The same weights. Reading a tensor reports stage "load" with `total` steps, and checks for
+/// cancellation.
 WeightScope with_progress(WeightScope weights, Index total, RunControl control);
 
 }  // namespace pllava

@@ -10,7 +10,7 @@
 
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/checkpoint/detail/checkpoint_files.hpp"
-#include "pllava/weights/detail/safetensors_writer.hpp"
+#include "pllava/weights/detail/dims_str.hpp"
 #include "pllava/weights/lora.hpp"
 
 namespace pllava::detail {

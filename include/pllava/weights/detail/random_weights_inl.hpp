@@ -1,10 +1,9 @@
-// Bodies of random_weights.hpp.
+// Bodies of weights/random_weights.hpp.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <new>
-#include <system_error>
 
 #include "pllava/error.hpp"
 #include "pllava/weights/random_weights.hpp"
@@ -12,14 +11,14 @@
 namespace pllava {
 namespace detail {
 
-/// A bijection of 64-bit integers without visible structure (splitmix64's finaliser).
-constexpr std::uint64_t scramble(std::uint64_t x) noexcept {
+/// The finalizer of splitmix64, a bijective hash of 64-bit integers.
+constexpr std::uint64_t mix(std::uint64_t x) noexcept {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return x ^ (x >> 31);
 }
 
-inline float standard_deviation(const TensorSpec& spec) {
+inline float std_of(const TensorSpec& spec) {
   switch (spec.initializer) {
     case Initializer::bias: return 0.02f;
     case Initializer::embedding: return 0.1f;
@@ -30,7 +29,7 @@ inline float standard_deviation(const TensorSpec& spec) {
   return 1.0f / std::sqrt(static_cast<float>(std::max<Index>(fan_in, 1)));
 }
 
-/// Separate from RandomWeights, which stays free of virtual functions.
+/// RandomWeights as a WeightSource. RandomWeights itself is a value without virtual functions.
 class RandomSource final : public WeightSource {
  public:
   explicit RandomSource(const RandomWeights& weights) : weights_(weights) {}
@@ -65,13 +64,13 @@ PLLAVA_INLINE HostTensor RandomWeights::tensor(const TensorSpec& spec) const {
   }
   std::uint64_t key = 14695981039346656037u;  // FNV-1a of the name
   for (const char c : spec.name) key = (key ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  key = detail::scramble(key ^ detail::scramble(seed_ + 0x9e3779b97f4a7c15u));
+  key = detail::mix(key ^ detail::mix(seed_ + 0x9e3779b97f4a7c15u));
   const bool ones = spec.initializer == Initializer::ones;
-  const float half_width = detail::standard_deviation(spec) * std::sqrt(3.0f);
+  const float half_width = detail::std_of(spec) * std::sqrt(3.0f);
   const auto fill = [&]<class T>(T* out) {
     for (Index i = 0; i < n; ++i) {
       const std::uint64_t bits =
-          detail::scramble(key + static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15u);
+          detail::mix(key + static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15u);
       const float unit = static_cast<float>(static_cast<std::int32_t>(bits >> 32)) * 0x1p-31f;
       out[i] = from_float<T>(ones ? 1.0f : unit * half_width);
     }

@@ -1,4 +1,4 @@
-// Writing a safetensors file tensor by tensor, so that a large checkpoint is never in memory whole.
+// Writes a safetensors file tensor by tensor, so that only one tensor is in memory at a time.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 namespace pllava::detail {
 
-/// One tensor of a file to be written. `data` is called when its turn comes.
+/// A tensor to write. `data` is called once, when the tensor is written.
 struct TensorToWrite {
   std::string name;
   DType dtype;
@@ -19,16 +19,13 @@ struct TensorToWrite {
   std::function<HostTensor()> data;
 };
 
-/// Writes `path` whole or not at all. Throws FileError, ArgumentError (a name used twice or
-/// reserved), and what `data` throws.
+/// Writes a complete file or leaves `path` unchanged. Throws FileError, ArgumentError (a name that
+/// is used twice, reserved or not UTF-8), and the errors of `data`.
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata);
 
-/// "(2, 3)"
-inline std::string dims_str(const std::vector<Index>& dims) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < dims.size(); ++i) text += (i ? ", " : "") + std::to_string(dims[i]);
-  return text + ")";
-}
-
 }  // namespace pllava::detail
+
+#ifndef PLLAVA_COMPILED
+#include "pllava/weights/detail/safetensors_writer_inl.hpp"
+#endif

@@ -1,4 +1,4 @@
-// Bodies of weights.hpp.
+// Bodies of weights/weight_source.hpp.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,10 @@
 namespace pllava {
 namespace detail {
 
-class ReportedWeights final : public WeightSource {
+/// Reports progress for each tensor that is read.
+class ProgressWeights final : public WeightSource {
  public:
-  ReportedWeights(WeightScope weights, Index total, RunControl control)
+  ProgressWeights(WeightScope weights, Index total, RunControl control)
       : weights_(std::move(weights)), total_(total), control_(std::move(control)) {}
 
   HostTensor tensor(const TensorSpec& spec) const override {
@@ -32,7 +33,7 @@ class ReportedWeights final : public WeightSource {
 
 PLLAVA_INLINE WeightScope with_progress(WeightScope weights, Index total, RunControl control) {
   control.at("load", 0, total);
-  return WeightScope(std::make_shared<const detail::ReportedWeights>(std::move(weights), total,
+  return WeightScope(std::make_shared<const detail::ProgressWeights>(std::move(weights), total,
                                                                      std::move(control)));
 }
 

@@ -1,2 +1,3 @@
 // Compiled bodies of calibration/.
 #include "pllava/calibration/detail/calibrate_inl.hpp"
+#include "pllava/calibration/detail/input_sample_inl.hpp"

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pllava/calibration/calibrate.hpp"
+#include "pllava/calibration/input_sample.hpp"
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/checkpoint/random_checkpoint.hpp"

@@ -1,5 +1,5 @@
-// Scales of activation-aware weight quantization (AWQ, arXiv 2306.00978), folded into a model's
-// weights. calibration/calibrate.hpp finds them.
+// Folds the scales of activation-aware weight quantization (AWQ, arXiv 2306.00978) into the weights
+// of a model. calibration/calibrate.hpp computes the scales.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace pllava {
 
-/// A value for each projection of a layer.
+/// A value per projection of a layer.
 template <class T>
 struct PerProjection {
   std::array<T, kProjections.size()> each = {};
@@ -21,12 +21,12 @@ struct PerProjection {
   const T& operator[](Projection p) const noexcept { return each[static_cast<std::size_t>(p)]; }
 };
 
-/// How the matrices of a projection are quantized, and the errors measured on calibration data.
+/// AWQ scales of a projection, and the output errors on calibration data (see output_error).
 struct ProjectionScales {
-  std::vector<float> scales;      ///< (K), above 0
-  std::vector<float> importance;  ///< mean x² (K); empty: all channels count equally
+  std::vector<float> scales;      ///< (K), positive
+  std::vector<float> importance;  ///< mean x² (K); empty: all channels equally
   double alpha = 0;               ///< 0: all scales are 1
-  double unscaled_error = 0;      ///< of the output, see output_error, without scales
+  double unscaled_error = 0;      ///< without scales and importance
   double error = 0;               ///< with scales and importance; at most unscaled_error
 };
 
@@ -41,10 +41,10 @@ struct Calibration {
   double mean(double ProjectionScales::*error) const;
 };
 
-/// The same model with the scales folded into its weights, as TensorSpec::awq says. It computes the
-/// same up to the rounding of f32, and loses less when its matrices are quantized. `weights` is the
-/// root scope; scaled tensors are f32 copies. Throws ArgumentError for scales of another model or
-/// not above 0; the scope throws it for a tensor that is quantized already.
+/// The same weights with the scales folded in, as TensorSpec::awq defines. The model's results are
+/// equal up to f32 rounding; int4 quantization of these weights has smaller errors. `weights` is
+/// the root scope; scaled tensors are f32 copies. Throws ArgumentError for scales that do not fit
+/// the model or are not positive; the returned scope throws it for a quantized tensor.
 WeightScope awq_scaled(WeightScope weights, const TextConfig& config, Calibration calibration);
 
 }  // namespace pllava

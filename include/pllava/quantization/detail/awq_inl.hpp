@@ -14,6 +14,7 @@
 namespace pllava {
 namespace detail {
 
+/// The weights of a model with AWQ scales folded in.
 class ScaledWeights final : public WeightSource {
  public:
   ScaledWeights(WeightScope weights, const TextConfig& config, Calibration calibration)
@@ -21,8 +22,8 @@ class ScaledWeights final : public WeightSource {
         heads_(heads_of(config)),
         calibration_(std::move(calibration)) {
     if (static_cast<Index>(calibration_.layers.size()) != config.layers)
-      throw ArgumentError("scales for " + std::to_string(calibration_.layers.size()) +
-                          " layers, the model has " + std::to_string(config.layers));
+      throw ArgumentError("calibration: expected scales of " + std::to_string(config.layers) +
+                          " layers, got " + std::to_string(calibration_.layers.size()));
     for (const auto& layer : calibration_.layers) {
       check(layer, config);
       auto& importance = importance_.emplace_back();
@@ -46,7 +47,7 @@ class ScaledWeights final : public WeightSource {
     const auto scaled = float_buffer(N * K, "scaled weights");
     copy_as_floats(scaled.get(), tensor, 0, N * K);
     for (Index n = 0; n < N; ++n) {
-      const Index channel = output == Projection::o ? first_reader(heads_, n) : n;
+      const Index channel = output == Projection::o ? first_o_channel(heads_, n) : n;
       const float row = output ? layer[*output].scales[static_cast<std::size_t>(channel)] : 1.0f;
       float* w = scaled.get() + n * K;
       for (Index k = 0; k < K; ++k) w[k] *= is_norm ? 1 / columns[k] : columns[k] / row;
@@ -62,27 +63,30 @@ class ScaledWeights final : public WeightSource {
  private:
   void check(const PerProjection<ProjectionScales>& layer, const TextConfig& config) const {
     const Index q = heads_.num_query_heads * heads_.head_dim;
+    static_assert(kProjections.size() == 4, "widths has a value for each projection");
     const PerProjection<Index> widths = {{config.width, q, config.width, config.ffn}};
     for (const Projection p : kProjections) {
       const std::vector<float>& scales = layer[p].scales;
       if (static_cast<Index>(scales.size()) != widths[p])
-        throw ArgumentError(std::to_string(scales.size()) + " scales for the inputs of " +
-                            std::string(name_of(p)) + ", of which there are " +
-                            std::to_string(widths[p]));
+        throw ArgumentError("calibration: expected " + std::to_string(widths[p]) +
+                            " scales for the inputs of " + std::string(name_of(p)) + ", got " +
+                            std::to_string(scales.size()));
       for (const float s : scales)
-        if (!std::isfinite(s) || s <= 0) throw ArgumentError("a scale must be above 0 and finite");
+        if (!std::isfinite(s) || s <= 0)
+          throw ArgumentError("calibration: scales must be positive and finite");
       const std::vector<float>& importance = layer[p].importance;
       if (!importance.empty() && importance.size() != scales.size())
-        throw ArgumentError("as many channels have an importance as have a scale");
+        throw ArgumentError("calibration: expected as many importances as scales");
       for (const float i : importance)
-        if (!std::isfinite(i) || i < 0) throw ArgumentError("an importance must be 0 or more");
+        if (!std::isfinite(i) || i < 0)
+          throw ArgumentError("calibration: importances must be 0 or more and finite");
     }
     const std::vector<float>& o = layer[Projection::o].scales;
     for (Index r = 0; r < heads_.num_kv_heads * heads_.head_dim; ++r)
       for (Index h = 0; h < heads_.group_size(); ++h) {
-        const auto first = static_cast<std::size_t>(first_reader(heads_, r));
+        const auto first = static_cast<std::size_t>(first_o_channel(heads_, r));
         if (o[first + static_cast<std::size_t>(h * heads_.head_dim)] != o[first])
-          throw ArgumentError("query heads that read one kv head must share the scales of o");
+          throw ArgumentError("calibration: query heads of a kv head must have equal scales of o");
       }
   }
 
@@ -97,7 +101,7 @@ class ScaledWeights final : public WeightSource {
 PLLAVA_INLINE double Calibration::mean(double ProjectionScales::*error) const {
   double sum = 0;
   for (const auto& layer : layers)
-    for (const ProjectionScales& product : layer.each) sum += product.*error;
+    for (const ProjectionScales& projection : layer.each) sum += projection.*error;
   return sum / static_cast<double>(std::max<std::size_t>(layers.size() * kProjections.size(), 1));
 }
 

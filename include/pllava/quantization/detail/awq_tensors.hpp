@@ -1,4 +1,4 @@
-// How the channels of AWQ scales correspond to heads and errors.
+// Channels of AWQ scales: their heads, and their importance.
 #pragma once
 
 #include <span>
@@ -14,16 +14,16 @@ inline Heads heads_of(const TextConfig& t) {
 }
 
 /// The first input channel of o_proj that row `r` of v_proj produces.
-inline Index first_reader(const Heads& heads, Index r) {
+inline Index first_o_channel(const Heads& heads, Index r) {
   return r / heads.head_dim * heads.group_size() * heads.head_dim + r % heads.head_dim;
 }
 
-/// The importance of errors in channels whose weights are multiplied by `scales`.
+/// The importance of errors in the scaled weights: an error e of w·s is an error e/s of w.
 inline std::vector<float> scaled_importance(std::span<const float> importance,
                                             std::span<const float> scales) {
-  std::vector<float> costs(importance.begin(), importance.end());
-  for (std::size_t k = 0; k < costs.size(); ++k) costs[k] /= scales[k] * scales[k];
-  return costs;
+  std::vector<float> scaled(importance.begin(), importance.end());
+  for (std::size_t k = 0; k < scaled.size(); ++k) scaled[k] /= scales[k] * scales[k];
+  return scaled;
 }
 
 }  // namespace pllava::detail

@@ -1,4 +1,4 @@
-// Bodies of quantize.hpp.
+// Bodies of quantization/quantize.hpp.
 #pragma once
 
 #include "pllava/quantization/quantize.hpp"
@@ -22,9 +22,10 @@ PLLAVA_INLINE Quantization stored_quantization(const TensorSpec& spec,
 
 namespace detail {
 
-class MarkedWeights final : public WeightSource {
+/// Sets the format of each tensor.
+class QuantizedWeights final : public WeightSource {
  public:
-  MarkedWeights(WeightScope weights, const QuantizeOptions& options)
+  QuantizedWeights(WeightScope weights, const QuantizeOptions& options)
       : weights_(std::move(weights)), options_(options) {}
 
   HostTensor tensor(const TensorSpec& spec) const override {
@@ -45,7 +46,7 @@ PLLAVA_INLINE WeightScope quantized(WeightScope weights, const QuantizeOptions& 
   require_valid(options.vision);
   require_valid(options.language);
   if (!options.any()) return weights;
-  return WeightScope(std::make_shared<const detail::MarkedWeights>(std::move(weights), options));
+  return WeightScope(std::make_shared<const detail::QuantizedWeights>(std::move(weights), options));
 }
 
 }  // namespace pllava

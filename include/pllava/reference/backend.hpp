@@ -1,6 +1,6 @@
-// The reference backend: plain loops in f32, one verb after another as its documentation reads. It
-// is the specification and the oracle of the others, so nobody optimises it. It leaves out the
-// fused verbs: with it, ops runs the compositions.
+// The reference backend: simple f32 loops that follow the documentation of each verb. Other
+// backends are tested against it, so it is not optimized. It does not define fused verbs: ops
+// composes them.
 #pragma once
 
 #include <algorithm>
@@ -80,7 +80,7 @@ class Backend {
   void add(View x, ConstView y) {
     for (Index i = 0; i < x.shape.count(); ++i) x.as<float>()[i] += y.as<float>()[i];
   }
-  /// g = act(left half of both) · right half
+  /// g = act(left half of `both`) · right half
   void act_mul(View g, ConstView both, Activation act) {
     for (Index n = 0; n < g.rows(); ++n)
       for (Index f = 0; f < g.cols(); ++f)
@@ -105,54 +105,15 @@ class Backend {
 
   void attend(View o, ConstView qkv, const Attention& attention) {
     const auto& [heads, rope, kv, seq, mask] = attention;
-    const Index rows = qkv.rows() / seq.batch, dh = heads.head_dim;
-    const Index kv_width = heads.num_kv_heads * dh;
+    const Index rows = qkv.rows() / seq.batch, output_rows = std::min(rows, o.rows());
     const Index past = kv != nullptr ? *seq.past.as<std::int32_t>() : 0;
     for (Index b = 0; b < seq.batch; ++b) {
-      KvLayer fresh;
-      if (kv == nullptr) fresh = make_kv(heads, rows);
-      KvLayer& cache = kv != nullptr ? *kv : fresh;
-      const auto rotated = [&](Index n, Index first, Index d) {
-        const float v = at(qkv, b * rows + n, first + d);
-        if (rope == nullptr) return v;
-        const Index half = dh / 2, angle = (past + n) * dh + d % half;
-        const float other = d < half ? -at(qkv, b * rows + n, first + d + half)
-                                     : at(qkv, b * rows + n, first + d - half);
-        return v * at(rope->table, angle) + other * at(rope->table, angle + half);
-      };
-      for (Index n = 0; n < rows; ++n)
-        for (Index h = 0; h < heads.num_kv_heads; ++h)
-          for (Index d = 0; d < dh; ++d) {
-            const auto place = static_cast<std::size_t>((past + n) * kv_width + h * dh + d);
-            cache.keys[place] = rotated(n, (heads.num_query_heads + h) * dh, d);
-            cache.values[place] =
-                at(qkv, b * rows + n, (heads.num_query_heads + heads.num_kv_heads + h) * dh + d);
-          }
-      const Index wanted = std::min(rows, o.rows());
-      for (Index m = 0; m < wanted; ++m)
-        for (Index h = 0; h < heads.num_query_heads; ++h) {
-          const Index n = rows - wanted + m, shared = h / heads.group_size() * dh;
-          const Index seen = mask == Mask::causal ? past + n + 1 : past + rows;
-          std::vector<double> weight(static_cast<std::size_t>(seen));
-          double high = -std::numeric_limits<double>::infinity(), total = 0;
-          for (std::size_t p = 0; p < weight.size(); ++p) {
-            for (Index d = 0; d < dh; ++d)
-              weight[p] += double{rotated(n, h * dh, d)} *
-                           cache.keys[p * static_cast<std::size_t>(kv_width) +
-                                      static_cast<std::size_t>(shared + d)];
-            weight[p] /= std::sqrt(static_cast<double>(dh));
-            high = std::max(high, weight[p]);
-          }
-          for (double& w : weight) total += w = std::exp(w - high);
-          for (Index d = 0; d < dh; ++d) {
-            double sum = 0;
-            for (std::size_t p = 0; p < weight.size(); ++p)
-              sum += weight[p] / total *
-                     cache.values[p * static_cast<std::size_t>(kv_width) +
-                                  static_cast<std::size_t>(shared + d)];
-            at(o, b * wanted + m, h * dh + d) = static_cast<float>(sum);
-          }
-        }
+      KvLayer own;
+      if (kv == nullptr) own = make_kv(heads, rows);
+      KvLayer& cache = kv != nullptr ? *kv : own;
+      const ConstView x = qkv.slice(b * rows, rows);
+      append(cache, x, past, attention);
+      attend_cached(o.slice(b * output_rows, output_rows), x, cache, past, attention);
     }
   }
 
@@ -190,21 +151,76 @@ class Backend {
     for (Index row = 0; row < y.rows(); ++row)
       for (Index d = 0; d < y.cols(); ++d) {
         const Index i = row / (out.h * out.w), j = row / out.w % out.h, k = row % out.w;
-        double sum = 0, high = -std::numeric_limits<double>::infinity();
+        double sum = 0, max = -std::numeric_limits<double>::infinity();
         Index count = 0;
         for (Index t = begin(i, in.t, out.t); t < end(i, in.t, out.t); ++t)
           for (Index h = begin(j, in.h, out.h); h < end(j, in.h, out.h); ++h)
             for (Index w = begin(k, in.w, out.w); w < end(k, in.w, out.w); ++w, ++count) {
               const float v = at(x, (t * in.h + h) * in.w + w, d);
               sum += v;
-              high = std::max<double>(high, v);
+              max = std::max<double>(max, v);
             }
         at(y, row, d) =
-            static_cast<float>(kind == PoolKind::average ? sum / static_cast<double>(count) : high);
+            static_cast<float>(kind == PoolKind::average ? sum / static_cast<double>(count) : max);
       }
   }
 
  private:
+  /// Element d of the query or key at column `first` of row n, rotated if there is a rope.
+  static float rotated(ConstView qkv, Index n, Index first, Index d, Index past,
+                       const Attention& attention) {
+    const float v = at(qkv, n, first + d);
+    if (attention.rope == nullptr) return v;
+    const Index dh = attention.heads.head_dim, half = dh / 2;
+    const Index angle = (past + n) * dh + d % half;
+    const float other = d < half ? -at(qkv, n, first + d + half) : at(qkv, n, first + d - half);
+    return v * at(attention.rope->table, angle) + other * at(attention.rope->table, angle + half);
+  }
+
+  /// Stores the rotated keys and the values of `qkv` after `past` rows of the cache.
+  static void append(KvLayer& cache, ConstView qkv, Index past, const Attention& attention) {
+    const Heads& heads = attention.heads;
+    const Index dh = heads.head_dim, kv_width = heads.num_kv_heads * dh;
+    for (Index n = 0; n < qkv.rows(); ++n)
+      for (Index h = 0; h < heads.num_kv_heads; ++h)
+        for (Index d = 0; d < dh; ++d) {
+          const auto i = static_cast<std::size_t>((past + n) * kv_width + h * dh + d);
+          cache.keys[i] = rotated(qkv, n, (heads.num_query_heads + h) * dh, d, past, attention);
+          cache.values[i] = at(qkv, n, (heads.num_query_heads + heads.num_kv_heads + h) * dh + d);
+        }
+  }
+
+  /// o = the attention outputs of the last o.rows() rows of `qkv`, which are in the cache.
+  static void attend_cached(View o, ConstView qkv, const KvLayer& cache, Index past,
+                            const Attention& attention) {
+    const Heads& heads = attention.heads;
+    const Index rows = qkv.rows(), dh = heads.head_dim, kv_width = heads.num_kv_heads * dh;
+    const auto cached = [&](const std::vector<float>& all, std::size_t p, Index column) {
+      return all[p * static_cast<std::size_t>(kv_width) + static_cast<std::size_t>(column)];
+    };
+    for (Index m = 0; m < o.rows(); ++m)
+      for (Index h = 0; h < heads.num_query_heads; ++h) {
+        const Index n = rows - o.rows() + m, kv_column = h / heads.group_size() * dh;
+        const Index visible = attention.mask == Mask::causal ? past + n + 1 : past + rows;
+        std::vector<double> weight(static_cast<std::size_t>(visible));
+        double max = -std::numeric_limits<double>::infinity(), total = 0;
+        for (std::size_t p = 0; p < weight.size(); ++p) {
+          for (Index d = 0; d < dh; ++d)
+            weight[p] += double{rotated(qkv, n, h * dh, d, past, attention)} *
+                         cached(cache.keys, p, kv_column + d);
+          weight[p] /= std::sqrt(static_cast<double>(dh));
+          max = std::max(max, weight[p]);
+        }
+        for (double& w : weight) total += w = std::exp(w - max);
+        for (Index d = 0; d < dh; ++d) {
+          double sum = 0;
+          for (std::size_t p = 0; p < weight.size(); ++p)
+            sum += weight[p] / total * cached(cache.values, p, kv_column + d);
+          at(o, m, h * dh + d) = static_cast<float>(sum);
+        }
+      }
+  }
+
   /// Appends the dequantized rows of a matrix.
   static void append_quantized(std::vector<float>& w, const HostTensor& t) {
     for (Index r = 0; r < t.shape[0]; ++r) {

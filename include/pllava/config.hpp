@@ -1,6 +1,6 @@
-// How the library is compiled. Including <pllava/pllava.hpp> and linking pllava::pllava makes every
-// function inline (header-only); linking pllava::compiled defines PLLAVA_COMPILED, so that headers
-// declare and the library's one object file defines.
+// Header-only or compiled. With the CMake target pllava::pllava every function is inline. The
+// target pllava::compiled defines PLLAVA_COMPILED: headers only declare, and the library's object
+// files define.
 #pragma once
 
 #include <cstdint>

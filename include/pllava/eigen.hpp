@@ -1,5 +1,5 @@
-// Views as Eigen maps: for whoever prototypes a layer, a pooling or an analysis in Eigen. Part of
-// the component eigen; the library itself does not need it.
+// Views as Eigen maps, to prototype a layer, a pooling or an analysis in Eigen. Part of the
+// component eigen; the library itself does not depend on Eigen.
 #pragma once
 
 #include <Eigen/Core>
@@ -8,11 +8,11 @@
 
 namespace pllava {
 
-/// Row-major like every View, over its memory.
+/// A row-major f32 matrix in the memory of a View.
 using EigenMap = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
-/// The view as a (rows, cols) matrix, without a copy; valid as long as the view's memory, which
-/// must be the host's. Throws ShapeError for a type other than f32.
+/// The view as a (rows, cols) matrix, without a copy. The view must be in host memory and outlive
+/// the map. Throws ShapeError for a type other than f32.
 inline EigenMap as_eigen(const View& view) {
   if (view.dtype != DType::f32)
     throw ShapeError("as_eigen", "expected f32, got " + std::string(name_of(view.dtype)));

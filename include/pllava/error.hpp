@@ -1,6 +1,5 @@
-// The exceptions of the library. Every public call either succeeds or throws one of these (or lets
-// through what a user's own callback threw). After a throw every object stays usable: the failed
-// call had no effect on it.
+// The exceptions of the library. Every public call either succeeds or throws one of these, or the
+// exception of a user's callback. After an exception every object is in its state before the call.
 #pragma once
 
 #include <stdexcept>
@@ -11,21 +10,21 @@
 
 namespace pllava {
 
-/// Base of all errors. `what()` is one line: what was wrong, where, what was expected.
+/// Base of all errors. `what()` is one line: the file, the problem, what was expected and found.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// A model file could not be used: missing, truncated, lying about itself, of another architecture.
+/// A model file cannot be used: missing, truncated, inconsistent, of another architecture.
 class LoadError : public Error {
  public:
-  /// Where and what. Fields that do not apply stay empty.
+  /// Fields that do not apply are empty.
   struct Detail {
-    std::string file;      ///< path as the caller gave it, joined with the file's name
+    std::string file;      ///< path, relative to what the caller passed
     std::string tensor;    ///< tensor name or JSON key; several are joined by ", "
-    std::string expected;  ///< what would have been right
-    std::string got;       ///< what was there
+    std::string expected;  ///< the accepted value
+    std::string got;       ///< the value found
   };
 
   LoadError(const std::string& problem, Detail detail)
@@ -51,7 +50,7 @@ class LoadError : public Error {
   Detail detail_;
 };
 
-/// A file could not be written: no permission, no space, a name that is taken.
+/// A file cannot be written: no permission, no space, the name exists.
 class FileError : public Error {
  public:
   FileError(const std::string& file, const std::string& problem)
@@ -62,7 +61,7 @@ class FileError : public Error {
   std::string file_;
 };
 
-/// Tensors handed to an operation do not fit together. Names the operation and both shapes.
+/// The shapes of an operation's tensors do not match. Names the operation and both shapes.
 class ShapeError : public Error {
  public:
   ShapeError(const std::string& op, const std::string& problem)
@@ -73,7 +72,7 @@ class ShapeError : public Error {
   std::string op_;
 };
 
-/// A video or picture could not be read, or has no usable frame.
+/// A video or image cannot be read, or has no usable frame.
 class MediaError : public Error {
  public:
   MediaError(const std::string& file, const std::string& problem)
@@ -84,16 +83,15 @@ class MediaError : public Error {
   std::string file_;
 };
 
-/// A prompt cannot be built or tokenised: invalid UTF-8, no place for the video, unknown template.
+/// A prompt cannot be built or tokenized: invalid UTF-8, no video placeholder, unknown template.
 class PromptError : public Error {
  public:
   using Error::Error;
 };
 
-/// Something does not fit into the model's context or a KV cache.
+/// A sequence is longer than the model's context or a KV cache.
 class ContextError : public Error {
  public:
-  /// `what` needs `needed` positions.
   ContextError(const std::string& what, Index needed, Index available)
       : Error(what + " needs " + std::to_string(needed) + " positions, but only " +
               std::to_string(available) + " are available"),
@@ -107,17 +105,17 @@ class ContextError : public Error {
   Index available_;
 };
 
-/// An option has a value that makes no sense (negative temperature, zero frames, ...).
+/// An argument or option has an invalid value (negative temperature, zero frames, ...).
 class ArgumentError : public Error {
  public:
   using Error::Error;
 };
 
-/// Memory could not be had; says for what and how much.
+/// Memory could not be allocated. Names its purpose and size.
 class OutOfMemoryError : public Error {
  public:
-  OutOfMemoryError(const std::string& what_for, std::uint64_t bytes)
-      : Error("out of memory: " + what_for + " needs " + std::to_string(bytes) + " bytes"),
+  OutOfMemoryError(const std::string& purpose, std::uint64_t bytes)
+      : Error("out of memory: " + purpose + " needs " + std::to_string(bytes) + " bytes"),
         bytes_(bytes) {}
   std::uint64_t bytes() const noexcept { return bytes_; }
 
@@ -125,7 +123,7 @@ class OutOfMemoryError : public Error {
   std::uint64_t bytes_;
 };
 
-/// The caller's cancel token was set; the object is as it was before the call.
+/// The caller's cancel token was set. The object is in its state before the call.
 class CancelledError : public Error {
  public:
   explicit CancelledError(const std::string& stage) : Error("cancelled during " + stage) {}

@@ -1,4 +1,4 @@
-// The version, in this one place: CMakeLists.txt reads it from here.
+// The version. CMakeLists.txt reads it from this file.
 #pragma once
 
 #define PLLAVA_VERSION_MAJOR 0

@@ -1,4 +1,4 @@
-// A file's bytes as read-only memory, paged in by the system when touched.
+// A file mapped into memory, read-only.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 namespace pllava {
 
 /// A whole file mapped read-only; unmapped on destruction. Safe to read from several threads. The
-/// file must not be truncated while it is mapped (the system would end the process).
+/// file must not be truncated while it is mapped: reading missing pages raises SIGBUS.
 class MappedFile {
  public:
   /// Maps `path`. Throws LoadError: no such file, not a regular file, no permission.
@@ -25,8 +25,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   const std::string& path() const noexcept { return path_; }
 
-  /// Gives the pages of this range back to the system. They are read again when touched again, so
-  /// this never changes what the bytes are.
+  /// Releases the pages of this range to the system. The next access reads them from the file
+  /// again, so the bytes do not change.
   void release(std::size_t offset, std::size_t size) const noexcept;
 
  private:

@@ -1,4 +1,4 @@
-// The one reader of JSON files: bounded in size and depth, linear in time, without duplicate keys.
+// Reads JSON files. Size and depth are limited, time is linear, duplicate keys are errors.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ namespace pllava::detail {
 inline constexpr std::size_t kMaxJsonBytes = 100'000'000;
 inline constexpr std::size_t kMaxJsonDepth = 64;
 
-/// Builds a value from the parser's events. Refuses a key that occurs twice in an object (the
-/// library's own builder keeps the last one) and nesting deeper than kMaxJsonDepth.
+/// Builds a value from the parser's events. Rejects a key that occurs twice in an object
+/// (nlohmann::json keeps the last one) and nesting deeper than kMaxJsonDepth.
 class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
  public:
   using Json = nlohmann::json;
@@ -56,7 +56,7 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  /// Puts a value where the parser is, and returns its place.
+  /// Stores a value at the current position and returns its address.
   template <class Value>
   Json* place(Value&& value) {
     if (stack_.empty()) {
@@ -78,7 +78,10 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   bool open(Json container) {
     if (stack_.size() == kMaxJsonDepth)
       throw LoadError("JSON is nested too deeply",
-                      {.file = file_, .tensor = {}, .expected = "64 levels at most", .got = {}});
+                      {.file = file_,
+                       .tensor = {},
+                       .expected = "at most " + std::to_string(kMaxJsonDepth) + " levels",
+                       .got = {}});
     stack_.push_back(place(std::move(container)));
     return true;
   }
@@ -89,8 +92,8 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
 
   std::string file_;
   Json root_;
-  std::vector<Json*> stack_;  // the containers that are open; their addresses are stable
-  Json* member_ = nullptr;    // of the innermost object, the one whose key came last
+  std::vector<Json*> stack_;  // the open containers; their addresses are stable
+  Json* member_ = nullptr;    // the value of the last key of the innermost object
 };
 
 /// Parses a JSON object. Throws LoadError naming `file`, OutOfMemoryError.
@@ -112,15 +115,17 @@ inline nlohmann::json parse_json_object(const char* begin, const char* end,
   }
 }
 
-/// Reads a JSON file. Throws LoadError: no regular file, more than kMaxJsonBytes, not an object.
+/// Reads a JSON object from a file. Throws LoadError: not a regular file, more than kMaxJsonBytes,
+/// not an object.
 inline nlohmann::json read_json_object(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   if (bytes.size() > kMaxJsonBytes)
-    throw LoadError("is too large", {.file = file->path(),
-                                     .tensor = {},
-                                     .expected = "at most 100000000 bytes",
-                                     .got = std::to_string(bytes.size())});
+    throw LoadError("is too large",
+                    {.file = file->path(),
+                     .tensor = {},
+                     .expected = "at most " + std::to_string(kMaxJsonBytes) + " bytes",
+                     .got = std::to_string(bytes.size())});
   const auto* text = reinterpret_cast<const char*>(bytes.data());
   return parse_json_object(text, text + bytes.size(), file->path());
 }

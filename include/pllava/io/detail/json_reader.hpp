@@ -15,8 +15,8 @@
 
 namespace pllava::detail {
 
-/// Reads typed members of one JSON object and names the offender in every error. A null counts as
-/// absent, as in the reference's configuration classes.
+/// Reads typed members of a JSON object. Every error names the file and the member. A null counts
+/// as absent, as in the reference's configuration classes.
 class JsonReader {
  public:
   JsonReader(const nlohmann::json& object, std::string file, std::string prefix = {})
@@ -38,7 +38,7 @@ class JsonReader {
     return value == nullptr ? fallback : checked_integer(*value, key, low, high);
   }
 
-  /// A positive dimension; the limit keeps every product of dimensions far from overflow.
+  /// A positive dimension. The limit excludes overflow in products of dimensions.
   Index size(const char* key, Index fallback) const {
     return integer(key, fallback, 1, Index{1} << 24);
   }
@@ -76,12 +76,12 @@ class JsonReader {
     return list;
   }
 
-  /// Refuses a value that would make the model compute something this library does not.
-  void require(const char* key, bool good, const std::string& expected) const {
-    if (!good) throw error(key, expected, find(key));
+  /// Rejects a value that selects a computation this library does not support.
+  void require(const char* key, bool supported, const std::string& expected) const {
+    if (!supported) throw error(key, expected, find(key));
   }
 
-  /// The error for a member that is not as expected.
+  /// The error for an unexpected member; `got` is null if it is absent.
   LoadError error(const char* key, std::string expected, const nlohmann::json* got) const {
     return {"unsupported or malformed configuration",
             {.file = file_,

@@ -1,4 +1,4 @@
-// Bodies of io/mapped_file.hpp, on POSIX mmap.
+// Bodies of io/mapped_file.hpp, with POSIX mmap.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ PLLAVA_INLINE std::shared_ptr<const MappedFile> MappedFile::open(
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) throw fail("cannot be opened", errno);
   struct stat status {};
-  if (::fstat(file.fd, &status) != 0) throw fail("cannot be examined", errno);
+  if (::fstat(file.fd, &status) != 0) throw fail("cannot be read", errno);
   if (!S_ISREG(status.st_mode)) {
     throw LoadError("cannot be mapped",
                     {.file = path.string(),
@@ -41,7 +41,7 @@ PLLAVA_INLINE std::shared_ptr<const MappedFile> MappedFile::open(
   }
   const auto size = static_cast<std::size_t>(status.st_size);
   void* data = nullptr;
-  if (size != 0) {  // mmap refuses an empty range
+  if (size != 0) {  // mmap rejects an empty range
     data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
     if (data == MAP_FAILED) throw fail("cannot be mapped", errno);
   }

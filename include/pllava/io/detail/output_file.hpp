@@ -1,4 +1,4 @@
-// Files and directories that appear whole or not at all, on POSIX.
+// Files and directories that are created completely or not at all, on POSIX.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,8 @@
 
 namespace pllava::detail {
 
-/// A temporary file that becomes `path` on commit, or vanishes. Its bytes reach the disk before the
-/// name does, so that not even a power failure leaves `path` half written.
+/// A temporary file that commit renames to `path`; without commit it is deleted. Its bytes are
+/// flushed to the disk before the rename, so that even a power failure leaves no partial `path`.
 class OutputFile {
  public:
   explicit OutputFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_) {
@@ -60,7 +60,7 @@ class OutputFile {
   bool committed_ = false;
 };
 
-/// A directory that becomes `path`, or vanishes.
+/// A temporary directory that commit renames to `path`; without commit it is deleted.
 class OutputDirectory {
  public:
   explicit OutputDirectory(std::filesystem::path path) : path_(std::move(path)), part_(path_) {

@@ -93,6 +93,7 @@ inline std::vector<SafetensorsFile> open_shards(const std::filesystem::path& dir
   }
   if (paths.empty()) paths.insert(directory / "model.safetensors");
   std::vector<SafetensorsFile> files;
+  files.reserve(paths.size());
   for (const auto& path : paths) files.push_back(SafetensorsFile::open(path));
   return files;
 }

@@ -11,8 +11,8 @@ Usage: tests/bochs.sh BOCHS KERNEL [TAGS...]
             ./configure --enable-x86-64 --enable-avx --enable-evex --enable-all-optimizations \
               --with-nogui --disable-plugins && make
   KERNEL  a Linux kernel, for example /boot/vmlinuz of Debian's linux-image-cloud-amd64
-  TAGS    Catch2 tags of the tests (default: [integers] [ops] [cpu_backend] [vision_encoder]
-          [language_model])
+  TAGS    Catch2 tags of the tests (default: [quantized_linear] [ops] [cpu_backend]
+          [vision_encoder] [language_model])
 Environment:
   JOBS       parallel build jobs (default: number of processors)
   BUILD_DIR  build directory (default: build/bochs in the source directory)
@@ -34,7 +34,7 @@ kernel=$(realpath -- "$2")
 shift 2
 tags=("$@")
 if ((${#tags[@]} == 0)); then
-  tags=('[integers]' '[ops]' '[cpu_backend]' '[vision_encoder]' '[language_model]')
+  tags=('[quantized_linear]' '[ops]' '[cpu_backend]' '[vision_encoder]' '[language_model]')
 fi
 
 source_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,4 +1,5 @@
-// Products of integers are exact: every instruction set gives, to the bit, what plain loops give.
+// Linear layers with int8 and int4 weights, and attention over an int8 KV cache. Integer products
+// are exact: every instruction set gives the results of scalar loops, bit for bit.
 #include <cmath>
 #include <string>
 #include <tuple>
@@ -22,8 +23,8 @@ const std::vector<Quantization> kFormats = {{.format = WeightFormat::int8},
                                             {WeightFormat::int4, 32, true},
                                             {WeightFormat::int4, 128, true}};
 
-/// Rows of integers from -127 to 127 that hold 127: their rounding is exact.
-Values integers(Index rows, Index cols, std::uint64_t seed) {
+/// Rows of integers from -127 to 127 that contain 127: their quantization to int8 is exact.
+Values integer_rows(Index rows, Index cols, std::uint64_t seed) {
   Values x = test::numbers(rows * cols, seed);
   for (float& v : x) v = std::nearbyint(v * 126);
   for (Index r = 0; r < rows; ++r) x[static_cast<std::size_t>(r * cols + r % cols)] = 127;
@@ -35,19 +36,19 @@ HostTensor host(const Values& values, const Shape& shape, const Quantization& q)
 }
 
 template <class Be>
-Values product(Be be, const Values& w, const Values& x, Index rows, Index out, Index in,
-               const Quantization& q) {
+Values linear_output(Be be, const Values& w, const Values& x, Index rows, Index out, Index in,
+                     const Quantization& q) {
   const HostTensor matrix = host(w, {out, in}, q);
   const Linear<typename Be::Weight> linear{
       be.prepare({&matrix, 1}, WeightRole::linear), {}, out, in};
-  auto left = test::tensor(be, x, {rows, in}, be.activation_dtype());
+  auto lhs = test::tensor(be, x, {rows, in}, be.activation_dtype());
   Tensor<Be> y(be, {rows, out}, DType::f32);
-  ops::linear(be, y.view(), left.view(), linear);
+  ops::linear(be, y.view(), lhs.view(), linear);
   return detail::to_floats(be, y);
 }
 
-Values by_loops(const Values& w, const Values& x, Index rows, Index out, Index in,
-                const Quantization& q) {
+Values scalar_output(const Values& w, const Values& x, Index rows, Index out, Index in,
+                     const Quantization& q) {
   Values y;
   for (Index r = 0; r < rows; ++r)
     for (Index o = 0; o < out; ++o) {
@@ -62,7 +63,7 @@ Values by_loops(const Values& w, const Values& x, Index rows, Index out, Index i
   return y;
 }
 
-TEST_CASE("Integer products equal plain loops to the bit", "[integers]") {
+TEST_CASE("linear with quantized weights equals scalar loops bit for bit", "[quantized_linear]") {
   using Size = std::tuple<Index, Index, Index>;
   for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats)
@@ -72,42 +73,43 @@ TEST_CASE("Integer products equal plain loops to the bit", "[integers]") {
             Size{29, 40, 31}}) {
         INFO(cpu::kernels(isa).name << ' ' << name_of(q.format) << " of " << q.group << " rows "
                                     << rows << " out " << out << " in " << in);
-        const Values w = test::numbers(out * in, 3), x = integers(rows, in, 4);
+        const Values w = test::numbers(out * in, 3), x = integer_rows(rows, in, 4);
         const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
-        CHECK(product(be.fork(), w, x, rows, out, in, q) == by_loops(w, x, rows, out, in, q));
+        CHECK(linear_output(be.fork(), w, x, rows, out, in, q) ==
+              scalar_output(w, x, rows, out, in, q));
       }
   }
 }
 
-TEST_CASE("A row's result does not depend on the rows beside it", "[integers]") {
+TEST_CASE("the result of a row does not depend on the other rows", "[quantized_linear]") {
   constexpr Index kOut = 70, kIn = 192;
   const Values w = test::numbers(kOut * kIn, 5), x = test::numbers(30 * kIn, 6);
   for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::bf16, .threads = 2, .isa = isa});
-      const Values whole = product(be.fork(), w, x, 30, kOut, kIn, q);
+      const Values whole = linear_output(be.fork(), w, x, 30, kOut, kIn, q);
       for (const Index rows : {1, 2, 4, 13}) {
-        const Values part =
-            product(be.fork(), w, Values(x.begin(), x.begin() + rows * kIn), rows, kOut, kIn, q);
+        const Values part = linear_output(be.fork(), w, Values(x.begin(), x.begin() + rows * kIn),
+                                          rows, kOut, kIn, q);
         CHECK(part == Values(whole.begin(), whole.begin() + rows * kOut));
       }
     }
   }
 }
 
-TEST_CASE("Rounding rows to 8 bits costs little accuracy", "[integers]") {
+TEST_CASE("quantizing activations to int8 keeps the error below 0.6 %", "[quantized_linear]") {
   const Values w = test::numbers(64 * 300, 7), x = test::numbers(20 * 300, 8);
   for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
-      CHECK(test::distance(product(be.fork(), w, x, 20, 64, 300, q),
-                           product(reference::Backend(), w, x, 20, 64, 300, q)) < 6e-3);
+      CHECK(test::distance(linear_output(be.fork(), w, x, 20, 64, 300, q),
+                           linear_output(reference::Backend(), w, x, 20, 64, 300, q)) < 6e-3);
     }
   }
 }
 
 template <class Be>
-Values gated(Be be, const Quantization& q) {
+Values glu_output(Be be, const Quantization& q) {
   constexpr Index kRows = 5, kFfn = 50, kIn = 96;
   const Values gate = test::numbers(kFfn * kIn, 9), up = test::numbers(kFfn * kIn, 10);
   const std::vector<HostTensor> parts = {host(gate, {kFfn, kIn}, q), host(up, {kFfn, kIn}, q)};
@@ -119,17 +121,22 @@ Values gated(Be be, const Quantization& q) {
   return detail::to_floats(be, g);
 }
 
-TEST_CASE("Gate and up are rounded each by itself", "[integers]") {
+TEST_CASE("glu quantizes gate and up separately", "[quantized_linear]") {
   for (const Quantization& q : kFormats)
-    CHECK(test::distance(gated(B({.dtype = DType::f32, .threads = 2}), q),
-                         gated(reference::Backend(), q)) < 1e-2);
+    CHECK(test::distance(glu_output(B({.dtype = DType::f32, .threads = 2}), q),
+                         glu_output(reference::Backend(), q)) < 1e-2);
 }
 
-TEST_CASE("Rows that are all zero, and what no integer holds", "[integers]") {
+TEST_CASE("linear maps zero rows to zero", "[quantized_linear]") {
+  const Values zeros(3 * 40, 0.0f);
+  CHECK(linear_output(B({.threads = 1}), test::numbers(8 * 40, 1), zeros, 3, 8, 40,
+                      {.format = WeightFormat::int8}) == Values(24, 0.0f));
+}
+
+TEST_CASE("prepare rejects weights that are not finite and matrices that are too wide",
+          "[quantized_linear]") {
   const Quantization q{.format = WeightFormat::int8};
   B be({.threads = 1});
-  const Values zeros(3 * 40, 0.0f);
-  CHECK(product(be.fork(), test::numbers(8 * 40, 1), zeros, 3, 8, 40, q) == Values(24, 0.0f));
   Values bad = test::numbers(8 * 40, 1);
   bad[100] = NAN;
   HostTensor not_finite = host(bad, {8, 40}, q);
@@ -146,8 +153,8 @@ TEST_CASE("Rows that are all zero, and what no integer holds", "[integers]") {
   CHECK_THROWS_AS(be.prepare({&too_wide, 1}, WeightRole::linear), ArgumentError);
 }
 
-/// Attention of the last rows after a prefill in two parts, with a rotation.
-Values attended(B be, const Heads& heads, Index past, Index rows) {
+/// Attention with RoPE: the output of the last `rows` rows after a prefill of `past` rows.
+Values attention_output(B be, const Heads& heads, Index past, Index rows) {
   const Index width = heads.qkv_width(), length = past + rows, dh = heads.head_dim;
   Values angles;
   for (Index i = 0; i < length * dh; ++i)
@@ -159,8 +166,8 @@ Values attended(B be, const Heads& heads, Index past, Index rows) {
   auto qkv = test::tensor(be, test::numbers(length * width, 12), {length, width}, act);
   Tensor<B> o(be, {rows, heads.num_query_heads * dh}, act);
   if (past > 0) {
-    Tensor<B> none(be, {0, heads.num_query_heads * dh}, act);
-    ops::attend(be, none.view(), qkv.view().slice(0, past),
+    Tensor<B> no_output(be, {0, heads.num_query_heads * dh}, act);
+    ops::attend(be, no_output.view(), qkv.view().slice(0, past),
                 {heads, &rope, &kv.layer(0), kv.next_positions(past), Mask::causal});
     kv.commit(be, past);
   }
@@ -169,7 +176,7 @@ Values attended(B be, const Heads& heads, Index past, Index rows) {
   return detail::to_floats(be, o);
 }
 
-TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
+TEST_CASE("an int8 KV cache changes attention by less than 1 %", "[quantized_linear]") {
   for (const cpu::Isa isa : test::isas()) {
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const auto& [heads, past, rows] : {std::tuple{Heads{4, 2, 64}, Index{300}, Index{1}},
@@ -178,18 +185,18 @@ TEST_CASE("Keys and values of 8 bits change attention little", "[integers]") {
                                               std::tuple{Heads{2, 2, 80}, Index{5}, Index{290}},
                                               std::tuple{Heads{1, 1, 2}, Index{0}, Index{1}}}) {
         INFO(cpu::kernels(isa).name << ' ' << name_of(dtype) << " dim " << heads.head_dim);
-        const auto on = [&](bool int8_kv) {
-          return attended(B({.dtype = dtype, .threads = 2, .isa = isa, .int8_kv = int8_kv}), heads,
-                          past, rows);
+        const auto with = [&](bool int8_kv) {
+          return attention_output(B({.dtype = dtype, .threads = 2, .isa = isa, .int8_kv = int8_kv}),
+                                  heads, past, rows);
         };
-        const double off = test::distance(on(true), on(false));
-        CHECK(off > 0);
-        CHECK(off < 0.01);
+        const double error = test::distance(with(true), with(false));
+        CHECK(error > 0);
+        CHECK(error < 0.01);
       }
   }
 }
 
-TEST_CASE("Tables and vectors are never rounded", "[integers]") {
+TEST_CASE("tables and vectors are never quantized", "[quantized_linear]") {
   B be({.threads = 1});
   const Values values = test::numbers(6 * 10, 2);
   const HostTensor t = host(values, {6, 10}, {.format = WeightFormat::int8});

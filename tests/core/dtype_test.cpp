@@ -1,4 +1,4 @@
-// Rounding to 16 bits, exhaustively where it is small.
+// Conversion to and from 16-bit types.
 #include "pllava/core/dtype.hpp"
 
 #include <cmath>
@@ -15,7 +15,7 @@ std::uint16_t round_trip(std::uint16_t bits) {
   return from_float<T>(to_float(T{bits})).bits;
 }
 
-TEST_CASE("Every 16-bit number survives the way through float", "[dtype]") {
+TEST_CASE("Every 16-bit value converts to float and back unchanged", "[dtype]") {
   std::size_t changed = 0;
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const auto b = static_cast<std::uint16_t>(bits);
@@ -28,7 +28,7 @@ TEST_CASE("Every 16-bit number survives the way through float", "[dtype]") {
   CHECK(changed == 0);
 }
 
-TEST_CASE("Halves round to even, overflow becomes infinite", "[dtype]") {
+TEST_CASE("Conversion to 16 bits rounds to nearest even and overflows to infinity", "[dtype]") {
   CHECK(from_float<bf16>(1.0f + 0x1p-8f).bits == 0x3f80);            // tie: down to even
   CHECK(from_float<bf16>(1.0f + 0x1p-7f + 0x1p-8f).bits == 0x3f82);  // tie: up to even
   CHECK(from_float<bf16>(1.0f + 0x1p-8f + 0x1p-20f).bits == 0x3f81);
@@ -42,7 +42,7 @@ TEST_CASE("Halves round to even, overflow becomes infinite", "[dtype]") {
   CHECK(std::signbit(to_float(from_float<f16>(-0.0f))));
 }
 
-TEST_CASE("Types know their size and name", "[dtype]") {
+TEST_CASE("size_of and name_of describe a type", "[dtype]") {
   CHECK(size_of(DType::f32) == 4);
   CHECK(size_of(DType::bf16) == 2);
   CHECK(size_of(DType::u8) == 1);

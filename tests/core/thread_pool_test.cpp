@@ -1,3 +1,4 @@
+// Tasks, exceptions and nesting of the thread pool.
 #include "pllava/core/thread_pool.hpp"
 
 #include <atomic>
@@ -13,7 +14,7 @@ namespace {
 using pllava::Index;
 using pllava::ThreadPool;
 
-TEST_CASE("Every task runs once, whatever the number of threads", "[thread_pool][threads]") {
+TEST_CASE("Every task runs once for any number of threads", "[thread_pool][threads]") {
   for (const Index threads : {1, 2, 5}) {
     ThreadPool pool(threads);
     CHECK(pool.size() == threads);
@@ -44,7 +45,8 @@ TEST_CASE("concurrent tasks have different thread indices", "[thread_pool][threa
   }
 }
 
-TEST_CASE("A task's exception reaches the caller, and the pool goes on", "[thread_pool][threads]") {
+TEST_CASE("run rethrows the exception of a task and the pool stays usable",
+          "[thread_pool][threads]") {
   ThreadPool pool(3);
   for (int round = 0; round < 50; ++round)
     CHECK_THROWS_AS(pool.run(100,
@@ -57,7 +59,7 @@ TEST_CASE("A task's exception reaches the caller, and the pool goes on", "[threa
   CHECK(sum == 4950);
 }
 
-TEST_CASE("Several threads share a pool, and tasks may run tasks", "[thread_pool][threads]") {
+TEST_CASE("Several threads can share a pool, and tasks can run tasks", "[thread_pool][threads]") {
   ThreadPool pool(2);
   std::vector<Index> sums(4);
   {

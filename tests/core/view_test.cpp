@@ -10,7 +10,7 @@ namespace {
 
 using namespace pllava;
 
-TEST_CASE("A shape counts, compares and prints", "[view]") {
+TEST_CASE("A shape counts its elements, compares and prints", "[view]") {
   CHECK(Shape{}.count() == 1);
   CHECK(Shape{}.str() == "()");
   CHECK(Shape{2, 3, 4}.count() == 24);
@@ -18,12 +18,12 @@ TEST_CASE("A shape counts, compares and prints", "[view]") {
   CHECK(Shape{2, 0}.count() == 0);
   CHECK(Shape{2, 3} != Shape{3, 2});
   CHECK(std::is_constructible_v<Shape, int, int, int, int>);
-  CHECK_FALSE(std::is_constructible_v<Shape, int, int, int, int, int>);  // rank 4 at most
+  CHECK_FALSE(std::is_constructible_v<Shape, int, int, int, int, int>);  // maximum rank 4
   CHECK(Grid{16, 12, 12}.count() == 2304);
   CHECK(Grid{16, 12, 12}.str() == "16x12x12");
 }
 
-TEST_CASE("Slices and reshapes share memory and stay inside", "[view]") {
+TEST_CASE("Slices and reshaped views share memory and check their range", "[view]") {
   float data[24] = {};
   const View v{data, DType::f32, {4, 2, 3}};
   CHECK(v.rows() == 8);
@@ -39,21 +39,21 @@ TEST_CASE("Slices and reshapes share memory and stay inside", "[view]") {
   CHECK_THROWS_AS(v.reshaped({5, 5}), ShapeError);
 }
 
-TEST_CASE("A moved tensor leaves an empty one behind", "[view]") {
+TEST_CASE("Moving a tensor leaves it empty", "[view]") {
   cpu::Backend be({.threads = 1});
   Tensor<cpu::Backend> a(be, {2, 2}, DType::bf16);
   void* const memory = a.view().data;
   Tensor<cpu::Backend> b = std::move(a);
   CHECK(b.view().data == memory);
-  CHECK(a.view().data == nullptr);  // NOLINT: what is left behind is specified
+  CHECK(a.view().data == nullptr);  // NOLINT: the moved-from state is specified
   CHECK(b.view().bytes() == 8);
 }
 
-TEST_CASE("Memory that cannot be had is an error that says how much", "[view]") {
+TEST_CASE("A failed allocation throws with its size", "[view]") {
   cpu::Backend be({.threads = 1});
   try {
     Tensor<cpu::Backend> t(be, {Index{1} << 45, Index{1} << 10}, DType::f32);
-    FAIL("2^57 bytes were given");
+    FAIL("2^57 bytes were allocated");
   } catch (const OutOfMemoryError& e) {
     CHECK(e.bytes() >= std::uint64_t{1} << 57);
   }

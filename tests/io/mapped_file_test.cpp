@@ -1,4 +1,4 @@
-// Mapped files: their bytes, their lifetime, and what cannot be mapped.
+// Mapped files: bytes, lifetime, errors.
 #include "pllava/io/mapped_file.hpp"
 
 #include <fstream>
@@ -12,7 +12,7 @@
 
 using namespace pllava;
 
-TEST_CASE("A mapped file shows its bytes, also after giving pages back", "[mapped_file]") {
+TEST_CASE("A mapped file has its bytes, also after releasing pages", "[mapped_file]") {
   const test::TempDirectory dir;
   std::string text(100'000, 'x');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7 % 251);
@@ -24,7 +24,7 @@ TEST_CASE("A mapped file shows its bytes, also after giving pages back", "[mappe
   CHECK(same());
   file->release(4095, 50'000);
   file->release(99'999, 1'000'000);  // ends after the file
-  file->release(200'000, 1);         // begins after it
+  file->release(200'000, 1);         // starts after the file
   file->release(0, static_cast<std::size_t>(-1));
   CHECK(same());
   std::filesystem::remove(dir.path() / "x");
@@ -39,7 +39,8 @@ TEST_CASE("An empty file maps to no bytes", "[mapped_file]") {
   file->release(0, 1);
 }
 
-TEST_CASE("What is not a readable file is refused with its path and the reason", "[mapped_file]") {
+TEST_CASE("Opening anything but a readable file throws with its path and the reason",
+          "[mapped_file]") {
   const test::TempDirectory dir;
   REQUIRE(::mkfifo((dir.path() / "pipe").c_str(), 0600) == 0);
   std::filesystem::create_symlink("nowhere", dir.path() / "dangling");
@@ -58,7 +59,7 @@ TEST_CASE("What is not a readable file is refused with its path and the reason",
 }
 
 #if defined(__linux__)
-TEST_CASE("Pages given back no longer count as the process's memory", "[mapped_file]") {
+TEST_CASE("Released pages are no longer resident", "[mapped_file]") {
   const auto resident = [] {
     std::ifstream statm("/proc/self/statm");
     long total = 0, pages = 0;

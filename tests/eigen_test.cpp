@@ -26,11 +26,11 @@ TEST_CASE("A map reads and writes the view's memory", "[eigen]") {
 TEST_CASE("linear is Eigen's product", "[eigen]") {
   B be({.threads = 2});
   const Shape shape{70, 45};
-  Tensor<B> w = test::tensor(be, test::numbers(shape.count(), 1), shape, DType::f32);
-  Tensor<B> x = test::tensor(be, test::numbers(31 * 45, 2), {31, 45}, DType::f32);
+  Tensor<B> w = test::tensor(be, test::uniform(shape.count(), 1), shape, DType::f32);
+  Tensor<B> x = test::tensor(be, test::uniform(31 * 45, 2), {31, 45}, DType::f32);
   Tensor<B> y(be, {31, 70}, DType::f32);
   const Linear<typename B::Weight> linear{
-      test::weight(be, test::numbers(shape.count(), 1), shape, WeightRole::linear), {}, 70, 45};
+      test::weight(be, test::uniform(shape.count(), 1), shape, WeightRole::linear), {}, 70, 45};
   ops::linear(be, y.view(), x.view(), linear);
   const Eigen::MatrixXf expected = as_eigen(x) * as_eigen(w).transpose();
   CHECK((as_eigen(y) - expected).norm() < 1e-6f * expected.norm());

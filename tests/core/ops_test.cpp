@@ -1,5 +1,5 @@
-// Every verb of every backend against the reference backend's plain loops, at sizes on both sides
-// of each tile and panel border. Inputs are exact in bf16, so only the arithmetic differs.
+// Every verb of every backend against the reference backend, at sizes below, at and above each tile
+// and panel size. Inputs are exact in bf16, so only the arithmetic differs.
 #include "pllava/core/ops.hpp"
 
 #include <string>
@@ -20,23 +20,23 @@ using Values = std::vector<float>;
 template <Backend B>
 Linear<typename B::Weight> make_linear(B& be, Index out, Index in, bool bias) {
   Linear<typename B::Weight> w{
-      test::weight(be, test::numbers(out * in, 11), {out, in}, WeightRole::linear), {}, out, in};
-  if (bias) w.bias = test::weight(be, test::numbers(out, 12), {out}, WeightRole::vector);
+      test::weight(be, test::uniform(out * in, 11), {out, in}, WeightRole::linear), {}, out, in};
+  if (bias) w.bias = test::weight(be, test::uniform(out, 12), {out}, WeightRole::vector);
   return w;
 }
 
 template <Backend B>
 Values linear(B be, Index rows, Index out, Index in, bool bias, Activation act) {
   const auto w = make_linear(be, out, in, bias);
-  auto x = test::tensor(be, test::numbers(rows * in, 1), {rows, in}, be.activation_dtype());
+  auto x = test::tensor(be, test::uniform(rows * in, 1), {rows, in}, be.activation_dtype());
   Tensor<B> y(be, {rows, out}, DType::f32);
   ops::linear(be, y.view(), x.view(), w, act);
   return detail::to_floats(be, y);
 }
 
-TEST_CASE("linear is act(x Wt + b) on every backend", "[ops]") {
+TEST_CASE("linear matches the reference on every backend", "[ops]") {
   using Size = std::tuple<Index, Index, Index>;
-  test::each_subject([&](const auto& s) {
+  test::each_backend_and_isa([&](const auto& s) {
     for (const auto& [rows, out, in] :
          {Size{1, 1, 1}, Size{1, 33, 65}, Size{2, 31, 2}, Size{3, 64, 7}, Size{5, 70, 64},
           Size{9, 32, 129}, Size{14, 96, 33}, Size{15, 5, 300}, Size{29, 40, 31}}) {
@@ -48,8 +48,8 @@ TEST_CASE("linear is act(x Wt + b) on every backend", "[ops]") {
   });
 }
 
-TEST_CASE("linear applies every activation, with and without a bias", "[ops]") {
-  test::each_subject([&](const auto& s) {
+TEST_CASE("linear matches the reference for every activation, with and without bias", "[ops]") {
+  test::each_backend_and_isa([&](const auto& s) {
     for (const Activation act :
          {Activation::none, Activation::quick_gelu, Activation::gelu, Activation::silu})
       for (const bool bias : {false, true}) {
@@ -60,19 +60,19 @@ TEST_CASE("linear applies every activation, with and without a bias", "[ops]") {
   });
 }
 
-/// x and h, twice: a backend that counts something between kernels begins anew each time.
+/// x and h of two calls: a backend that synchronizes kernels with counters must reset them.
 template <Backend B>
 Values residual_then_norm(B be, NormKind kind, Index rows, Index out, Index in) {
   const auto w = make_linear(be, out, in, true);
   Norm<typename B::Weight> next{
-      kind, test::weight(be, test::numbers(out, 21), {out}, WeightRole::vector), {}, 1e-5f};
+      kind, test::weight(be, test::uniform(out, 21), {out}, WeightRole::vector), {}, 1e-5f};
   if (kind == NormKind::layer)
-    next.bias = test::weight(be, test::numbers(out, 22), {out}, WeightRole::vector);
-  auto x = test::tensor(be, test::numbers(rows * out, 2), {rows, out}, DType::f32);
-  auto y = test::tensor(be, test::numbers(rows * in, 3), {rows, in}, be.activation_dtype());
+    next.bias = test::weight(be, test::uniform(out, 22), {out}, WeightRole::vector);
+  auto x = test::tensor(be, test::uniform(rows * out, 2), {rows, out}, DType::f32);
+  auto y = test::tensor(be, test::uniform(rows * in, 3), {rows, in}, be.activation_dtype());
   Tensor<B> h(be, {rows, out}, be.activation_dtype());
   Values all;
-  for (int again = 0; again < 2; ++again) {
+  for (int call = 0; call < 2; ++call) {
     ops::residual(be, x.view(), h.view(), y.view(), w, &next);
     for (Tensor<B>* t : {&x, &h}) {
       const Values got = detail::to_floats(be, *t);
@@ -82,9 +82,9 @@ Values residual_then_norm(B be, NormKind kind, Index rows, Index out, Index in) 
   return all;
 }
 
-TEST_CASE("residual adds the branch and leaves the next norm", "[ops]") {
+TEST_CASE("residual adds the branch and applies the next norm", "[ops]") {
   using Size = std::tuple<Index, Index, Index>;
-  test::each_subject([&](const auto& s) {
+  test::each_backend_and_isa([&](const auto& s) {
     for (const auto& [rows, out, in] : {Size{1, 5, 3}, Size{1, 8, 300}, Size{1, 129, 37},
                                         Size{2, 45, 37}, Size{6, 45, 37}, Size{17, 45, 37}})
       for (const NormKind kind : {NormKind::layer, NormKind::rms}) {
@@ -98,20 +98,20 @@ TEST_CASE("residual adds the branch and leaves the next norm", "[ops]") {
 
 template <Backend B>
 Values glu(B be, Index rows, Index ffn, Index in) {
-  const Values gate = test::numbers(ffn * in, 31), up = test::numbers(ffn * in, 32);
+  const Values gate = test::uniform(ffn * in, 31), up = test::uniform(ffn * in, 32);
   const auto host = [&](const Values& v) {
     return HostTensor{DType::f32, {ffn, in}, reinterpret_cast<const std::byte*>(v.data()), nullptr};
   };
   const std::vector<HostTensor> parts = {host(gate), host(up)};
   const Linear<typename B::Weight> w{be.prepare(parts, WeightRole::gate_up), {}, ffn, in};
-  auto h = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, be.activation_dtype());
+  auto h = test::tensor(be, test::uniform(rows * in, 4), {rows, in}, be.activation_dtype());
   Tensor<B> g(be, {rows, ffn}, be.activation_dtype());
   ops::glu(be, g.view(), h.view(), w, Activation::silu);
   return detail::to_floats(be, g);
 }
 
-TEST_CASE("glu is the gated product on every backend", "[ops]") {
-  test::each_subject([&](const auto& s) {
+TEST_CASE("glu matches the reference on every backend", "[ops]") {
+  test::each_backend_and_isa([&](const auto& s) {
     for (const Index ffn : {1, 15, 16, 17, 50})
       for (const Index rows : {1, 4, 16}) {
         INFO(s.name() << " ffn " << ffn << " rows " << rows);
@@ -124,17 +124,17 @@ TEST_CASE("glu is the gated product on every backend", "[ops]") {
 template <Backend B>
 Values norm(B be, NormKind kind, Index width) {
   Norm<typename B::Weight> n{
-      kind, test::weight(be, test::numbers(width, 41), {width}, WeightRole::vector), {}, 1e-5f};
+      kind, test::weight(be, test::uniform(width, 41), {width}, WeightRole::vector), {}, 1e-5f};
   if (kind == NormKind::layer)
-    n.bias = test::weight(be, test::numbers(width, 42), {width}, WeightRole::vector);
-  auto x = test::tensor(be, test::numbers(3 * width, 5), {3, width}, DType::f32);
+    n.bias = test::weight(be, test::uniform(width, 42), {width}, WeightRole::vector);
+  auto x = test::tensor(be, test::uniform(3 * width, 5), {3, width}, DType::f32);
   Tensor<B> y(be, {3, width}, be.activation_dtype());
   ops::norm(be, y.view(), x.view(), n);
   return detail::to_floats(be, y);
 }
 
-TEST_CASE("norm is LayerNorm or RMSNorm at any width", "[ops]") {
-  test::each_subject([&](const auto& s) {
+TEST_CASE("LayerNorm and RMSNorm match the reference at any width", "[ops]") {
+  test::each_backend_and_isa([&](const auto& s) {
     for (const NormKind kind : {NormKind::layer, NormKind::rms})
       for (const Index width : {2, 15, 16, 31, 100}) {
         INFO(s.name() << " width " << width);
@@ -148,10 +148,10 @@ struct AttentionCase {
   Heads heads;
   Index past, rows, batch = 1;
   bool causal = true, rope = true, cached = true;
-  Index wanted = -1;  // -1: all rows
+  Index output_rows = -1;  // -1: all rows
 };
 
-/// Appends `past` rows, then attends with `rows` more.
+/// Appends `past` rows to the cache, then attends with `rows` more rows.
 template <Backend B>
 Values attend(B be, const AttentionCase& c) {
   const Index width = c.heads.qkv_width(), dh = c.heads.head_dim, length = c.past + c.rows;
@@ -167,14 +167,14 @@ Values attend(B be, const AttentionCase& c) {
   const Mask mask = c.causal ? Mask::causal : Mask::none;
   const Index out = c.heads.num_query_heads * dh;
   if (c.past > 0) {
-    auto qkv = test::tensor(be, test::numbers(c.past * width, 6), {c.past, width}, act);
+    auto qkv = test::tensor(be, test::uniform(c.past * width, 6), {c.past, width}, act);
     Tensor<B> none(be, {0, out}, act);
     ops::attend(be, none.view(), qkv.view(),
                 {c.heads, positions, &kv.layer(0), kv.next_positions(c.past), mask});
     kv.commit(be, c.past);
   }
-  const Index N = c.rows * c.batch, M = c.wanted < 0 ? N : c.wanted;
-  auto qkv = test::tensor(be, test::numbers(N * width, 7), {N, width}, act);
+  const Index N = c.rows * c.batch, M = c.output_rows < 0 ? N : c.output_rows;
+  auto qkv = test::tensor(be, test::uniform(N * width, 7), {N, width}, act);
   Tensor<B> o(be, {M, out}, act);
   Sequence seq;
   if (c.cached) seq = kv.next_positions(c.rows);
@@ -184,33 +184,33 @@ Values attend(B be, const AttentionCase& c) {
   return detail::to_floats(be, o);
 }
 
-TEST_CASE("attend is softmax attention over the cache and its own rows", "[ops]") {
+TEST_CASE("attend matches the reference on every backend", "[ops]") {
   const std::vector<AttentionCase> cases = {
-      {{1, 1, 2}, 0, 1},                            // the smallest there is
+      {{1, 1, 2}, 0, 1},                            // minimum size
       {{4, 4, 16}, 0, 5},                           // multi-head
       {{7, 1, 10}, 3, 4},                           // 7:1, an odd past
       {{6, 2, 18}, 31, 2},                          // across a panel of keys
       {{2, 2, 64}, 255, 3},                         // across a block of keys
       {{4, 2, 80}, 300, 1},                         // one row over two blocks, as in decode
-      {{15, 1, 10}, 40, 1},                         // 15:1, a tile for each thread
-      {{16, 2, 20}, 260, 1},                        // 8:1, a head for each
+      {{15, 1, 10}, 40, 1},                         // 15:1, a tile per thread
+      {{16, 2, 20}, 260, 1},                        // 8:1, a head per thread
       {{2, 1, 128}, 257, 40},                       // several tiles of rows
-      {{4, 2, 8}, 9, 6, 1, true, true, true, 1},    // only the last row is wanted
+      {{4, 2, 8}, 9, 6, 1, true, true, true, 1},    // only the last row is an output
       {{3, 3, 12}, 0, 33, 1, true, false},          // no rope
-      {{2, 2, 16}, 0, 37, 3, false, false, false},  // the ViT: three frames at once
-      {{5, 5, 6}, 0, 1, 2, false, false, false}};   // frames of one row
-  test::each_subject([&](const auto& s) {
+      {{2, 2, 16}, 0, 37, 3, false, false, false},  // the ViT: a batch of three frames
+      {{5, 5, 6}, 0, 1, 2, false, false, false}};   // a batch of single rows
+  test::each_backend_and_isa([&](const auto& s) {
     for (const AttentionCase& c : cases) {
       INFO(s.name() << " heads " << c.heads.num_query_heads << ":" << c.heads.num_kv_heads
                     << " dim " << c.heads.head_dim << " past " << c.past << " rows " << c.rows);
-      // 16-bit types also round rotated keys, queries and the softmax weights
+      // 16-bit types also round rotated queries and keys, and the probabilities.
       const double tolerance = s.dtype == DType::f32 ? 5e-6 : 2 * s.tolerance;
       CHECK(test::distance(attend(s.backend(), c), attend(reference::Backend(), c)) < tolerance);
     }
   });
 }
 
-TEST_CASE("attend gives the same to the bit for any number of threads", "[ops][threads]") {
+TEST_CASE("attend is bitwise identical for any number of threads", "[ops][threads]") {
   for (const AttentionCase& c : {AttentionCase{{16, 2, 20}, 260, 1},
                                  AttentionCase{{7, 1, 10}, 3, 2}, AttentionCase{{2, 2, 8}, 9, 40}})
     for (const DType dtype : {DType::f32, DType::bf16})
@@ -227,17 +227,17 @@ template <Backend B>
 Values pool(B be, const Grid& in, const Grid& out, PoolKind kind) {
   constexpr Index D = 19;
   const auto x =
-      test::tensor(be, test::numbers(in.count() * D, 8), {in.count(), D}, be.activation_dtype());
+      test::tensor(be, test::uniform(in.count() * D, 8), {in.count(), D}, be.activation_dtype());
   Tensor<B> y(be, {out.count(), D}, DType::f32);
   ops::pool3d(be, y.view(), x.view(), in, out, kind);
   return detail::to_floats(be, y);
 }
 
-TEST_CASE("pool3d reduces any grid to any other", "[ops]") {
-  test::each_subject([&](const auto& s) {
+TEST_CASE("pool3d pools any grid to any other", "[ops]") {
+  test::each_backend_and_isa([&](const auto& s) {
     for (const PoolKind kind : {PoolKind::average, PoolKind::maximum})
       for (const Grid& out : {Grid{4, 2, 2}, Grid{1, 1, 1}, Grid{3, 5, 2}, Grid{4, 6, 6},
-                              Grid{7, 7, 9}}) {  // the last is finer than its input
+                              Grid{7, 7, 9}}) {  // the last is finer than the input
         INFO(s.name() << " to " << out.str());
         CHECK(test::distance(pool(s.backend(), {4, 6, 6}, out, kind),
                              pool(reference::Backend(), {4, 6, 6}, out, kind)) < 2e-6);
@@ -246,14 +246,14 @@ TEST_CASE("pool3d reduces any grid to any other", "[ops]") {
 }
 
 template <Backend B>
-Values vision_entrance(B be) {
+Values vision_embeddings(B be) {
   constexpr Index T = 2, S = 12, patch = 4, P = 9, D = 48;
-  auto pixels = test::tensor(be, test::numbers(T * 3 * S * S, 9), {T, 3, S, S}, DType::f32);
+  auto pixels = test::tensor(be, test::uniform(T * 3 * S * S, 9), {T, 3, S, S}, DType::f32);
   Tensor<B> patches(be, {T * P, D}, be.activation_dtype());
   ops::patchify(be, patches.view(), pixels.view(), patch);
-  const auto cls = test::weight(be, test::numbers(D, 51), {D}, WeightRole::vector);
+  const auto cls = test::weight(be, test::uniform(D, 51), {D}, WeightRole::vector);
   const auto positions =
-      test::weight(be, test::numbers((P + 1) * D, 52), {P + 1, D}, WeightRole::vector);
+      test::weight(be, test::uniform((P + 1) * D, 52), {P + 1, D}, WeightRole::vector);
   Tensor<B> x(be, {T * (P + 1), D}, DType::f32);
   ops::add_positions(be, x.view(), patches.view(), cls, positions, P);
   Tensor<B> y(be, {T * P, D}, DType::f32);
@@ -264,17 +264,17 @@ Values vision_entrance(B be) {
   return all;
 }
 
-TEST_CASE("patchify, add_positions and select_patches move rows exactly", "[ops]") {
-  test::each_subject([&](const auto& s) {
+TEST_CASE("patchify, add_positions and select_patches match the reference exactly", "[ops]") {
+  test::each_backend_and_isa([&](const auto& s) {
     INFO(s.name());
-    CHECK(vision_entrance(s.backend()) == vision_entrance(reference::Backend()));
+    CHECK(vision_embeddings(s.backend()) == vision_embeddings(reference::Backend()));
   });
 }
 
-TEST_CASE("embed looks rows up by ids in backend memory", "[ops]") {
-  test::each_subject([&](const auto& s) {
+TEST_CASE("embed reads table rows by ids in backend memory", "[ops]") {
+  test::each_backend_and_isa([&](const auto& s) {
     auto be = s.backend();
-    const Values values = test::numbers(7 * 10, 61);
+    const Values values = test::uniform(7 * 10, 61);
     const auto table = test::weight(be, values, {7, 10}, WeightRole::table);
     Tensor<decltype(be)> x(be, {3, 10}, DType::f32);
     ops::embed(be, x.view(), test::ids(be, {6, 0, 6}).view(), table);
@@ -287,7 +287,7 @@ TEST_CASE("embed looks rows up by ids in backend memory", "[ops]") {
   });
 }
 
-TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
+TEST_CASE("preprocess matches the host on every backend", "[ops]") {
   std::vector<std::uint8_t> bytes(50 * 40 * 3);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7);
   Clip clip;
@@ -303,12 +303,12 @@ TEST_CASE("preprocess gives the host's pixels on every backend", "[ops]") {
                     ShapeError);
     return detail::to_floats(be, pixels);
   };
-  test::each_subject([&](const auto& s) { CHECK(on(s.backend()) == expected); });
+  test::each_backend_and_isa([&](const auto& s) { CHECK(on(s.backend()) == expected); });
   CHECK(on(cpu::Backend({.threads = 3})) == expected);
   CHECK(on(reference::Backend()) == expected);
 }
 
-TEST_CASE("sample leaves the id where the next step reads it", "[ops]") {
+TEST_CASE("sample returns the id and stores it in backend memory", "[ops]") {
   const auto on = [](auto be) {
     const Values scores = {0.5f, 3.0f, 1.0f, 3.0f};
     auto logits = test::tensor(be, scores, {1, 4}, DType::f32);
@@ -321,17 +321,17 @@ TEST_CASE("sample leaves the id where the next step reads it", "[ops]") {
     auto wrong = test::ids(be, {1, 2});
     CHECK_THROWS_AS(ops::sample(be, wrong.view(), logits.view(), greedy), ShapeError);
   };
-  test::each_subject([&](const auto& s) { on(s.backend()); });
+  test::each_backend_and_isa([&](const auto& s) { on(s.backend()); });
   on(reference::Backend());
 }
 
-TEST_CASE("Shapes that do not fit are named with the verb and both shapes", "[ops]") {
+TEST_CASE("A shape error names the verb and both shapes", "[ops]") {
   cpu::Backend be({.threads = 1});
   const auto w = make_linear(be, 6, 5, false);
   Tensor<cpu::Backend> x(be, {2, 4}, DType::f32), y(be, {2, 6}, DType::f32);
   try {
     ops::linear(be, y.view(), x.view(), w);
-    FAIL("4 columns were taken for 5");
+    FAIL("4 columns were accepted instead of 5");
   } catch (const ShapeError& e) {
     CHECK(e.op() == "linear x");
     CHECK(std::string(e.what()).find("expected (2, 5), got (2, 4)") != std::string::npos);
@@ -347,7 +347,7 @@ TEST_CASE("Shapes that do not fit are named with the verb and both shapes", "[op
   CHECK_THROWS_AS(ops::attend(be, y.view(), x.view(), {.heads = heads}), ShapeError);
 }
 
-TEST_CASE("Verbs over no rows do nothing", "[ops]") {
+TEST_CASE("Verbs on zero rows do nothing", "[ops]") {
   cpu::Backend be({.threads = 1});
   const auto w = make_linear(be, 6, 5, true);
   Tensor<cpu::Backend> x(be, {0, 5}, DType::f32), y(be, {0, 6}, DType::f32);
@@ -355,11 +355,11 @@ TEST_CASE("Verbs over no rows do nothing", "[ops]") {
   CHECK_NOTHROW(ops::residual<cpu::Backend>(be, y.view(), {}, x.view(), w, nullptr));
 }
 
-TEST_CASE("Weights of every stored type prepare to the same numbers", "[ops]") {
-  const Values values = test::numbers(33 * 9, 3);  // exact in all three types
+TEST_CASE("Weights of every stored type prepare to equal values", "[ops]") {
+  const Values values = test::uniform(33 * 9, 3);  // exact in all three types
   test::each_backend({DType::f32, DType::bf16, DType::f16}, [&](const auto& s) {
     INFO(s.name());
-    std::vector<Values> products;
+    std::vector<Values> outputs;
     for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
       auto be = s.backend();
       std::vector<std::byte> raw(values.size() * 4);
@@ -368,13 +368,13 @@ TEST_CASE("Weights of every stored type prepare to the same numbers", "[ops]") {
       const HostTensor host{stored, {33, 9}, raw.data(), nullptr};
       const Linear<typename std::decay_t<decltype(be)>::Weight> w{
           be.prepare({&host, 1}, WeightRole::linear), {}, 33, 9};
-      auto x = test::tensor(be, test::numbers(2 * 9, 4), {2, 9}, s.dtype);
+      auto x = test::tensor(be, test::uniform(2 * 9, 4), {2, 9}, s.dtype);
       Tensor<decltype(be)> y(be, {2, 33}, DType::f32);
       ops::linear(be, y.view(), x.view(), w);
-      products.push_back(detail::to_floats(be, y));
+      outputs.push_back(detail::to_floats(be, y));
     }
-    CHECK(products[1] == products[0]);
-    CHECK(products[2] == products[0]);
+    CHECK(outputs[1] == outputs[0]);
+    CHECK(outputs[2] == outputs[0]);
   });
 }
 

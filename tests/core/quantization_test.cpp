@@ -33,7 +33,7 @@ double error(const std::vector<float>& w, const Quantization& q,
 }
 
 TEST_CASE("The quantization error of a row is small", "[quantization]") {
-  const auto w = test::numbers(4096, 1);  // uniform in [-1, 1)
+  const auto w = test::uniform(4096, 1);  // uniform in [-1, 1)
   CHECK(error(w, kFormats[0]) < 0.005);
   CHECK(error(w, kFp8) < 0.03);
   for (std::size_t f = 1; f < kFormats.size(); ++f) {
@@ -47,7 +47,7 @@ TEST_CASE("The int8 values of any row are between -127 and 127", "[quantization]
     for (const Index n : {1, 2, 31, 32, 33, 127, 128, 129, 300})
       for (const float shift : {-3.0f, -0.5f, 0.0f, 0.7f, 100.0f}) {
         INFO(name(q) << ", " << n << " values about " << shift);
-        auto w = test::numbers(n, static_cast<std::uint64_t>(n));
+        auto w = test::uniform(n, static_cast<std::uint64_t>(n));
         for (float& v : w) v += shift;
         const QuantizedRow row = quantize(w, q);
         int max = 0;
@@ -59,7 +59,7 @@ TEST_CASE("The int8 values of any row are between -127 and 127", "[quantization]
 }
 
 TEST_CASE("Importance reduces the weighted error of int4", "[quantization]") {
-  auto w = test::numbers(512, 1), importance = test::numbers(512, 2);
+  auto w = test::uniform(512, 1), importance = test::uniform(512, 2);
   for (std::size_t k = 0; k < w.size(); ++k) {
     w[k] = w[k] * w[k] * w[k];  // some are much larger
     importance[k] = k % 16 == 3 ? 1000.0f : importance[k] * importance[k];
@@ -100,7 +100,7 @@ TEST_CASE("int8 is exact for 8-bit integers and int4 groups have separate ranges
 }
 
 TEST_CASE("Zero points reduce the error of asymmetric ranges", "[quantization]") {
-  auto w = test::numbers(512, 7);
+  auto w = test::uniform(512, 7);
   for (float& v : w) v = v * 0.5f + 0.4f;  // -0.1 to 0.9
   CHECK(error(w, kFormats[3]) < 0.7 * error(w, kFormats[1]));
 }
@@ -141,7 +141,7 @@ TEST_CASE("float_to_e4m3 rounds to the nearest value", "[quantization]") {
 }
 
 TEST_CASE("load_row reads what store_row wrote and rejects NaN codes of fp8", "[quantization]") {
-  const auto w = test::numbers(33, 5);
+  const auto w = test::uniform(33, 5);
   const QuantizedRow row = quantize(w, kFp8);
   std::vector<std::byte> stored(static_cast<std::size_t>(stored_row_bytes(kFp8, 33)));
   CHECK(stored.size() == 37);

@@ -13,8 +13,8 @@ using B = cpu::Backend;
 std::vector<float> linear_output(Index threads, cpu::Isa isa, DType dtype) {
   B be({.dtype = dtype, .threads = threads, .isa = isa});
   const Linear<typename B::Weight> w{
-      test::weight(be, test::numbers(300 * 70, 1), {300, 70}, WeightRole::linear), {}, 300, 70};
-  auto x = test::tensor(be, test::numbers(41 * 70, 2), {41, 70}, dtype);
+      test::weight(be, test::uniform(300 * 70, 1), {300, 70}, WeightRole::linear), {}, 300, 70};
+  auto x = test::tensor(be, test::uniform(41 * 70, 2), {41, 70}, dtype);
   Tensor<B> y(be, {41, 300}, DType::f32);
   ops::linear(be, y.view(), x.view(), w);
   return detail::to_floats(be, y);

@@ -25,7 +25,7 @@ const std::vector<Quantization> kFormats = {{.format = WeightFormat::int8},
 
 /// Rows of integers from -127 to 127 that contain 127: their quantization to int8 is exact.
 Values integer_rows(Index rows, Index cols, std::uint64_t seed) {
-  Values x = test::numbers(rows * cols, seed);
+  Values x = test::uniform(rows * cols, seed);
   for (float& v : x) v = std::nearbyint(v * 126);
   for (Index r = 0; r < rows; ++r) x[static_cast<std::size_t>(r * cols + r % cols)] = 127;
   return x;
@@ -73,7 +73,7 @@ TEST_CASE("linear with quantized weights equals scalar loops bit for bit", "[qua
             Size{29, 40, 31}}) {
         INFO(cpu::kernels(isa).name << ' ' << name_of(q.format) << " of " << q.group << " rows "
                                     << rows << " out " << out << " in " << in);
-        const Values w = test::numbers(out * in, 3), x = integer_rows(rows, in, 4);
+        const Values w = test::uniform(out * in, 3), x = integer_rows(rows, in, 4);
         const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
         CHECK(linear_output(be.fork(), w, x, rows, out, in, q) ==
               scalar_output(w, x, rows, out, in, q));
@@ -83,7 +83,7 @@ TEST_CASE("linear with quantized weights equals scalar loops bit for bit", "[qua
 
 TEST_CASE("the result of a row does not depend on the other rows", "[quantized_linear]") {
   constexpr Index kOut = 70, kIn = 192;
-  const Values w = test::numbers(kOut * kIn, 5), x = test::numbers(30 * kIn, 6);
+  const Values w = test::uniform(kOut * kIn, 5), x = test::uniform(30 * kIn, 6);
   for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::bf16, .threads = 2, .isa = isa});
@@ -98,7 +98,7 @@ TEST_CASE("the result of a row does not depend on the other rows", "[quantized_l
 }
 
 TEST_CASE("quantizing activations to int8 keeps the error below 0.6 %", "[quantized_linear]") {
-  const Values w = test::numbers(64 * 300, 7), x = test::numbers(20 * 300, 8);
+  const Values w = test::uniform(64 * 300, 7), x = test::uniform(20 * 300, 8);
   for (const cpu::Isa isa : test::isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
@@ -111,11 +111,11 @@ TEST_CASE("quantizing activations to int8 keeps the error below 0.6 %", "[quanti
 template <class Be>
 Values glu_output(Be be, const Quantization& q) {
   constexpr Index kRows = 5, kFfn = 50, kIn = 96;
-  const Values gate = test::numbers(kFfn * kIn, 9), up = test::numbers(kFfn * kIn, 10);
+  const Values gate = test::uniform(kFfn * kIn, 9), up = test::uniform(kFfn * kIn, 10);
   const std::vector<HostTensor> parts = {host(gate, {kFfn, kIn}, q), host(up, {kFfn, kIn}, q)};
   const Linear<typename Be::Weight> w{be.prepare(parts, WeightRole::gate_up), {}, kFfn, kIn};
   const auto h =
-      test::tensor(be, test::numbers(kRows * kIn, 11), {kRows, kIn}, be.activation_dtype());
+      test::tensor(be, test::uniform(kRows * kIn, 11), {kRows, kIn}, be.activation_dtype());
   Tensor<Be> g(be, {kRows, kFfn}, DType::f32);
   ops::glu(be, g.view(), h.view(), w, Activation::silu);
   return detail::to_floats(be, g);
@@ -129,7 +129,7 @@ TEST_CASE("glu quantizes gate and up separately", "[quantized_linear]") {
 
 TEST_CASE("linear maps zero rows to zero", "[quantized_linear]") {
   const Values zeros(3 * 40, 0.0f);
-  CHECK(linear_output(B({.threads = 1}), test::numbers(8 * 40, 1), zeros, 3, 8, 40,
+  CHECK(linear_output(B({.threads = 1}), test::uniform(8 * 40, 1), zeros, 3, 8, 40,
                       {.format = WeightFormat::int8}) == Values(24, 0.0f));
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("prepare rejects weights that are not finite and matrices that are too
           "[quantized_linear]") {
   const Quantization q{.format = WeightFormat::int8};
   B be({.threads = 1});
-  Values bad = test::numbers(8 * 40, 1);
+  Values bad = test::uniform(8 * 40, 1);
   bad[100] = NAN;
   HostTensor not_finite = host(bad, {8, 40}, q);
   not_finite.name = "layers.0.fc1.weight";
@@ -163,7 +163,7 @@ Values attention_output(B be, const Heads& heads, Index past, Index rows) {
   const Rope<typename B::Weight> rope{test::weight(be, angles, {length, dh}, WeightRole::vector)};
   const DType act = be.activation_dtype();
   KvCache<B> kv(be, 1, heads, length);
-  auto qkv = test::tensor(be, test::numbers(length * width, 12), {length, width}, act);
+  auto qkv = test::tensor(be, test::uniform(length * width, 12), {length, width}, act);
   Tensor<B> o(be, {rows, heads.num_query_heads * dh}, act);
   if (past > 0) {
     Tensor<B> no_output(be, {0, heads.num_query_heads * dh}, act);
@@ -198,7 +198,7 @@ TEST_CASE("an int8 KV cache changes attention by less than 1 %", "[quantized_lin
 
 TEST_CASE("tables and vectors are never quantized", "[quantized_linear]") {
   B be({.threads = 1});
-  const Values values = test::numbers(6 * 10, 2);
+  const Values values = test::uniform(6 * 10, 2);
   const HostTensor t = host(values, {6, 10}, {.format = WeightFormat::int8});
   CHECK(be.prepare({&t, 1}, WeightRole::table).quantization == Quantization{});
   CHECK(be.prepare({&t, 1}, WeightRole::vector).quantization == Quantization{});

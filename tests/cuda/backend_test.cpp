@@ -20,7 +20,7 @@
 #ifndef PLLAVA_TEST_GPU
 #include "support/host_device.hpp"
 #endif
-#include "support/rounded_model.hpp"
+#include "support/quantized_model.hpp"
 #include "support/subjects.hpp"
 #include "support/tensors.hpp"
 
@@ -116,7 +116,7 @@ TEST_CASE("Weights are uploaded in chunks and converted to the backend's type", 
 }
 
 TEST_CASE("Sampling with temperature and penalties matches the CPU", "[cuda]") {
-  const auto logits = test::numbers(500, 17);
+  const auto logits = test::uniform(500, 17);
   const auto choose = [&](auto be, const SamplingOptions& options) {
     Sampler sampler(options, {7});
     std::vector<std::int32_t> chosen;
@@ -160,14 +160,14 @@ TEST_CASE("residual_norm matches residual followed by norm", "[cuda]") {
   for (const Index out : {Index{1}, Index{517}, Index{24'577}}) {
     B be({.dtype = DType::f32});
     const auto vector = [&](std::uint64_t seed) {
-      return test::weight(be, test::numbers(out, seed), {out}, WeightRole::vector);
+      return test::weight(be, test::uniform(out, seed), {out}, WeightRole::vector);
     };
     const Linear<typename B::Weight> w{
-        test::weight(be, test::numbers(out * 3, 1), {out, 3}, WeightRole::linear), vector(2), out,
+        test::weight(be, test::uniform(out * 3, 1), {out, 3}, WeightRole::linear), vector(2), out,
         3};
     const Norm<typename B::Weight> next{NormKind::layer, vector(3), vector(4), 1e-5f};
-    auto y = test::tensor(be, test::numbers(3, 5), {1, 3}, DType::f32);
-    const auto values = test::numbers(out, 6);
+    auto y = test::tensor(be, test::uniform(3, 5), {1, 3}, DType::f32);
+    const auto values = test::uniform(out, 6);
     auto x = test::tensor(be, values, {1, out}, DType::f32);
     auto separate = test::tensor(be, values, {1, out}, DType::f32);
     Tensor<B> h(be, {1, out}, DType::f32), expected(be, {1, out}, DType::f32);
@@ -199,7 +199,7 @@ const std::vector<Quantization> kFormats = {{WeightFormat::int8, 32, false},
 class Matrix {
  public:
   Matrix(Index rows, Index cols, const Quantization& q, std::uint64_t seed, bool stored)
-      : values_(test::numbers(rows * cols, seed)),
+      : values_(test::uniform(rows * cols, seed)),
         tensor_{DType::f32,
                 {rows, cols},
                 reinterpret_cast<const std::byte*>(values_.data()),
@@ -230,11 +230,11 @@ std::vector<float> linear_results(Any be, const Quantization& q, bool stored, In
   const Index both = 2 * out;
   const Linear<typename Any::Weight> stacked{
       be.prepare(parts, WeightRole::linear),
-      test::weight(be, test::numbers(both, 3), {both}, WeightRole::vector), both, in};
+      test::weight(be, test::uniform(both, 3), {both}, WeightRole::vector), both, in};
   const Linear<typename Any::Weight> gate_up{be.prepare(parts, WeightRole::gate_up), {}, out, in};
   const DType type = be.activation_dtype();
-  auto x = test::tensor(be, test::numbers(rows * in, 4), {rows, in}, type);
-  auto sum = test::tensor(be, test::numbers(rows * both, 5), {rows, both}, DType::f32);
+  auto x = test::tensor(be, test::uniform(rows * in, 4), {rows, in}, type);
+  auto sum = test::tensor(be, test::uniform(rows * both, 5), {rows, both}, DType::f32);
   Tensor<Any> y(be, {rows, both}, type), g(be, {rows, out}, type);
   ops::linear(be, y.view(), x.view(), stacked, Activation::gelu);
   const Norm<typename Any::Weight>* const no_norm = nullptr;
@@ -278,7 +278,7 @@ TEST_CASE("GEMM with fp8 weights quantizes activations to fp8 if the GPU support
     for (float& x : v) x = to_float(from_float<bf16>(x));
     return v;
   };
-  const auto x = in_bf16(test::numbers(kRows * kIn, 1)), bias = in_bf16(test::numbers(kOut, 2));
+  const auto x = in_bf16(test::uniform(kRows * kIn, 1)), bias = in_bf16(test::uniform(kOut, 2));
   const Matrix matrix(kOut, kIn, q, 3, false);
   const auto multiply = [&](auto be, const std::vector<float>& rows, DType y_type) {
     using Any = decltype(be);
@@ -286,7 +286,7 @@ TEST_CASE("GEMM with fp8 weights quantizes activations to fp8 if the GPU support
                                          test::weight(be, bias, {kOut}, WeightRole::vector), kOut,
                                          kIn};
     auto in = test::tensor(be, rows, {kRows, kIn}, be.activation_dtype());
-    auto sum = test::tensor(be, test::numbers(kRows * kOut, 4), {kRows, kOut}, DType::f32);
+    auto sum = test::tensor(be, test::uniform(kRows * kOut, 4), {kRows, kOut}, DType::f32);
     Tensor<Any> y(be, {kRows, kOut}, y_type);
     ops::linear(be, y.view(), in.view(), w, Activation::gelu);
     const Norm<typename Any::Weight>* const no_norm = nullptr;
@@ -321,8 +321,8 @@ TEST_CASE("A quantized matrix larger than a panel is dequantized panel by panel"
     const Matrix matrix(kOut, kIn, q, 1, false);
     const Linear<typename std::decay_t<decltype(be)>::Weight> w{
         be.prepare({&matrix.tensor(), 1}, WeightRole::linear),
-        test::weight(be, test::numbers(kOut, 2), {kOut}, WeightRole::vector), kOut, kIn};
-    auto x = test::tensor(be, test::numbers(2 * kIn, 3), {2, kIn}, DType::f32);
+        test::weight(be, test::uniform(kOut, 2), {kOut}, WeightRole::vector), kOut, kIn};
+    auto x = test::tensor(be, test::uniform(2 * kIn, 3), {2, kIn}, DType::f32);
     Tensor<decltype(be)> y(be, {2, kOut}, DType::f32);
     ops::linear(be, y.view(), x.view(), w);
     return detail::to_floats(be, y);
@@ -427,8 +427,8 @@ TEST_CASE("Work runs on the backend's device and restores the current one", "[cu
   const int before = std::exchange(host.current, kOther);
   B be({.dtype = DType::f32});
   const Linear<typename B::Weight> w{
-      test::weight(be, test::numbers(9 * 3, 1), {9, 3}, WeightRole::linear), {}, 9, 3};
-  auto x = test::tensor(be, test::numbers(20 * 3, 2), {20, 3}, DType::f32);
+      test::weight(be, test::uniform(9 * 3, 1), {9, 3}, WeightRole::linear), {}, 9, 3};
+  auto x = test::tensor(be, test::uniform(20 * 3, 2), {20, 3}, DType::f32);
   Tensor<B> y(be, {20, 9}, DType::f32);
   ops::linear(be, y.view(), x.view(), w);
   CHECK(host.last_gemm_device == be.options().device);
@@ -438,7 +438,7 @@ TEST_CASE("Work runs on the backend's device and restores the current one", "[cu
 
 TEST_CASE("A step is recorded once and then replayed", "[cuda]") {
   auto& host = cuda::HostDevice::instance();
-  const auto values = test::numbers(64, 5);
+  const auto values = test::uniform(64, 5);
   B be({.dtype = DType::f32});
   auto x = test::tensor(be, values, {1, 64}, DType::f32);
   auto y = test::tensor(be, values, {1, 64}, DType::f32);
@@ -463,7 +463,7 @@ TEST_CASE("A step is recorded once and then replayed", "[cuda]") {
 }
 
 TEST_CASE("A step that throws leaves the backend usable", "[cuda]") {
-  const auto values = test::numbers(64, 5);
+  const auto values = test::uniform(64, 5);
   B be({.dtype = DType::f32});
   auto x = test::tensor(be, values, {1, 64}, DType::f32);
   auto y = test::tensor(be, std::vector<float>(64), {1, 64}, DType::f32);

@@ -18,8 +18,8 @@ constexpr YuvEncoding kEncodings[] = {YuvEncoding::bt601_limited, YuvEncoding::b
                                       YuvEncoding::bt709_limited, YuvEncoding::bt709_full};
 
 /// The output of the kernel; checks that it writes nothing after the end.
-std::vector<std::uint8_t> converted(const test::Nv12Picture& in, YuvEncoding encoding) {
-  const test::YuvFactors f = test::factors(encoding);
+std::vector<std::uint8_t> converted(const test::Nv12Image& in, YuvEncoding encoding) {
+  const test::YuvCoefficients f = test::coefficients(encoding);
   kernels::Nv12 call;
   call.luma = in.luma.data(), call.luma_stride = in.luma_stride;
   call.chroma = in.chroma.data(), call.chroma_stride = in.chroma_stride;
@@ -44,7 +44,7 @@ TEST_CASE("nv12_to_rgb matches the documented formula at any size and stride", "
          {Size{1, 1, 0}, Size{2, 2, 0}, Size{5, 3, 0}, Size{7, 4, 9}, Size{6, 5, 1},
           Size{33, 17, 31}, Size{64, 48, 0}}) {
       INFO("encoding " << static_cast<int>(encoding) << ", " << width << "x" << height);
-      const test::Nv12Picture image(width, height, padding);
+      const test::Nv12Image image(width, height, padding);
       CHECK(converted(image, encoding) == test::to_rgb(image, encoding));
     }
 }
@@ -58,7 +58,7 @@ TEST_CASE("The YUV coefficients are those of BT.601 and BT.709", "[cuda]") {
     const double kr = bt601 ? 0.299 : 0.2126, kb = bt601 ? 0.114 : 0.0722, kg = 1 - kr - kb;
     const double luma = limited ? 255.0 / 219 : 1, chroma = limited ? 255.0 / 224 : 1;
     const auto fixed = [](double x) { return std::llround(x * 65536); };
-    const test::YuvFactors f = test::factors(encoding);
+    const test::YuvCoefficients f = test::coefficients(encoding);
     CHECK(f.offset == (limited ? 16 : 0));
     CHECK(f.y == fixed(luma));
     CHECK(f.r == fixed(chroma * 2 * (1 - kr)));
@@ -70,7 +70,7 @@ TEST_CASE("The YUV coefficients are those of BT.601 and BT.709", "[cuda]") {
 
 TEST_CASE("nv12_to_rgb converts greys and primary colors", "[cuda]") {
   const auto color = [](std::uint8_t y, std::uint8_t cb, std::uint8_t cr, YuvEncoding encoding) {
-    test::Nv12Picture one(1, 1, 0);
+    test::Nv12Image one(1, 1, 0);
     one.luma = {y}, one.chroma = {cb, cr};
     return converted(one, encoding);
   };

@@ -94,7 +94,7 @@ Frame on_gpu(cuda::Backend& be, const Frame& frame) {
   return cuda::borrow(pixels, frame.width, frame.height, memory);
 }
 
-Frame on_gpu(cuda::Backend& be, const test::Nv12Picture& picture, cuda::YuvEncoding encoding) {
+Frame on_gpu(cuda::Backend& be, const test::Nv12Image& picture, cuda::YuvEncoding encoding) {
   // Both planes in one allocation, as from a video decoder.
   std::vector<std::uint8_t> planes = picture.luma;
   planes.insert(planes.end(), picture.chroma.begin(), picture.chroma.end());
@@ -143,7 +143,7 @@ TEST_CASE("NV12 in device memory gives the same pixels as its RGB conversion", "
                               cuda::YuvEncoding::bt709_limited, cuda::YuvEncoding::bt709_full})
     for (const Index padding : {0, 32}) {
       cuda::Backend be;
-      const test::Nv12Picture picture(70, 42, padding);
+      const test::Nv12Image picture(70, 42, padding);
       Clip clip;
       clip.frames = {Frame::own(test::to_rgb(picture, encoding), 70, 42)};
       const Frame frame = on_gpu(be, picture, encoding);
@@ -155,7 +155,7 @@ TEST_CASE("A clip may mix frames in host and device memory", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 20;
   cuda::Backend be;
-  const test::Nv12Picture picture(60, 40, 4);
+  const test::Nv12Image picture(60, 40, 4);
   const auto encoding = cuda::YuvEncoding::bt601_full;
   Clip clip;
   clip.frames = {noise(60, 40, PixelFormat::bgr), noise(60, 40, PixelFormat::bgr, 3),

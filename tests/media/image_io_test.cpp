@@ -71,7 +71,7 @@ TEST_CASE("JPEG images are read", "[image_io]") {
   const Frame f = load_image(dir / "a.mjpeg");
   CHECK(f.width == 96);
   CHECK(f.height == 64);
-  CHECK(test::number_shown(f) == 0);
+  CHECK(test::shown_index(f) == 0);
 }
 
 TEST_CASE("Damaged image files are refused with the file name", "[image_io]") {

@@ -44,7 +44,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 Indices numbers_of(const Clip& clip) {
   Indices numbers;
-  for (const Frame& f : clip.frames) numbers.push_back(test::number_shown(f));
+  for (const Frame& f : clip.frames) numbers.push_back(test::shown_index(f));
   return numbers;
 }
 
@@ -122,7 +122,7 @@ TEST_CASE("Frame indices are exact in every kind of file, in any order", "[video
     Indices seen;
     Indices indices;
     for (const Frame& f : video) {
-      seen.push_back(test::number_shown(f));
+      seen.push_back(test::shown_index(f));
       indices.push_back(f.index);
     }
     CHECK(seen == up_to(30));
@@ -143,7 +143,7 @@ TEST_CASE("A clip holds the source, rate, indices and times of its frames", "[vi
   CHECK(clip.total_frames == 30);
   CHECK(numbers_of(clip) == sample_indices(SamplingRule::eval, 30, 4));
   for (const Frame& f : clip.frames) {
-    CHECK(f.index == test::number_shown(f));
+    CHECK(f.index == test::shown_index(f));
     CHECK(f.time == Approx(static_cast<double>(f.index) / 25));
     CHECK(f.format == PixelFormat::rgb);
   }
@@ -219,7 +219,7 @@ TEST_CASE("Frames that an edit list hides are numbered like in the reference's r
   CHECK(clip.frames[10].index == 10);
   CHECK(numbers_of(video.frames_at(Indices{29, 10, 9, 0})) == Indices{29, 10, 10, 1});
   Indices seen;
-  for (const Frame& f : video) seen.push_back(test::number_shown(f));
+  for (const Frame& f : video) seen.push_back(test::shown_index(f));
   expected.erase(expected.begin() + 9);
   CHECK(seen == expected);
 }
@@ -288,23 +288,23 @@ TEST_CASE("Iteration follows the requested rate", "[video]") {
   Video video = Video::open((dir / "clip.mp4").string(), {.fps = 5});
   CHECK(video.info().frame_count == 0);  // not indexed
   Indices seen;
-  for (const Frame& f : video) seen.push_back(test::number_shown(f));
+  for (const Frame& f : video) seen.push_back(test::shown_index(f));
   CHECK(seen == Indices{0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55});
   CHECK_FALSE(video.next());
   video.rewind();
-  CHECK(test::number_shown(*video.next()) == 0);
-  CHECK(test::number_shown(*video.next()) == 5);
+  CHECK(test::shown_index(*video.next()) == 0);
+  CHECK(test::shown_index(*video.next()) == 5);
   CHECK(numbers_of(video.sample(2)) == sample_indices(SamplingRule::eval, 60, 2));
   CHECK(video.info().frame_count == 60);
-  CHECK(test::number_shown(*video.next()) == 0);  // sampling rewinds
+  CHECK(test::shown_index(*video.next()) == 0);  // sampling rewinds
   Video moved = std::move(video);
-  CHECK(test::number_shown(*moved.next()) == 5);
+  CHECK(test::shown_index(*moved.next()) == 5);
 
   // A rate above the video's gives every frame; gaps are not filled.
   test::write_clip(dir / "gap.mkv", {.frames = 5, .times_ms = {0, 100, 1000, 1040, 1100}});
   Indices gap;
   for (const Frame& f : Video::open((dir / "gap.mkv").string(), {.fps = 10}))
-    gap.push_back(test::number_shown(f));
+    gap.push_back(test::shown_index(f));
   CHECK(gap == Indices{0, 1, 2, 4});
 }
 
@@ -542,7 +542,7 @@ TEST_CASE("A stream that cannot seek is iterated, not sampled", "[video]") {
   {
     Video video = Video::open(pipe.string());
     sampling = error_of([&] { video.sample(4); });
-    for (const Frame& f : video) seen.push_back(test::number_shown(f));
+    for (const Frame& f : video) seen.push_back(test::shown_index(f));
   }
   writer.join();
   CHECK(contains(sampling, "iterate over its frames"));
@@ -572,7 +572,7 @@ TEST_CASE("A removed file is an error, and usable once it is restored", "[video]
   }
   std::filesystem::rename(dir / "away.gif", dir / "clip.gif");
   CHECK(numbers_of(video.frames_at(Indices{3, 20})) == Indices{3, 20});
-  CHECK(test::number_shown(*video.next()) == 0);
+  CHECK(test::shown_index(*video.next()) == 0);
 }
 
 TEST_CASE("Invalid options and indices are refused", "[video]") {

@@ -18,7 +18,7 @@ template <Backend B>
 double distance_of_orders(B be, const PoolConfig& config) {
   const Projector<B> project(be, kConfig, RandomWeights::scope(5)["multi_modal_projector"]);
   const TemporalPool pool(config);
-  auto x = test::tensor(be, test::numbers(kIn.count() * 24, 1), {kIn.count(), 24},
+  auto x = test::tensor(be, test::uniform(kIn.count() * 24, 1), {kIn.count(), 24},
                         be.activation_dtype());
   const auto plain = detail::to_floats(be, pool(be, project(be, x), kIn));
   const auto reordered = detail::to_floats(be, project(be, x, pool, kIn));
@@ -47,7 +47,7 @@ TEST_CASE("hidden followed by output equals the whole projector", "[projector]")
   using B = reference::Backend;
   B be;
   const Projector<B> project(be, kConfig, RandomWeights::scope(5)["multi_modal_projector"]);
-  auto x = test::tensor(be, test::numbers(3 * 24, 1), {3, 24}, DType::f32);
+  auto x = test::tensor(be, test::uniform(3 * 24, 1), {3, 24}, DType::f32);
   Tensor<B> hidden = project.hidden(be, x);
   CHECK(hidden.shape() == Shape{3, 40});
   CHECK(detail::to_floats(be, project.output(be, hidden)) == detail::to_floats(be, project(be, x)));

@@ -25,7 +25,7 @@ VisionEncoder<Any> encoder(Any& be) {
 template <Backend Any>
 Tensor<Any> frames(Any& be, Index T) {
   const Index S = config().image_size;
-  return test::tensor(be, test::numbers(T * 3 * S * S, 2), {T, 3, S, S}, DType::f32);
+  return test::tensor(be, test::uniform(T * 3 * S * S, 2), {T, 3, S, S}, DType::f32);
 }
 
 TEST_CASE("A frame's features do not depend on other frames", "[vision_encoder]") {

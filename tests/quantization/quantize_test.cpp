@@ -1,4 +1,4 @@
-// Which tensors of a model are rounded, and what a rounded model computes.
+// Which tensors of a model are quantized, and the logits of a quantized model.
 #include "pllava/quantization/quantize.hpp"
 
 #include <map>
@@ -7,14 +7,14 @@
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
-#include "support/rounded_model.hpp"
+#include "support/quantized_model.hpp"
 #include "support/tensors.hpp"
 
 namespace {
 
 using namespace pllava;
 
-TEST_CASE("Matrices of layers, projector and lm_head are rounded, nothing else", "[quantize]") {
+TEST_CASE("Only matrices of layers, projector and lm_head are quantized", "[quantize]") {
   std::map<WeightFormat, int> counts;
   for (const TensorSpec& spec : model_tensors(ModelConfig::preset("tiny"))) {
     const Quantization q = quantization_of(spec, QuantizeOptions::of(WeightFormat::int4));
@@ -32,13 +32,13 @@ TEST_CASE("Matrices of layers, projector and lm_head are rounded, nothing else",
   CHECK(QuantizeOptions::of(WeightFormat::unquantized).any() == false);
 }
 
-TEST_CASE("A group that does not exist is refused before anything is read", "[quantize]") {
+TEST_CASE("quantized rejects an unsupported group size before any tensor is read", "[quantize]") {
   QuantizeOptions options = QuantizeOptions::of(WeightFormat::int4);
   options.language.group = 48;
   CHECK_THROWS_AS(quantized(RandomWeights::scope(1, DType::bf16), options), ArgumentError);
 }
 
-TEST_CASE("The CPU has no products of fp8", "[quantize]") {
+TEST_CASE("The CPU backend rejects fp8, the reference backend supports it", "[quantize]") {
   const auto options = QuantizeOptions::of(WeightFormat::fp8);
   CHECK_THROWS_AS(test::logits(cpu::Backend(), options), ArgumentError);
   const double error = test::distance(test::logits(reference::Backend(), options),
@@ -47,14 +47,15 @@ TEST_CASE("The CPU has no products of fp8", "[quantize]") {
   CHECK(error < 0.1);
 }
 
-TEST_CASE("A rounded model computes what its rounded weights say", "[quantize]") {
+TEST_CASE("A quantized model on the CPU matches the reference with the same weights",
+          "[quantize]") {
   const auto exact = test::logits(reference::Backend(), {});
   for (const WeightFormat format : {WeightFormat::int8, WeightFormat::int4}) {
     INFO(name_of(format));
     const QuantizeOptions options = QuantizeOptions::of(format);
     const auto expected = test::logits(reference::Backend(), options);
     const auto got = test::logits(cpu::Backend({.dtype = DType::f32, .threads = 2}), options);
-    CHECK(test::distance(got, expected) < 0.05);  // rows are rounded to 8 bits, too
+    CHECK(test::distance(got, expected) < 0.05);  // the CPU also quantizes activations to 8 bits
     CHECK(test::distance(expected, exact) > 1e-4);
     CHECK(test::distance(expected, exact) < (format == WeightFormat::int8 ? 0.05 : 0.3));
   }

@@ -1,4 +1,4 @@
-// Small files for the loading tests: raw safetensors bytes, message checks.
+// Small files, raw safetensors bytes and checks of messages, for tests of loading.
 #pragma once
 
 #include <filesystem>
@@ -23,7 +23,7 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// Length prefix, header, `data` zero bytes.
+/// A safetensors file: header length, header, `data` zero bytes.
 inline std::string raw_safetensors(const std::string& header, std::size_t data) {
   std::string bytes;
   for (int i = 0; i < 8; ++i) bytes += static_cast<char>((header.size() >> (8 * i)) & 0xff);

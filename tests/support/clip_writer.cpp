@@ -144,7 +144,7 @@ void write_clip(const std::filesystem::path& path, const ClipSpec& spec) {
   check(av_write_trailer(output.get()), "trailer");
 }
 
-pllava::Index number_shown(const pllava::Frame& frame) {
+pllava::Index shown_index(const pllava::Frame& frame) {
   pllava::Index number = 0;
   for (int bit = 0; bit < kColumns * kRows; ++bit) {
     const pllava::Index x = (2 * (bit % kColumns) + 1) * frame.width / (2 * kColumns);

@@ -1,4 +1,4 @@
-// The instruction sets that this machine has.
+// The instruction sets that this machine supports.
 #pragma once
 
 #include <vector>

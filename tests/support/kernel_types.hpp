@@ -1,4 +1,4 @@
-// How the kernels name the types that tests are written over.
+// The kernels' Type of each C++ element type, for tests that are templates over it.
 #pragma once
 
 #include "launch.hpp"

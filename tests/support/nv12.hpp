@@ -1,4 +1,4 @@
-// NV12 to RGB as the docstring of cuda::YuvEncoding has it, in plain loops.
+// Reference NV12 to RGB conversion, as the docstring of cuda::YuvEncoding defines it.
 #pragma once
 
 #include <algorithm>
@@ -11,12 +11,12 @@ namespace test {
 
 using pllava::Index;
 
-/// A picture in NV12, whose rows may be longer than they need to be.
-struct Nv12Picture {
+/// A random NV12 image; each row ends with `padding` bytes.
+struct Nv12Image {
   Index width = 0, height = 0, luma_stride = 0, chroma_stride = 0;
   std::vector<std::uint8_t> luma, chroma;
 
-  Nv12Picture(Index w, Index h, Index padding)
+  Nv12Image(Index w, Index h, Index padding)
       : width(w), height(h), luma_stride(w + padding), chroma_stride((w + 1) / 2 * 2 + padding) {
     luma.resize(static_cast<std::size_t>(luma_stride * h));
     chroma.resize(static_cast<std::size_t>(chroma_stride * ((h + 1) / 2)));
@@ -27,10 +27,11 @@ struct Nv12Picture {
   }
 };
 
-struct YuvFactors {
+struct YuvCoefficients {
   std::int64_t offset, y, r, gu, gv, b;
 };
-inline YuvFactors factors(pllava::cuda::YuvEncoding encoding) {
+/// Offset of Y, and 16.16 fixed-point coefficients.
+inline YuvCoefficients coefficients(pllava::cuda::YuvEncoding encoding) {
   using pllava::cuda::YuvEncoding;
   switch (encoding) {
     case YuvEncoding::bt601_limited: return {16, 76309, 104597, 25675, 53279, 132201};
@@ -42,15 +43,15 @@ inline YuvFactors factors(pllava::cuda::YuvEncoding encoding) {
 }
 
 /// (height, width, 3)
-inline std::vector<std::uint8_t> to_rgb(const Nv12Picture& in, pllava::cuda::YuvEncoding encoding) {
-  const YuvFactors f = factors(encoding);
+inline std::vector<std::uint8_t> to_rgb(const Nv12Image& in, pllava::cuda::YuvEncoding encoding) {
+  const YuvCoefficients f = coefficients(encoding);
   const auto at = [](const std::vector<std::uint8_t>& plane, Index i) -> std::int64_t {
     return plane[static_cast<std::size_t>(i)];
   };
-  const auto rounded = [](std::int64_t x) {
+  const auto to_byte = [](std::int64_t x) {
     x += 32768;
-    const std::int64_t below = x >= 0 ? x / 65536 : -((65535 - x) / 65536);
-    return static_cast<std::uint8_t>(std::clamp<std::int64_t>(below, 0, 255));
+    const std::int64_t floor = x >= 0 ? x / 65536 : -((65535 - x) / 65536);
+    return static_cast<std::uint8_t>(std::clamp<std::int64_t>(floor, 0, 255));
   };
   std::vector<std::uint8_t> rgb;
   for (Index row = 0; row < in.height; ++row)
@@ -58,9 +59,9 @@ inline std::vector<std::uint8_t> to_rgb(const Nv12Picture& in, pllava::cuda::Yuv
       const Index pair = row / 2 * in.chroma_stride + column / 2 * 2;
       const std::int64_t c = f.y * (at(in.luma, row * in.luma_stride + column) - f.offset);
       const std::int64_t u = at(in.chroma, pair) - 128, v = at(in.chroma, pair + 1) - 128;
-      rgb.push_back(rounded(c + f.r * v));
-      rgb.push_back(rounded(c - f.gu * u - f.gv * v));
-      rgb.push_back(rounded(c + f.b * u));
+      rgb.push_back(to_byte(c + f.r * v));
+      rgb.push_back(to_byte(c - f.gu * u - f.gv * v));
+      rgb.push_back(to_byte(c + f.b * u));
     }
   return rgb;
 }

@@ -1,5 +1,5 @@
-// A CPU backend that writes down what a model asks of it. `fused` false hides the fused verbs, so
-// that ops runs the compositions.
+// A CPU backend that records the calls of a model. Without `fused` it hides the fused verbs, so
+// that ops composes them.
 #pragma once
 
 #include <cmath>
@@ -17,7 +17,7 @@ using pllava::ConstView;
 using pllava::Index;
 using pllava::View;
 
-/// One call: the verb and the addresses it works on.
+/// A call: the verb and the addresses of its operands.
 struct Call {
   std::string verb;
   std::vector<const void*> operands = {};
@@ -37,8 +37,7 @@ class RecordingBackend {
   explicit RecordingBackend(const pllava::cpu::BackendOptions& options = {.threads = 1})
       : inner_(options) {}
 
-  /// Everything asked for since the last call of this function, and the calls inside of `step`
-  /// apart.
+  /// The calls since the last take_calls, without those inside `step`; take_step returns these.
   std::vector<Call> take_calls() { return std::exchange(calls_, {}); }
   std::vector<Call> take_step() { return std::exchange(step_, {}); }
 
@@ -90,7 +89,7 @@ class RecordingBackend {
     note("add", x, y);
     for (Index i = 0; i < x.shape.count(); ++i) x.as<float>()[i] += y.as<float>()[i];
   }
-  /// g = act(left half of both) · right half
+  /// g = act(left half of `both`) · right half
   void act_mul(View g, ConstView both, pllava::Activation act) {
     note("act_mul", g, both);
     for (Index n = 0; n < g.rows(); ++n)

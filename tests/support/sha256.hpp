@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), to compare pixels with digests made elsewhere.
+// SHA-256 (FIPS 180-4), to compare pixels with stored digests.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ constexpr std::uint32_t root_fraction(std::uint64_t x, int root) {
   return static_cast<std::uint32_t>(low);
 }
 
-/// The constants are the roots of the first primes.
+/// The fractions of the roots of the first N primes.
 template <std::size_t N>
 constexpr std::array<std::uint32_t, N> constants(int root) {
   std::array<std::uint32_t, N> values{};

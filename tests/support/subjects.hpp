@@ -1,6 +1,5 @@
-// The backends that tests of verbs and models run on, each with the distance from the reference
-// that its type allows. In the tests on the host the CUDA backend runs on the executor (simt.hpp);
-// in those labelled gpu, on the GPU.
+// The backends that tests of verbs and models run on, each with its tolerance. In tests on the host
+// the CUDA backend runs on the executor (simt.hpp); in tests labelled gpu, on the GPU.
 #pragma once
 
 #include <functional>
@@ -21,13 +20,13 @@ struct Subject {
   std::string kind;
   std::function<B()> backend;
 
-  /// One rounding of the output.
+  /// Relative to the reference backend: a rounding of the output.
   double tolerance = dtype == pllava::DType::f32 ? 2e-6 : dtype == pllava::DType::f16 ? 5e-4 : 4e-3;
   std::string name() const { return std::string(name_of(dtype)) + " " + kind; }
 };
 
-/// Calls visit(subject) with each backend, once for each of the types that it computes in; a CPU
-/// backend with the best instruction set.
+/// Calls visit(subject) for each backend and each of `dtypes` that it supports, on the CPU with the
+/// best instruction set.
 template <class Visit>
 void each_backend(std::initializer_list<pllava::DType> dtypes, const Visit& visit) {
   for (const pllava::DType dtype : dtypes) {
@@ -43,9 +42,9 @@ void each_backend(std::initializer_list<pllava::DType> dtypes, const Visit& visi
   }
 }
 
-/// The same with every instruction set that this machine has.
+/// The same for all types, on the CPU with every instruction set of this machine.
 template <class Visit>
-void each_subject(const Visit& visit) {
+void each_backend_and_isa(const Visit& visit) {
   namespace cpu = pllava::cpu;
   using pllava::DType;
 #ifndef PLLAVA_TEST_GPU

@@ -1,4 +1,4 @@
-// A fresh directory for the files of one test, removed with everything in it.
+// A temporary directory for the files of a test; the destructor removes it.
 #pragma once
 
 #include <atomic>
@@ -30,7 +30,7 @@ class TempDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
-  /// Writes a file into it and returns the file's path.
+  /// Writes a file in the directory and returns its path.
   std::filesystem::path write(const std::string& name, std::string_view bytes) const {
     const std::filesystem::path file = path_ / name;
     std::ofstream(file, std::ios::binary) << bytes;

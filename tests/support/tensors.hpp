@@ -1,4 +1,4 @@
-// Tensors of test data on any backend, and their distance from what they should be.
+// Test data on any backend, and the relative error of results.
 #pragma once
 
 #include <cmath>
@@ -12,9 +12,9 @@ namespace test {
 
 using pllava::Index;
 
-/// Numbers in [-1, 1) that depend on the seed alone, all exact in bf16, so that backends of either
-/// type start from the same values.
-inline std::vector<float> numbers(Index n, std::uint64_t seed) {
+/// Uniform random values in [-1, 1), a function of the seed. They are exact in bf16, so backends of
+/// any type have equal inputs.
+inline std::vector<float> uniform(Index n, std::uint64_t seed) {
   const pllava::HostTensor t =
       pllava::RandomWeights(seed, pllava::DType::bf16)
           .tensor({.name = "x.bias", .shape = {n}, .initializer = pllava::Initializer::bias});

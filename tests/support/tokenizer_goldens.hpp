@@ -1,5 +1,5 @@
-// The random texts and hashes of tests/data/make_tokenizer_goldens.py, for the tests of both
-// tokenizer loaders.
+// The random texts and hashes of tests/data/make_tokenizer_goldens.py, for tests of both tokenizer
+// loaders.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a small model with rounded weights computes on any backend.
+// Logits of a small model with quantized weights, on any backend.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace test {
 
-/// Logits behind a video and a few tokens.
+/// Logits after a video and a few tokens.
 template <pllava::Backend B>
 std::vector<float> logits(B backend, const pllava::QuantizeOptions& options) {
   using namespace pllava;

@@ -3,11 +3,18 @@
 #include <string>
 #include <utility>
 
+#include "device_memory.hpp"
 #include "pllava/cuda.hpp"
-#include "scratch.hpp"
 #include "step.hpp"
 
 namespace pllava::cuda {
+
+namespace {
+
+constexpr Index kScratchAlignment = 256;  // bytes, as of cudaMalloc
+constexpr Index kScratchBlockBytes = Index{32} << 20;
+
+}  // namespace
 
 Backend::Backend(const BackendOptions& options)
     : Backend(options, std::make_shared<Device>(options.device)) {}
@@ -15,7 +22,9 @@ Backend::Backend(const BackendOptions& options)
 Backend::Backend(const BackendOptions& options, std::shared_ptr<Device> device)
     : options_(options),
       device_(std::move(device)),
-      scratch_(std::make_unique<Scratch>(device_)),
+      scratch_(std::make_unique<StackArena>(
+          kScratchAlignment, kScratchBlockBytes,
+          [device = device_](Index bytes) { return device_memory(device, bytes, "scratch"); })),
       graphs_(std::make_unique<Graphs>()),
       block_counter_(device_memory(device_, sizeof(unsigned), "a counter")) {
   if (options.dtype != DType::f32 && options.dtype != DType::f16 && options.dtype != DType::bf16)
@@ -31,12 +40,6 @@ Backend::~Backend() = default;
 
 Backend Backend::fork() const {
   return Backend(options_, std::make_shared<Device>(device_->ordinal()));
-}
-
-Backend::Scope::Scope(Scratch& scratch)
-    : scratch_(scratch), block_(scratch.block()), used_(scratch.used()) {}
-Backend::Scope::~Scope() {
-  scratch_.rewind(block_, used_);
 }
 
 View Backend::scratch(const Shape& shape, DType dtype) {

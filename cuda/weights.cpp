@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "device_memory.hpp"
 #include "operands.hpp"
-#include "scratch.hpp"
 
 namespace pllava::cuda {
 

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "pllava/core/backend.hpp"
+#include "pllava/core/stack_arena.hpp"
 #include "pllava/media/preprocess.hpp"
 #include "pllava/text/sampling.hpp"
 
@@ -101,8 +102,7 @@ Frame borrow(const DevicePixels& pixels, Index width, Index height,
 
 // ---- the backend --------------------------------------------------------------------------------
 
-class Device;   // a stream of a GPU, see cuda/device.hpp
-class Scratch;  // device memory for intermediate results
+class Device;  // a stream of a GPU, see cuda/device.hpp
 
 /// A weight in device memory; copies share it.
 struct Weight {
@@ -159,20 +159,9 @@ class Backend {
   void download(void* dst, ConstView src);
   void copy(View dst, ConstView src);
 
-  /// Frees the scratch memory that was allocated since its construction.
-  class Scope {
-   public:
-    explicit Scope(Scratch& scratch);
-    ~Scope();
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-
-   private:
-    Scratch& scratch_;
-    std::size_t block_;
-    Index used_;
-  };
-  Scope scope() { return Scope(*scratch_); }
+  /// Scratch memory that was allocated during the scope's lifetime is released with it. Equal
+  /// sequences of verbs get equal addresses, so recorded steps stay valid.
+  StackArena::Scope scope() { return StackArena::Scope(*scratch_); }
   View scratch(const Shape& shape, DType dtype);
 
   Weight prepare(std::span<const HostTensor> parts, WeightRole role);
@@ -224,7 +213,7 @@ class Backend {
 
   BackendOptions options_;
   std::shared_ptr<Device> device_;
-  std::unique_ptr<Scratch> scratch_;
+  std::unique_ptr<StackArena> scratch_;
   std::unique_ptr<Graphs> graphs_;
   std::shared_ptr<void> block_counter_;  // of kernels::gemv_norm()
   bool dry_run_ = false;                 // verbs add to step_key_ and enqueue nothing

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "pllava/checkpoint/checkpoint.hpp"
-#include "pllava/cpu/backend.hpp"
+#include "pllava/cpu/backend_options.hpp"
 #include "pllava/media/preprocess.hpp"
 #include "pllava/models/architecture.hpp"
 #include "pllava/runtime/inference_context.hpp"

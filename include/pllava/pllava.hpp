@@ -28,6 +28,7 @@
 #include "pllava/core/view.hpp"
 #include "pllava/cpu/arena.hpp"
 #include "pllava/cpu/backend.hpp"
+#include "pllava/cpu/backend_options.hpp"
 #include "pllava/cpu/isa.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/packed_weights.hpp"

@@ -10,13 +10,13 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <span>
 
 #include "pllava/core/backend.hpp"
 #include "pllava/core/stack_arena.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/cpu/arena.hpp"
+#include "pllava/cpu/backend_options.hpp"
 #include "pllava/cpu/detail/execution_context.hpp"
 #include "pllava/cpu/kernels.hpp"
 #include "pllava/cpu/packed_weights.hpp"
@@ -28,19 +28,6 @@ namespace pllava::cpu {
 namespace detail {
 class PanelColumns;
 }
-
-struct BackendOptions {
-  /// f32 or bf16. Empty: Pipeline::load takes the type of the checkpoint; otherwise f32.
-  std::optional<DType> dtype = {};
-  Index threads = 0;       ///< 0: one for each processor the process may use
-  Isa isa = detect_isa();  ///< may be set to a lower one
-  /// Stores keys and values in int8, with one scale for each row of a head: half the memory of
-  /// bf16, for a relative error of about 0.5 %.
-  bool int8_kv = false;
-  /// Reads packed weights from a file, or writes them to one; see pllava::packed_weights. May be
-  /// null.
-  std::shared_ptr<PackedWeights> packed = {};
-};
 
 /// Keys and values of one layer, for each kv head as panels of the matrix kernels:
 /// keys [head][position/32][dim][32], values [head][dim/32][position][32]. bf16 panels interleave

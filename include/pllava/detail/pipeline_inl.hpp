@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/checkpoint/detail/quantization_json.hpp"
+#include "pllava/cpu/backend.hpp"
+#include "pllava/cpu/packed_weights.hpp"
 #include "pllava/io/digest.hpp"
 #include "pllava/io/mapped_file.hpp"
 #include "pllava/pipeline.hpp"

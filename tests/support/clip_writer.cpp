@@ -61,27 +61,35 @@ void tag_rotation(AVStream* stream, int degrees) {
   std::memcpy(data, matrix, sizeof matrix);
 }
 
-}  // namespace
+struct FreeFfmpeg {
+  void operator()(AVFormatContext* c) const {
+    avio_closep(&c->pb);
+    avformat_free_context(c);
+  }
+  void operator()(AVCodecContext* c) const { avcodec_free_context(&c); }
+  void operator()(AVPacket* p) const { av_packet_free(&p); }
+  void operator()(AVFrame* f) const { av_frame_free(&f); }
+};
+template <class T>
+using Owned = std::unique_ptr<T, FreeFfmpeg>;
 
-bool has_encoder(const std::string& codec) {
-  return avcodec_find_encoder_by_name(codec.c_str()) != nullptr;
+Owned<AVFormatContext> make_container(const std::filesystem::path& path) {
+  AVFormatContext* container = nullptr;
+  check(avformat_alloc_output_context2(&container, nullptr, nullptr, path.c_str()), "container");
+  return Owned<AVFormatContext>(container);
 }
 
-void write_clip(const std::filesystem::path& path, const ClipSpec& spec) {
-  av_log_set_level(AV_LOG_QUIET);
+AVPixelFormat pixel_format(const ClipSpec& spec) {
+  if (spec.codec == "gif") return AV_PIX_FMT_GRAY8;
+  if (spec.codec == "mjpeg") return AV_PIX_FMT_YUVJ420P;
+  return AV_PIX_FMT_YUV420P;
+}
+
+/// `global_header`: the container stores the codec's header, not its packets.
+Owned<AVCodecContext> open_encoder(const ClipSpec& spec, bool global_header) {
   const AVCodec* encoder = avcodec_find_encoder_by_name(spec.codec.c_str());
   if (encoder == nullptr) throw std::runtime_error("clip writer: no encoder " + spec.codec);
-
-  AVFormatContext* raw = nullptr;
-  check(avformat_alloc_output_context2(&raw, nullptr, nullptr, path.c_str()), "container");
-  const std::unique_ptr<AVFormatContext, void (*)(AVFormatContext*)> output(
-      raw, [](AVFormatContext* c) {
-        avio_closep(&c->pb);
-        avformat_free_context(c);
-      });
-  AVStream* stream = avformat_new_stream(output.get(), nullptr);
-  const std::unique_ptr<AVCodecContext, void (*)(AVCodecContext*)> codec(
-      avcodec_alloc_context3(encoder), [](AVCodecContext* c) { avcodec_free_context(&c); });
+  Owned<AVCodecContext> codec(avcodec_alloc_context3(encoder));
   codec->width = spec.width;
   codec->height = spec.height;
   codec->time_base = spec.times_ms.empty() ? AVRational{1, spec.fps} : AVRational{1, 1000};
@@ -91,57 +99,76 @@ void write_clip(const std::filesystem::path& path, const ClipSpec& spec) {
   codec->bit_rate = std::int64_t{40} * spec.width * spec.height;
   codec->strict_std_compliance = FF_COMPLIANCE_UNOFFICIAL;
   codec->thread_count = 1;
-  codec->pix_fmt = spec.codec == "gif"     ? AV_PIX_FMT_GRAY8
-                   : spec.codec == "mjpeg" ? AV_PIX_FMT_YUVJ420P
-                                           : AV_PIX_FMT_YUV420P;
+  codec->pix_fmt = pixel_format(spec);
   if (spec.bt709) codec->colorspace = AVCOL_SPC_BT709;
   if (spec.full_range) codec->color_range = AVCOL_RANGE_JPEG;
   if (spec.codec == "libx264") av_opt_set(codec->priv_data, "x264-params", "scenecut=0", 0);
-  if ((output->oformat->flags & AVFMT_GLOBALHEADER) != 0)
-    codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+  if (global_header) codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   check(avcodec_open2(codec.get(), encoder, nullptr), "encoder");
-  check(avcodec_parameters_from_context(stream->codecpar, codec.get()), "parameters");
-  stream->time_base = codec->time_base;
-  if (spec.times_ms.empty()) stream->avg_frame_rate = codec->framerate;
-  tag_rotation(stream, spec.rotation);
+  return codec;
+}
 
-  check(avio_open(&output->pb, path.c_str(), AVIO_FLAG_WRITE), "file");
+/// Adds the stream, opens the file and writes its header.
+AVStream* begin_file(AVFormatContext& container, const AVCodecContext& codec,
+                     const std::filesystem::path& path, const ClipSpec& spec) {
+  AVStream* stream = avformat_new_stream(&container, nullptr);
+  check(avcodec_parameters_from_context(stream->codecpar, &codec), "parameters");
+  stream->time_base = codec.time_base;
+  if (spec.times_ms.empty()) stream->avg_frame_rate = codec.framerate;
+  tag_rotation(stream, spec.rotation);
+  check(avio_open(&container.pb, path.c_str(), AVIO_FLAG_WRITE), "file");
   AVDictionary* options = nullptr;
   if (spec.index_first) av_dict_set(&options, "movflags", "+faststart", 0);
-  const int header = avformat_write_header(output.get(), &options);
+  const int status = avformat_write_header(&container, &options);
   av_dict_free(&options);
-  check(header, "header");
+  check(status, "header");
+  return stream;
+}
 
-  const std::unique_ptr<AVPacket, void (*)(AVPacket*)> packet(
-      av_packet_alloc(), [](AVPacket* p) { av_packet_free(&p); });
-  const auto write_packets = [&] {
-    for (;;) {
-      const int status = avcodec_receive_packet(codec.get(), packet.get());
-      if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return;
-      check(status, "encoding");
-      if (packet->duration == 0 && spec.times_ms.empty()) packet->duration = 1;
-      av_packet_rescale_ts(packet.get(), codec->time_base, stream->time_base);
-      packet->stream_index = 0;
-      check(av_interleaved_write_frame(output.get(), packet.get()), "writing");
-    }
-  };
-  for (int i = 0; i < spec.frames; ++i) {
-    const std::unique_ptr<AVFrame, void (*)(AVFrame*)> frame(av_frame_alloc(),
-                                                             [](AVFrame* f) { av_frame_free(&f); });
-    frame->format = codec->pix_fmt;
-    frame->width = spec.width;
-    frame->height = spec.height;
-    frame->quality = codec->global_quality;
-    check(av_frame_get_buffer(frame.get(), 0), "frame");
-    paint(*frame, i, spec);
-    frame->pts =
-        spec.times_ms.empty() ? spec.first_time + i : spec.times_ms.at(static_cast<std::size_t>(i));
-    check(avcodec_send_frame(codec.get(), frame.get()), "encoding");
-    write_packets();
+Owned<AVFrame> make_frame(const AVCodecContext& codec, int index, const ClipSpec& spec) {
+  Owned<AVFrame> frame(av_frame_alloc());
+  frame->format = codec.pix_fmt;
+  frame->width = spec.width;
+  frame->height = spec.height;
+  frame->quality = codec.global_quality;
+  check(av_frame_get_buffer(frame.get(), 0), "frame");
+  paint(*frame, index, spec);
+  frame->pts = spec.times_ms.empty() ? spec.first_time + index
+                                     : spec.times_ms.at(static_cast<std::size_t>(index));
+  return frame;
+}
+
+/// Encodes the frame (null: flushes the encoder) and writes the packets that are complete.
+void encode(AVFormatContext& container, AVCodecContext& codec, const AVStream& stream,
+            const AVFrame* frame, const ClipSpec& spec) {
+  check(avcodec_send_frame(&codec, frame), "encoding");
+  const Owned<AVPacket> packet(av_packet_alloc());
+  for (;;) {
+    const int status = avcodec_receive_packet(&codec, packet.get());
+    if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return;
+    check(status, "encoding");
+    if (packet->duration == 0 && spec.times_ms.empty()) packet->duration = 1;
+    av_packet_rescale_ts(packet.get(), codec.time_base, stream.time_base);
+    packet->stream_index = 0;
+    check(av_interleaved_write_frame(&container, packet.get()), "writing");
   }
-  check(avcodec_send_frame(codec.get(), nullptr), "encoding");
-  write_packets();
-  check(av_write_trailer(output.get()), "trailer");
+}
+
+}  // namespace
+
+bool has_encoder(const std::string& codec) {
+  return avcodec_find_encoder_by_name(codec.c_str()) != nullptr;
+}
+
+void write_clip(const std::filesystem::path& path, const ClipSpec& spec) {
+  av_log_set_level(AV_LOG_QUIET);
+  const auto container = make_container(path);
+  const auto codec = open_encoder(spec, (container->oformat->flags & AVFMT_GLOBALHEADER) != 0);
+  const AVStream* stream = begin_file(*container, *codec, path, spec);
+  for (int i = 0; i < spec.frames; ++i)
+    encode(*container, *codec, *stream, make_frame(*codec, i, spec).get(), spec);
+  encode(*container, *codec, *stream, nullptr, spec);
+  check(av_write_trailer(container.get()), "trailer");
 }
 
 pllava::Index shown_index(const pllava::Frame& frame) {

@@ -1,6 +1,5 @@
-// What the bundled model says about the bundled clips, held against the truth. Whatever makes
-// answers worse (a kernel, a cheaper format, a pruned step) fails here, however small its numerical
-// error.
+// Quality of the bundled model's answers about the bundled clips. A change that makes answers worse
+// (in a kernel or a weight format) fails here, however small its numerical error.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -35,14 +34,13 @@ json truth() {
   return json::parse(file);
 }
 
-/// How the model is computed.
 struct Computation {
   DType dtype;
   WeightFormat weights = WeightFormat::unquantized;
   bool int8_kv = false;
 };
 
-/// On one thread: the matrices are small, and tests run beside one another.
+/// One thread: the matrices are small, and ctest runs tests in parallel.
 Pipeline model(const Computation& c) {
   LoadOptions options;
   options.quantize = QuantizeOptions::of(c.weights);
@@ -59,7 +57,7 @@ bool says(const std::string& caption, const std::string& words) {
   return caption.find(words) != std::string::npos;
 }
 
-/// MVBench's way to put a question: the options have letters, the answer is one of them.
+/// A question in the form of MVBench: options with letters; the answer is a letter.
 struct MultipleChoice {
   std::string text;
   char letter = 'A';
@@ -77,7 +75,7 @@ struct MultipleChoice {
   }
 };
 
-/// Captions that name every thing by colour and kind, and every single motion of level 1.
+/// Counts the things that captions name by color and kind, and the motions of clips of level 1.
 struct Captions {
   Tally things, motions;
 
@@ -91,9 +89,9 @@ struct Captions {
   }
 };
 
-/// What the model says of every clip of the set. The limits lie a little below what this model
-/// reaches in every computation (things 143 of 146, motions 22 of 22, answers 583 to 586 of 597,
-/// where guessing gives 0.34); they are to be raised with every better model.
+/// Captions all clips and asks all questions. The limits are slightly below the results of this
+/// model in each computation: things 143 of 146, motions 22 of 22, answers 583 to 586 of 597
+/// (guessing: 0.34). Raise them with a better model.
 void check(const Computation& c) {
   const Pipeline m = model(c);
   WatchOptions benchmark;
@@ -120,19 +118,19 @@ void check(const Computation& c) {
   CHECK(answers.rate() >= 0.97);
 }
 
-TEST_CASE("The bundled model tells what happens and answers, in f32", "[meaning]") {
+TEST_CASE("the bundled model captions and answers correctly in f32", "[meaning]") {
   check({DType::f32});
 }
 
-TEST_CASE("The bundled model tells what happens and answers, in bf16", "[meaning]") {
+TEST_CASE("the bundled model captions and answers correctly in bf16", "[meaning]") {
   check({DType::bf16});
 }
 
-TEST_CASE("The bundled model tells what happens and answers, in int8", "[meaning]") {
+TEST_CASE("the bundled model captions and answers correctly in int8", "[meaning]") {
   check({DType::bf16, WeightFormat::int8});
 }
 
-TEST_CASE("The bundled model tells what happens and answers, in int4 with 8-bit keys and values",
+TEST_CASE("the bundled model captions and answers correctly in int4 with an int8 KV cache",
           "[meaning]") {
   check({DType::bf16, WeightFormat::int4, true});
 }

@@ -1,5 +1,5 @@
-// Views as Eigen maps, to prototype a layer, a pooling or an analysis in Eigen. Part of the
-// component eigen; the library itself does not depend on Eigen.
+// Views as Eigen maps, to prototype a layer, a pooling or an analysis in Eigen. CMake component
+// `eigen`; the rest of the library does not depend on Eigen.
 #pragma once
 
 #include <Eigen/Core>

@@ -94,19 +94,19 @@ Frame on_gpu(cuda::Backend& be, const Frame& frame) {
   return cuda::borrow(pixels, frame.width, frame.height, memory);
 }
 
-Frame on_gpu(cuda::Backend& be, const test::Nv12Image& picture, cuda::YuvEncoding encoding) {
+Frame on_gpu(cuda::Backend& be, const test::Nv12Image& image, cuda::YuvEncoding encoding) {
   // Both planes in one allocation, as from a video decoder.
-  std::vector<std::uint8_t> planes = picture.luma;
-  planes.insert(planes.end(), picture.chroma.begin(), picture.chroma.end());
+  std::vector<std::uint8_t> planes = image.luma;
+  planes.insert(planes.end(), image.chroma.begin(), image.chroma.end());
   const auto memory = in_device_memory(be, planes.data(), static_cast<Index>(planes.size()));
-  return cuda::borrow({.data = memory.get(),
-                       .stride = picture.luma_stride,
-                       .format = cuda::DeviceFormat::nv12,
-                       .chroma = static_cast<const std::uint8_t*>(memory.get()) +
-                                 picture.luma_stride * picture.height,
-                       .chroma_stride = picture.chroma_stride,
-                       .encoding = encoding},
-                      picture.width, picture.height, memory);
+  return cuda::borrow(
+      {.data = memory.get(),
+       .stride = image.luma_stride,
+       .format = cuda::DeviceFormat::nv12,
+       .chroma = static_cast<const std::uint8_t*>(memory.get()) + image.luma_stride * image.height,
+       .chroma_stride = image.chroma_stride,
+       .encoding = encoding},
+      image.width, image.height, memory);
 }
 
 /// The message of the MediaError that `call` throws; "no error" if none.
@@ -143,10 +143,10 @@ TEST_CASE("NV12 in device memory gives the same pixels as its RGB conversion", "
                               cuda::YuvEncoding::bt709_limited, cuda::YuvEncoding::bt709_full})
     for (const Index padding : {0, 32}) {
       cuda::Backend be;
-      const test::Nv12Image picture(70, 42, padding);
+      const test::Nv12Image image(70, 42, padding);
       Clip clip;
-      clip.frames = {Frame::own(test::to_rgb(picture, encoding), 70, 42)};
-      const Frame frame = on_gpu(be, picture, encoding);
+      clip.frames = {Frame::own(test::to_rgb(image, encoding), 70, 42)};
+      const Frame frame = on_gpu(be, image, encoding);
       CHECK(on_device({frame}, config, std::move(be)) == pllava::preprocess(clip, config));
     }
 }
@@ -155,14 +155,14 @@ TEST_CASE("A clip may mix frames in host and device memory", "[cuda]") {
   PreprocessConfig config;
   config.image_size = 20;
   cuda::Backend be;
-  const test::Nv12Image picture(60, 40, 4);
+  const test::Nv12Image image(60, 40, 4);
   const auto encoding = cuda::YuvEncoding::bt601_full;
   Clip clip;
   clip.frames = {noise(60, 40, PixelFormat::bgr), noise(60, 40, PixelFormat::bgr, 3),
-                 Frame::own(test::to_rgb(picture, encoding), 60, 40),
+                 Frame::own(test::to_rgb(image, encoding), 60, 40),
                  noise(60, 40, PixelFormat::rgb)};
   const std::vector<Frame> mixed = {clip.frames[0], on_gpu(be, clip.frames[1]),
-                                    on_gpu(be, picture, encoding), clip.frames[3]};
+                                    on_gpu(be, image, encoding), clip.frames[3]};
   CHECK(on_device(mixed, config, std::move(be)) == pllava::preprocess(clip, config));
 }
 

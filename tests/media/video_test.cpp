@@ -155,7 +155,7 @@ TEST_CASE("A clip holds the source, rate, indices and times of its frames", "[vi
   CHECK(video.source() == path.string());
 }
 
-TEST_CASE("Only the groups of pictures of the chosen frames are decoded", "[video]") {
+TEST_CASE("only the groups of pictures of the sampled frames are decoded", "[video]") {
   const test::TempDirectory dir;
   for (const char* name : {"clip.mp4", "clip.mkv"}) {
     CAPTURE(name);

@@ -23,7 +23,7 @@ namespace cpu {
 /// identified by a digest of its bytes.
 std::string packed_key(std::span<const HostTensor> parts, WeightRole role, DType dtype);
 
-/// Belongs to one thread at a time.
+/// Threads: belongs to one thread at a time.
 class PackedWeights {
  public:
   /// Reads `path` if it was written for the same `origin`, which identifies the content of the
@@ -51,14 +51,14 @@ class PackedWeights {
 
  private:
   LoadError damaged(const std::string& expected, const std::string& got) const;
-  /// The bytes of the next record, which has a length in front.
+  /// The bytes of the next record. A record is its length and its bytes.
   std::span<const std::byte> next_record(const std::string& expected);
   void write_record(const void* data, std::size_t size);
 
   std::filesystem::path path_;
   std::shared_ptr<const MappedFile> file_;
   std::size_t at_ = 0;  // offset of the next record
-  std::string key_;     // of the present weight
+  std::string key_;     // of the current weight
   std::unique_ptr<pllava::detail::OutputFile> output_;
 };
 

@@ -49,8 +49,8 @@ struct QuantizedMatrix {
   int log2_group_packs = 0;  // an int4 group is 1 << log2_group_packs packs
 };
 
-/// Limit of a block's dynamic shared memory. A block has at most 99 KiB of shared memory on sm_86 and
-/// sm_89, more on other GPUs since sm_80; 1 KiB is left for the static arrays of the kernels.
+/// Limit of a block's dynamic shared memory. A block has at most 99 KiB of shared memory on sm_86
+/// and sm_89, more on other GPUs since sm_80; 1 KiB is left for the static arrays of the kernels.
 constexpr int kMaxSharedBytes = 98 * 1024;
 
 // ---- elementwise.cu -----------------------------------------------------------------------------

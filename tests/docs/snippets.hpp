@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "pllava/calibration/calibrate.hpp"
 #include "pllava/media/video.hpp"
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"

@@ -1,6 +1,7 @@
 // The first of two translation units that include everything header-only; see other.cpp.
 #include <cstdio>
 
+#include "pllava/calibration/calibrate.hpp"
 #include "pllava/pllava.hpp"
 
 pllava::Index frames_from_the_other_unit();

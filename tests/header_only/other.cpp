@@ -1,5 +1,6 @@
 // The second of two translation units that include everything header-only: a function body without
 // PLLAVA_INLINE would be defined twice and the program would not link.
+#include "pllava/calibration/calibrate.hpp"
 #include "pllava/pllava.hpp"
 
 pllava::Index frames_from_the_other_unit();

@@ -21,9 +21,10 @@ namespace detail {
 inline void add_file(nlohmann::json& files, const std::filesystem::path& file,
                      std::uint64_t digest) {
   const std::filesystem::path path = std::filesystem::canonical(file);
-  files[path.string()] = {std::filesystem::file_size(path),
-                          std::filesystem::last_write_time(path).time_since_epoch().count(),
-                          digest};
+  nlohmann::json& identity = files[path.string()];
+  identity.push_back(std::filesystem::file_size(path));
+  identity.push_back(std::filesystem::last_write_time(path).time_since_epoch().count());
+  identity.push_back(digest);
 }
 
 }  // namespace detail
@@ -61,11 +62,12 @@ PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoin
                                                                  const LoadOptions& options,
                                                                  DType dtype) {
   if (options.cache.empty()) return nullptr;
-  nlohmann::json origin = {{"dtype", name_of(dtype)},
-                           {"lora_alpha", options.lora_alpha},
-                           {"vision", detail::to_json(options.quantize.vision)},
-                           {"language", detail::to_json(options.quantize.language)},
-                           {"files", nlohmann::json::object()}};
+  nlohmann::json origin;
+  origin["dtype"] = name_of(dtype);
+  origin["lora_alpha"] = options.lora_alpha;
+  origin["vision"] = detail::to_json(options.quantize.vision);
+  origin["language"] = detail::to_json(options.quantize.language);
+  origin["files"] = nlohmann::json::object();
   for (const std::filesystem::path file : checkpoint.report().files) {
     const std::filesystem::path config = file.parent_path() / "config.json";
     detail::add_file(origin["files"], file, SafetensorsFile::open(file).sampled_digest());

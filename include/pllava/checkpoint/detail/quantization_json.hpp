@@ -11,7 +11,8 @@ namespace pllava::detail {
 inline constexpr const char* kFormatsKey = "pllava_weights";
 
 inline nlohmann::json to_json(const Quantization& q) {
-  nlohmann::json json = {{"format", name_of(q.format)}};
+  nlohmann::json json;
+  json["format"] = name_of(q.format);
   if (q.format == WeightFormat::int4) {
     json["group"] = q.group;
     json["zero_points"] = q.zero_points;

@@ -55,8 +55,10 @@ PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
 
   const std::filesystem::path config_path = directory.part() / "config.json";
   nlohmann::json config = read_json_object(config_path);
-  config[kFormatsKey] = {{"vision", to_json(formats.vision)},
-                         {"language", to_json(formats.language)}};
+  nlohmann::json& recorded = config[kFormatsKey];
+  recorded = nlohmann::json::object();
+  recorded["vision"] = to_json(formats.vision);
+  recorded["language"] = to_json(formats.language);
   const std::string text = config.dump(2) + "\n";
   OutputFile config_file(config_path);
   config_file.write(text.data(), text.size());

@@ -28,43 +28,74 @@ PLLAVA_INLINE std::string_view activation_name(Activation a) {
   throw ArgumentError("a configuration file has no name for the activation \"none\"");
 }
 
+// Keys are assigned one by one from few types: each initializer list of nlohmann::json and each
+// length of a literal is a template instance of its own, and pllava.hpp includes this file.
 PLLAVA_INLINE nlohmann::json to_json(const ModelConfig& m) {
+  using namespace std::string_view_literals;
   const VisionConfig& v = m.vision;
   const TextConfig& t = m.text;
-  return {{"architectures", {"LlavaForConditionalGeneration"}},
-          {"model_type", "llava"},
-          {"image_token_index", m.image_token},
-          {"num_frames", m.frames},
-          {"pooling_method", "avg"},
-          {"pooling_shape", {m.pool.output.t, m.pool.output.h, m.pool.output.w}},
-          {"frame_shape", {v.grid_side(), v.grid_side()}},
-          {"projector_hidden_act", activation_name(m.projector.activation)},
-          {"vision_feature_layer", v.feature_layer},
-          {"vision_feature_select_strategy", "default"},
-          {"vision_config",
-           {{"model_type", "clip_vision_model"},
-            {"image_size", v.image_size},
-            {"patch_size", v.patch_size},
-            {"hidden_size", v.width},
-            {"intermediate_size", v.ffn},
-            {"num_hidden_layers", v.layers},
-            {"num_attention_heads", v.heads},
-            {"layer_norm_eps", v.norm_eps},
-            {"hidden_act", activation_name(v.activation)}}},
-          {"text_config",
-           {{"model_type", "llama"},
-            {"vocab_size", t.vocab},
-            {"hidden_size", t.width},
-            {"intermediate_size", t.ffn},
-            {"num_hidden_layers", t.layers},
-            {"num_attention_heads", t.heads},
-            {"num_key_value_heads", t.kv_heads},
-            {"head_dim", t.head_dim},
-            {"max_position_embeddings", t.context},
-            {"rms_norm_eps", t.norm_eps},
-            {"rope_theta", t.rope_theta},
-            {"hidden_act", activation_name(t.activation)},
-            {"tie_word_embeddings", t.tied_embeddings}}}};
+  nlohmann::json vision;
+  vision["model_type"] = "clip_vision_model"sv;
+  vision["image_size"] = v.image_size;
+  vision["patch_size"] = v.patch_size;
+  vision["hidden_size"] = v.width;
+  vision["intermediate_size"] = v.ffn;
+  vision["num_hidden_layers"] = v.layers;
+  vision["num_attention_heads"] = v.heads;
+  vision["layer_norm_eps"] = v.norm_eps;
+  vision["hidden_act"] = activation_name(v.activation);
+
+  nlohmann::json text;
+  text["model_type"] = "llama"sv;
+  text["vocab_size"] = t.vocab;
+  text["hidden_size"] = t.width;
+  text["intermediate_size"] = t.ffn;
+  text["num_hidden_layers"] = t.layers;
+  text["num_attention_heads"] = t.heads;
+  text["num_key_value_heads"] = t.kv_heads;
+  text["head_dim"] = t.head_dim;
+  text["max_position_embeddings"] = t.context;
+  text["rms_norm_eps"] = t.norm_eps;
+  text["rope_theta"] = t.rope_theta;
+  text["hidden_act"] = activation_name(t.activation);
+  text["tie_word_embeddings"] = t.tied_embeddings;
+
+  nlohmann::json model;
+  model["architectures"].push_back("LlavaForConditionalGeneration"sv);
+  model["model_type"] = "llava"sv;
+  model["image_token_index"] = m.image_token;
+  model["num_frames"] = m.frames;
+  model["pooling_method"] = "avg"sv;
+  model["pooling_shape"] = std::vector{m.pool.output.t, m.pool.output.h, m.pool.output.w};
+  model["frame_shape"] = std::vector{v.grid_side(), v.grid_side()};
+  model["projector_hidden_act"] = activation_name(m.projector.activation);
+  model["vision_feature_layer"] = v.feature_layer;
+  model["vision_feature_select_strategy"] = "default"sv;
+  model["vision_config"] = std::move(vision);
+  model["text_config"] = std::move(text);
+  return model;
+}
+
+inline nlohmann::json generation_json(const ModelConfig& m) {
+  nlohmann::json json;
+  json["bos_token_id"] = m.bos_token;
+  json["eos_token_id"] = m.eos_tokens;
+  json["pad_token_id"] = m.pad_token;
+  return json;
+}
+
+inline nlohmann::json preprocessor_json(Index side) {
+  using namespace std::string_view_literals;
+  nlohmann::json json;
+  json["image_processor_type"] = "CLIPImageProcessor"sv;
+  json["size"]["shortest_edge"] = side;
+  json["crop_size"]["height"] = side;
+  json["crop_size"]["width"] = side;
+  json["resample"] = 3;
+  json["rescale_factor"] = 0.00392156862745098;
+  for (const double m : {0.48145466, 0.4578275, 0.40821073}) json["image_mean"].push_back(m);
+  for (const double s : {0.26862954, 0.26130258, 0.27577711}) json["image_std"].push_back(s);
+  return json;
 }
 
 }  // namespace detail
@@ -83,17 +114,8 @@ PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& director
     file.commit();
   };
   write("config.json", detail::to_json(config));
-  write("generation_config.json", {{"bos_token_id", config.bos_token},
-                                   {"eos_token_id", config.eos_tokens},
-                                   {"pad_token_id", config.pad_token}});
-  const Index side = config.vision.image_size;
-  write("preprocessor_config.json", {{"image_processor_type", "CLIPImageProcessor"},
-                                     {"size", {{"shortest_edge", side}}},
-                                     {"crop_size", {{"height", side}, {"width", side}}},
-                                     {"resample", 3},
-                                     {"rescale_factor", 0.00392156862745098},
-                                     {"image_mean", {0.48145466, 0.4578275, 0.40821073}},
-                                     {"image_std", {0.26862954, 0.26130258, 0.27577711}}});
+  write("generation_config.json", detail::generation_json(config));
+  write("preprocessor_config.json", detail::preprocessor_json(config.vision.image_size));
   std::vector<detail::TensorToWrite> tensors;
   for (const TensorSpec& spec : model_tensors(config))
     if (spec.presence == Presence::required)

@@ -103,7 +103,8 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
     bool known = false;
     for (const char* name : {"PllavaForConditionalGeneration", "LlavaForConditionalGeneration",
                              "LlavaNextForConditionalGeneration"})
-      for (const auto& item : *list) known = known || item == name;
+      for (const auto& item : *list)
+        known = known || (item.is_string() && item.get_ref<const std::string&>() == name);
     json.require("architectures", known, "a LLaVA or PLLaVA model");
   }
   const std::string strategy = json.text("vision_feature_select_strategy", "default");

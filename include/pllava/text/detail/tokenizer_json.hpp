@@ -76,7 +76,7 @@ class TokenizerJson {
     model.require("type", model.text("type", "BPE") == "BPE", "\"BPE\"");
     for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json* value = model.find(key);
-      const bool off = value == nullptr || *value == 0.0 ||
+      const bool off = value == nullptr || (value->is_number() && value->get<double>() == 0.0) ||
                        (value->is_string() && value->get_ref<const std::string&>().empty());
       model.require(key, off, "null");
     }

@@ -34,9 +34,10 @@ PLLAVA_INLINE std::string safetensors_header(const std::vector<TensorToWrite>& t
     dims.reserve(Shape::kMaxRank);
     for (int i = 0; i < t.shape.rank(); ++i) dims.push_back(t.shape[i]);
     const Index end = offset + t.shape.count() * size_of(t.dtype);
-    header[t.name] = {{"dtype", format_name_of(t.dtype)},
-                      {"shape", dims},
-                      {"data_offsets", std::vector<Index>{offset, end}}};
+    nlohmann::json& entry = header[t.name];
+    entry["dtype"] = format_name_of(t.dtype);
+    entry["shape"] = dims;
+    entry["data_offsets"] = std::vector{offset, end};
     offset = end;
   }
   std::string text;

@@ -11,6 +11,7 @@
 #include "kernels/launch.hpp"
 #include "pllava/cuda.hpp"
 #include "pllava/media/detail/crop_plan.hpp"
+#include "pllava/media/detail/yuv.hpp"
 
 namespace pllava::cuda {
 
@@ -66,16 +67,10 @@ kernels::Nv12 nv12(const DevicePixels& p) {
   kernels::Nv12 in;
   in.luma = static_cast<const std::uint8_t*>(p.data), in.luma_stride = p.stride;
   in.chroma = static_cast<const std::uint8_t*>(p.chroma), in.chroma_stride = p.chroma_stride;
-  const auto set = [&](int offset, int luma, int red_cr, int green_cb, int green_cr, int blue_cb) {
-    in.luma_offset = offset, in.luma_scale = luma;
-    in.red_cr = red_cr, in.green_cb = green_cb, in.green_cr = green_cr, in.blue_cb = blue_cb;
-  };
-  switch (p.encoding) {  // the table in cuda.hpp
-    case YuvEncoding::bt601_limited: set(16, 76309, 104597, 25675, 53279, 132201); break;
-    case YuvEncoding::bt601_full: set(0, 65536, 91881, 22553, 46802, 116130); break;
-    case YuvEncoding::bt709_limited: set(16, 76309, 117489, 13975, 34925, 138438); break;
-    case YuvEncoding::bt709_full: set(0, 65536, 103206, 12276, 30679, 121609); break;
-  }
+  const pllava::detail::YuvCoefficients f = pllava::detail::yuv_coefficients(p.encoding);
+  in.luma_offset = f.luma_offset, in.luma_scale = f.luma_scale;
+  in.red_cr = f.red_cr, in.green_cb = f.green_cb;
+  in.green_cr = f.green_cr, in.blue_cb = f.blue_cb;
   return in;
 }
 
@@ -253,7 +248,6 @@ void Backend::preprocess(View pixels, std::span<const Frame> frames,
     if (std::find(producers.begin(), producers.end(), p.stream) == producers.end())
       producers.push_back(p.stream);
   }
-  const StageOneSize size = stage_one_size(frames[0].width, frames[0].height, config);
   const Index frame_size = 3 * config.image_size * config.image_size;
   std::list<ReadDependency> dependencies;
   for (const kernels::Stream producer : producers) dependencies.emplace_back(*device_, producer);
@@ -262,6 +256,7 @@ void Backend::preprocess(View pixels, std::span<const Frame> frames,
     for (; end < frames.size() && FrameLayout(frames[end]) == FrameLayout(frames[begin]); ++end)
       group.push_back(&frames[end]);
     const Frame& first = *group[0];
+    const StageOneSize size = stage_one_size(first.width, first.height, config);
     const pllava::detail::CropPlan plan(first.width, first.height, size, config);
     auto scope = this->scope();
     Resampler resampler(*this, *device_, static_cast<int>(group.size()));

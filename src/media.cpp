@@ -3,3 +3,4 @@
 #include "pllava/media/detail/image_inl.hpp"
 #include "pllava/media/detail/preprocess_config_inl.hpp"
 #include "pllava/media/detail/preprocess_inl.hpp"
+#include "pllava/media/detail/raw_frames_inl.hpp"

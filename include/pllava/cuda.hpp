@@ -7,8 +7,9 @@
 // without TF32.
 //
 // int8, int4 and fp8 weights (see core/quantization.hpp) are dequantized to the backend's type;
-// activations are not quantized, unlike on the CPU. The exception is fp8 with more than 8 rows in
-// bf16 on GPUs of compute capability 9.0: there activations are quantized to e4m3 per row.
+// activations are not quantized, unlike on the CPU. The exception is fp8 in bf16 on GPUs of
+// compute capability 9.0: where a GEMM is used (more rows than the GEMV kernels take, or the option
+// `deterministic`), activations are quantized to e4m3 per row.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include "pllava/core/backend.hpp"
 #include "pllava/core/stack_arena.hpp"
 #include "pllava/media/preprocess.hpp"
+#include "pllava/media/raw_frames.hpp"
 #include "pllava/text/sampling.hpp"
 
 namespace pllava::cuda {
@@ -54,25 +56,7 @@ struct BackendOptions {
 /// the height and width.
 enum class DeviceFormat : std::uint8_t { rgb, bgr, rgba, bgra, nv12 };
 
-/// Color encoding of NV12: the coefficients of BT.601 or BT.709, in limited range (Y from 16 to
-/// 235, Cb and Cr from 16 to 240) or full range (all from 0 to 255).
-///
-/// RGB is computed in integers. Pixel (x, y) uses the chroma pair (x / 2, y / 2). With
-/// u = Cb - 128, v = Cr - 128, and c a multiple of y' = Y - 16 (limited) or Y (full),
-///
-///   R = clip((c + r·v + 2^15) >> 16)
-///   G = clip((c - gu·u - gv·v + 2^15) >> 16)
-///   B = clip((c + b·u + 2^15) >> 16)
-///
-/// where >> rounds down, clip limits to 0 and 255, and the coefficients are those of the standard
-/// times 2^16, rounded to nearest:
-///
-///                  c         r       gu      gv      b
-///   bt601_limited  76309·y'  104597  25675   53279   132201
-///   bt601_full     65536·y'  91881   22553   46802   116130
-///   bt709_limited  76309·y'  117489  13975   34925   138438
-///   bt709_full     65536·y'  103206  12276   30679   121609
-enum class YuvEncoding : std::uint8_t { bt601_limited, bt601_full, bt709_limited, bt709_full };
+using pllava::YuvEncoding;
 
 /// An image in device memory, written by work on `stream`.
 struct DevicePixels {

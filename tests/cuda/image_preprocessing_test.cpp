@@ -1,4 +1,4 @@
-// The NV12 to RGB kernel on the executor.
+// The NV12 to RGB kernel on the CPU emulator of CUDA (support/simt.hpp).
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -11,14 +11,14 @@
 namespace {
 
 using pllava::Index;
-using pllava::cuda::YuvEncoding;
+using pllava::YuvEncoding;
 namespace kernels = pllava::cuda::kernels;
 
 constexpr YuvEncoding kEncodings[] = {YuvEncoding::bt601_limited, YuvEncoding::bt601_full,
                                       YuvEncoding::bt709_limited, YuvEncoding::bt709_full};
 
 /// The output of the kernel; checks that it writes nothing after the end.
-std::vector<std::uint8_t> converted(const test::Nv12Image& in, YuvEncoding encoding) {
+std::vector<std::uint8_t> run_nv12_to_rgb(const test::Nv12Image& in, YuvEncoding encoding) {
   const test::YuvCoefficients f = test::coefficients(encoding);
   kernels::Nv12 call;
   call.luma = in.luma.data(), call.luma_stride = in.luma_stride;
@@ -45,11 +45,11 @@ TEST_CASE("nv12_to_rgb matches the documented formula at any size and stride", "
           Size{33, 17, 31}, Size{64, 48, 0}}) {
       INFO("encoding " << static_cast<int>(encoding) << ", " << width << "x" << height);
       const test::Nv12Image image(width, height, padding);
-      CHECK(converted(image, encoding) == test::to_rgb(image, encoding));
+      CHECK(run_nv12_to_rgb(image, encoding) == test::to_rgb(image, encoding));
     }
 }
 
-TEST_CASE("The YUV coefficients are those of BT.601 and BT.709", "[cuda]") {
+TEST_CASE("The expected YUV coefficients are those of BT.601 and BT.709", "[cuda]") {
   for (const YuvEncoding encoding : kEncodings) {
     const bool bt601 =
         encoding == YuvEncoding::bt601_limited || encoding == YuvEncoding::bt601_full;
@@ -72,7 +72,7 @@ TEST_CASE("nv12_to_rgb converts greys and primary colors", "[cuda]") {
   const auto color = [](std::uint8_t y, std::uint8_t cb, std::uint8_t cr, YuvEncoding encoding) {
     test::Nv12Image one(1, 1, 0);
     one.luma = {y}, one.chroma = {cb, cr};
-    return converted(one, encoding);
+    return run_nv12_to_rgb(one, encoding);
   };
   using Rgb = std::vector<std::uint8_t>;
   for (const YuvEncoding limited : {YuvEncoding::bt601_limited, YuvEncoding::bt709_limited}) {

@@ -39,7 +39,7 @@ TEST_CASE("A borrowed frame points to the caller's pixels", "[image]") {
   CHECK(f.data == pixels.data());
   CHECK(f.stride == 9);
   CHECK(f.owner == nullptr);
-  CHECK(to_rgb(f).data == pixels.data());
+  CHECK(to_rgb(f).data != pixels.data());  // the caller may reuse its buffer
   CHECK(Frame::borrow(pixels.data(), 1, 2, PixelFormat::grey, 9).stride == 9);
 }
 

@@ -367,7 +367,8 @@ TEST_CASE("crop_frames runs its jobs with the caller's parallel_for", "[preproce
   CHECK(jobs == 2);
   CHECK(shared[0].data == shared[1].data);
   CHECK(bytes_of(shared[2]) ==
-        bytes_of(crop_frame(frames[1], stage_one_size(60, 40, config), config)));
+        bytes_of(crop_frame(frames[1], stage_one_size(frames[1].width, frames[1].height, config),
+                            config)));
   frames[3].data = nullptr;  // an exception in a job is rethrown to the caller
   CHECK_THROWS_AS(crop_frames(frames, config,
                               [](Index n, auto&& job) {
@@ -399,6 +400,19 @@ TEST_CASE("A frame with another aspect ratio is cropped like in the reference", 
                    resize_crop_longshort(synthetic(400, 11000), {400, 640});
                  }),
                  "short edge 400"));
+}
+
+TEST_CASE("Each frame of a clip is cropped by its own shape", "[preprocess]") {
+  const PreprocessConfig config{.image_size = 8, .long_edge = 24};
+  std::vector<Frame> frames;
+  for (const auto& [w, h] : {std::pair<Index, Index>{30, 20}, {20, 60}, {30, 20}, {41, 17}})
+    frames.push_back(synthetic(w, h));
+  const std::vector<Frame> crops = crop_frames(frames, config);
+  REQUIRE(crops.size() == frames.size());
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const std::vector<Frame> alone = crop_frames(std::span(&frames[i], 1), config);
+    CHECK(bytes_of(crops[i]) == bytes_of(alone[0]));
+  }
 }
 
 TEST_CASE("Sizes that cannot be scaled are refused", "[preprocess]") {

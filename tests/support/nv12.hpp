@@ -1,11 +1,11 @@
-// Reference NV12 to RGB conversion, as the docstring of cuda::YuvEncoding defines it.
+// Reference NV12 to RGB conversion, as the docstring of YuvEncoding defines it.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "pllava/cuda.hpp"
+#include "pllava/media/raw_frames.hpp"
 
 namespace test {
 
@@ -31,8 +31,8 @@ struct YuvCoefficients {
   std::int64_t offset, y, r, gu, gv, b;
 };
 /// Offset of Y, and 16.16 fixed-point coefficients.
-inline YuvCoefficients coefficients(pllava::cuda::YuvEncoding encoding) {
-  using pllava::cuda::YuvEncoding;
+inline YuvCoefficients coefficients(pllava::YuvEncoding encoding) {
+  using pllava::YuvEncoding;
   switch (encoding) {
     case YuvEncoding::bt601_limited: return {16, 76309, 104597, 25675, 53279, 132201};
     case YuvEncoding::bt601_full: return {0, 65536, 91881, 22553, 46802, 116130};
@@ -43,7 +43,7 @@ inline YuvCoefficients coefficients(pllava::cuda::YuvEncoding encoding) {
 }
 
 /// (height, width, 3)
-inline std::vector<std::uint8_t> to_rgb(const Nv12Image& in, pllava::cuda::YuvEncoding encoding) {
+inline std::vector<std::uint8_t> to_rgb(const Nv12Image& in, pllava::YuvEncoding encoding) {
   const YuvCoefficients f = coefficients(encoding);
   const auto at = [](const std::vector<std::uint8_t>& plane, Index i) -> std::int64_t {
     return plane[static_cast<std::size_t>(i)];

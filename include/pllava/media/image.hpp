@@ -44,14 +44,24 @@ struct Frame {
   static Frame borrow(const std::uint8_t* data, Index width, Index height,
                       PixelFormat format = PixelFormat::rgb, Index stride = 0);
 
+  /// A frame that owns a copy of the caller's pixels. Throws as `borrow`, OutOfMemoryError.
+  static Frame copy(const std::uint8_t* data, Index width, Index height,
+                    PixelFormat format = PixelFormat::rgb, Index stride = 0);
+
+  /// A view of pixels that `owner` keeps alive, such as a buffer of a camera that is returned when
+  /// the owner is destroyed. Throws as `borrow`, and MediaError for a null owner.
+  static Frame share(std::shared_ptr<const void> owner, const std::uint8_t* data, Index width,
+                     Index height, PixelFormat format = PixelFormat::rgb, Index stride = 0);
+
   /// A frame that owns densely packed pixels (height · width · channels bytes).
   /// Throws MediaError if the number of bytes does not match.
   static Frame own(std::vector<std::uint8_t> pixels, Index width, Index height,
                    PixelFormat format = PixelFormat::rgb);
 };
 
-/// Converts to densely packed RGB; returns `frame` itself if it is that already. Grey is repeated
-/// to three channels, alpha is dropped. Throws MediaError for a frame without host pixels.
+/// Converts to densely packed RGB that the result owns; returns `frame` itself if it is that
+/// already. Grey is repeated to three channels, alpha is dropped. Throws MediaError for a frame
+/// without host pixels.
 Frame to_rgb(const Frame& frame);
 
 /// Whether two frames are views of the same pixels in memory.
@@ -63,9 +73,10 @@ inline bool same_image(const Frame& a, const Frame& b) noexcept {
 /// The frames of one video, in the order the model sees them.
 struct Clip {
   std::vector<Frame> frames;
-  std::string source;      ///< name for messages and reports, such as the file's
-  double fps = 0.0;        ///< average frame rate of the video, 0 if unknown
-  Index total_frames = 0;  ///< frame count of the whole video, 0 if unknown
+  std::string source;                      ///< name for messages and reports, such as the file's
+  double fps = 0.0;                        ///< average frame rate of the video, 0 if unknown
+  Index total_frames = 0;                  ///< frame count of the whole video, 0 if unknown
+  std::vector<std::string> warnings = {};  ///< VideoInfo::warnings
 };
 
 }  // namespace pllava

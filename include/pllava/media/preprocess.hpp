@@ -37,21 +37,22 @@ struct PreprocessConfig {
 /// MediaError: a frame without pixels, a size below 1 or a result above 64 MiB.
 Frame resize(const Frame& frame, Index width, Index height);
 
-/// Edges in pixels to which stage 1 scales and crops the frames of a clip. They depend on the size
-/// of the first frame only.
+/// Edges in pixels to which stage 1 scales and crops a frame.
 struct StageOneSize {
   Index short_edge = 0;
   Index long_edge = 0;
   constexpr bool operator==(const StageOneSize&) const = default;
 };
 
-/// Steps 1-5 of resize_crop_longshort for a clip whose first frame has this size.
-/// Throws MediaError for sizes below 1 and for aspect ratios where stage 1 would exceed 64 MiB.
+/// Steps 1-5 of resize_crop_longshort for a frame of this size. (The reference computes them for
+/// the first frame of a clip and crops frames of another shape by the result, which can keep a
+/// sliver of them; see `crop_frames`.) Throws MediaError for sizes below 1 and for aspect ratios
+/// where stage 1 would exceed 64 MiB.
 StageOneSize stage_one_size(Index width, Index height, const PreprocessConfig& config = {});
 
 /// Steps 6-7 of resize_crop_longshort for one frame: scales the short edge to `size.short_edge`,
-/// then crops the long axis to `size.long_edge`. As in the reference, the crop is off-center for a
-/// frame whose aspect ratio differs from the first one's.
+/// then crops the long axis to `size.long_edge`. As in the reference, the crop is off-center if
+/// `size` was computed for another aspect ratio.
 /// Throws MediaError where the reference fails or the scaled frame would exceed 64 MiB.
 Frame resize_crop_longshort(const Frame& frame, const StageOneSize& size,
                             const PreprocessConfig& config = {});
@@ -69,20 +70,22 @@ struct Serial {
   }
 };
 
-/// Crops all frames of a clip: T frames of (S, S). Repeated frames share a crop.
+/// Crops all frames of a clip: T frames of (S, S). Each frame is scaled and cropped by its own
+/// shape; for clips of one shape this is the reference's result. Repeated frames share a crop.
 /// Throws MediaError for no frames and as `crop_frame` does.
 template <class ParallelFor = Serial>
 std::vector<Frame> crop_frames(std::span<const Frame> frames, const PreprocessConfig& config = {},
                                ParallelFor&& parallel_for = {}) {
   if (frames.empty()) throw MediaError("", "a clip without frames");
-  const StageOneSize size = stage_one_size(frames[0].width, frames[0].height, config);
   const DistinctFrames distinct(frames);
   std::vector<Frame> distinct_crops(distinct.frames.size());
   std::vector<std::exception_ptr> errors(distinct.frames.size());
   parallel_for(static_cast<Index>(distinct.frames.size()), [&](Index i) {
     const auto job = static_cast<std::size_t>(i);
     try {
-      distinct_crops[job] = crop_frame(distinct.frames[job], size, config);
+      const Frame& frame = distinct.frames[job];
+      const StageOneSize size = stage_one_size(frame.width, frame.height, config);
+      distinct_crops[job] = crop_frame(frame, size, config);
     } catch (...) {
       errors[job] = std::current_exception();
     }

@@ -22,6 +22,30 @@ PLLAVA_INLINE Frame Frame::borrow(const std::uint8_t* data, Index width, Index h
   return frame;
 }
 
+PLLAVA_INLINE Frame Frame::copy(const std::uint8_t* data, Index width, Index height,
+                                PixelFormat format, Index stride) {
+  const Frame view = borrow(data, width, height, format, stride);
+  const Index row = width * channels_of(format);
+  std::vector<std::uint8_t> pixels;
+  try {
+    pixels.resize(static_cast<std::size_t>(row * height));
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemoryError("a frame", static_cast<std::uint64_t>(row * height));
+  }
+  for (Index y = 0; y < height; ++y)
+    std::memcpy(pixels.data() + y * row, view.data + y * view.stride,
+                static_cast<std::size_t>(row));
+  return own(std::move(pixels), width, height, format);
+}
+
+PLLAVA_INLINE Frame Frame::share(std::shared_ptr<const void> owner, const std::uint8_t* data,
+                                 Index width, Index height, PixelFormat format, Index stride) {
+  if (owner == nullptr) throw MediaError("", "a shared frame without an owner");
+  Frame frame = borrow(data, width, height, format, stride);
+  frame.owner = std::move(owner);
+  return frame;
+}
+
 PLLAVA_INLINE Frame Frame::own(std::vector<std::uint8_t> pixels, Index width, Index height,
                                PixelFormat format) {
   auto owner = std::make_shared<const std::vector<std::uint8_t>>(std::move(pixels));
@@ -39,7 +63,8 @@ PLLAVA_INLINE Frame Frame::own(std::vector<std::uint8_t> pixels, Index width, In
 
 PLLAVA_INLINE Frame to_rgb(const Frame& frame) {
   detail::check_frame(frame);
-  if (frame.format == PixelFormat::rgb && frame.stride == frame.width * 3) return frame;
+  const bool is_dense_rgb = frame.format == PixelFormat::rgb && frame.stride == frame.width * 3;
+  if (is_dense_rgb && frame.owner != nullptr) return frame;
 
   std::uint8_t* out = nullptr;
   Frame rgb = detail::make_rgb_frame(frame.width, frame.height, out);

@@ -14,6 +14,8 @@ namespace pllava::detail {
 
 /// Largest width and height: keeps products of sizes within 64 bits.
 inline constexpr Index kMaxSide = Index{1} << 24;
+/// Largest number of bytes between two rows.
+inline constexpr Index kMaxStride = Index{1} << 32;
 
 /// Throws MediaError unless `frame` describes pixels that the host can read.
 inline void check_frame(const Frame& frame) {
@@ -26,7 +28,7 @@ inline void check_frame(const Frame& frame) {
     throw MediaError(
         "", "a frame of " + size + " pixels; expected sides from 1 to " + std::to_string(kMaxSide));
   const Index row = frame.width * channels_of(frame.format);
-  if (frame.stride < row)
+  if (frame.stride < row || frame.stride > kMaxStride)
     throw MediaError("", "rows of a " + size + " frame are " + std::to_string(frame.stride) +
                              " bytes apart; expected at least " + std::to_string(row));
 }

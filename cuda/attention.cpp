@@ -42,7 +42,9 @@ void Backend::attend(View o, ConstView qkv, const Attention& attention) {
   const auto& [heads, rope, kv, seq, mask] = attention;
   const Index kv_bound = (seq.bound + kKvLengthBucket - 1) / kKvLengthBucket * kKvLengthBucket;
   add_to_step_key("attend", o, qkv, kv != nullptr ? kv->keys.get() : nullptr,
-                  kv != nullptr ? kv->values.get() : nullptr, seq.past, kv_bound, seq.batch, mask,
+                  kv != nullptr ? kv->values.get() : nullptr,
+                  kv != nullptr ? kv->scales.get() : nullptr, kv != nullptr ? kv->capacity : 0,
+                  seq.past, kv_bound, seq.batch, mask,
                   rope != nullptr ? rope->table.data.get() : nullptr, heads.num_query_heads,
                   heads.num_kv_heads);
   auto scope = this->scope();

@@ -97,7 +97,7 @@ class Device {
   /// Whether gemm() supports scales.
   bool supports_fp8_gemm() const noexcept { return supports_fp8_gemm_; }
 
-  /// Runs `body` and records its work instead of executing it. Null if the device cannot record.
+  /// Runs `body` and records its work instead of executing it.
   Graph record(const std::function<void()>& body);
   void replay(const Graph& graph);
 

@@ -1,5 +1,5 @@
-// Linear layers. Up to kernels::kMaxGemvRows rows take the GEMV kernels, which multiply with
-// quantized weights directly; more rows take cuBLASLt.
+// Linear layers. use_gemv() selects the GEMV kernels, which multiply with quantized weights
+// directly; other calls take cuBLASLt.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11,8 +11,9 @@ namespace pllava::cuda {
 
 namespace {
 
-constexpr Index kPanelBytes = Index{64} << 20;  // of a weight that is dequantized panel by panel
-constexpr Index kPanelRows = 256;  // panels are a multiple of this, so that each starts aligned
+constexpr Index kPanelBytes = Index{64} << 20;  // target size of one dequantized panel
+constexpr Index kPanelRows =
+    256;  // panel rows are a multiple of this, so each panel starts aligned
 
 /// Rows of a dequantized panel.
 Index panel_rows(Index row_bytes) {
@@ -75,7 +76,7 @@ void Backend::activate(View y, Activation act) {
 }
 
 /// y = act(x * W^T + bias), or y += x * W^T + bias with `accumulate`.
-void Backend::multiply(View y, ConstView x, const Linear& w, bool accumulate, Activation act) {
+void Backend::apply_linear(View y, ConstView x, const Linear& w, bool accumulate, Activation act) {
   if (use_gemv(x.rows(), w.in)) {
     const kernels::Gemv call = gemv_parameters(y, x, w, act, accumulate);
     enqueue("gemv", [&] {
@@ -92,7 +93,7 @@ void Backend::multiply(View y, ConstView x, const Linear& w, bool accumulate, Ac
   activate(y, act);
 }
 
-/// In the backend's type. A quantized weight is dequantized panel by panel.
+/// GEMM in the backend's dtype. A quantized weight is dequantized panel by panel.
 void Backend::gemm(View y, ConstView x, const Linear& w, bool accumulate) {
   x = converted(x, w.weight.dtype);
   const bool quantized = is_quantized(w.weight);
@@ -119,7 +120,7 @@ void Backend::gemm(View y, ConstView x, const Linear& w, bool accumulate) {
   }
 }
 
-/// With an fp8 weight; the rows of x are quantized to e4m3.
+/// fp8 GEMM: quantizes each row of x to e4m3.
 void Backend::gemm_fp8(View y, ConstView x, const Linear& w, bool accumulate) {
   const View values = scratch({x.rows(), w.in}, DType::u8);
   const View scales = scratch({x.rows()}, DType::f32);
@@ -141,19 +142,20 @@ void Backend::gemm_fp8(View y, ConstView x, const Linear& w, bool accumulate) {
 void Backend::linear(View y, ConstView x, const Linear& w, Activation act) {
   add_to_step_key("linear", y, x, w.weight, w.bias, w.out, act);
   auto scope = this->scope();
-  multiply(y, x, w, false, act);
+  apply_linear(y, x, w, false, act);
 }
 
 void Backend::residual(View x, ConstView y, const Linear& w) {
   add_to_step_key("residual", x, y, w.weight, w.bias);
   auto scope = this->scope();
-  multiply(x, y, w, true, Activation::none);
+  apply_linear(x, y, w, true, Activation::none);
 }
 
-/// One row takes one kernel, in which the last thread block to finish applies the norm. More rows
-/// take a GEMM with beta = 1 and a norm kernel. With a 16-bit h these move 14 bytes a value: x is
-/// read, written and read again, h is written. A kernel that adds and normalizes would read the
-/// result of the GEMM: 18 bytes a value in f32, or 14 in 16 bits with a rounding of the branch.
+/// One row takes gemv_norm, in which the last thread block to finish applies the norm. Otherwise
+/// residual() (a GEMV or GEMM with beta = 1) and norm() follow each other. Bytes per value of x
+/// with a 16-bit h:
+///   residual() and norm(): read x 4, write x 4, read x 4, write h 2: 14
+///   a kernel that adds the result of a GEMM and normalizes: 18, or 14 with a 16-bit result
 /// Only a GEMM with tiles of whole rows would move less, and cuBLASLt has none.
 void Backend::residual_norm(View x, View h, ConstView y, const Linear& w, const Norm& next) {
   const int shared_bytes =
@@ -163,7 +165,7 @@ void Backend::residual_norm(View x, View h, ConstView y, const Linear& w, const 
     norm(h, x, next);
     return;
   }
-  add_to_step_key("residual_norm", x, h, y, w.weight, w.bias, next.gain, next.bias);
+  add_to_step_key("residual_norm", x, h, y, w.weight, w.bias, next.gain, next.bias, next.eps);
   const kernels::Gemv call = gemv_parameters(x, y, w, Activation::none, true);
   enqueue("gemv_norm", [&] {
     return with_matrix(w.weight, [&](const auto& matrix) {
@@ -174,6 +176,7 @@ void Backend::residual_norm(View x, View h, ConstView y, const Linear& w, const 
 }
 
 void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
+  if (gate_up.bias) throw ArgumentError("glu: a gated layer with a bias is not supported");
   add_to_step_key("glu", g, h, gate_up.weight, act);
   auto scope = this->scope();
   if (use_gemv(h.rows(), gate_up.in)) {
@@ -185,12 +188,12 @@ void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
     });
     return;
   }
-  const View both = scratch({g.rows(), 2 * g.cols()}, g.dtype);
+  const View gate_and_up = scratch({g.rows(), 2 * g.cols()}, g.dtype);
   Linear stacked = gate_up;
   stacked.out = 2 * gate_up.out;
-  multiply(both, h, stacked, false, Activation::none);
+  apply_linear(gate_and_up, h, stacked, false, Activation::none);
   enqueue("act_mul", [&] {
-    return kernels::act_mul(operand(g), operand(both), g.rows(), static_cast<int>(g.cols()),
+    return kernels::act_mul(operand(g), operand(gate_and_up), g.rows(), static_cast<int>(g.cols()),
                             act_of(act), device_->stream());
   });
 }

@@ -2,6 +2,7 @@
 // operands. A step whose key is known is replayed, any other is recorded first.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -57,9 +58,12 @@ inline std::uint64_t hash_of(const Weight& w) {
   return hash_combine(hash_combine(hash_of(w.data.get()), hash_of(w.scales.get())), format);
 }
 template <class Number>
-requires(std::is_arithmetic_v<Number> || std::is_enum_v<Number>) std::uint64_t
+requires(std::is_integral_v<Number> || std::is_enum_v<Number>) std::uint64_t
     hash_of(Number number) {
   return static_cast<std::uint64_t>(number);
+}
+inline std::uint64_t hash_of(float number) {
+  return std::bit_cast<std::uint32_t>(number);
 }
 
 /// In a dry run, adds a verb and its operands to the key of the step.

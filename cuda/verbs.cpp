@@ -5,7 +5,7 @@
 namespace pllava::cuda {
 
 void Backend::norm(View y, ConstView x, const Norm& n) {
-  add_to_step_key("norm", y, x, n.gain, n.bias);
+  add_to_step_key("norm", y, x, n.gain, n.bias, n.eps);
   enqueue("norm", [&] {
     return kernels::norm(operand(y), floats(x), x.rows(), static_cast<int>(x.cols()),
                          norm_parameters(n), device_->stream());

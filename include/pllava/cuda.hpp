@@ -191,7 +191,7 @@ class Backend {
   bool use_fp8_gemm(const Linear& w) const noexcept;
   ConstView converted(ConstView x, DType dtype);
   void activate(View y, Activation act);
-  void multiply(View y, ConstView x, const Linear& w, bool accumulate, Activation act);
+  void apply_linear(View y, ConstView x, const Linear& w, bool accumulate, Activation act);
   void gemm(View y, ConstView x, const Linear& w, bool accumulate);
   void gemm_fp8(View y, ConstView x, const Linear& w, bool accumulate);
 

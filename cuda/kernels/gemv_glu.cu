@@ -4,7 +4,7 @@
 namespace pllava::cuda::kernels {
 namespace {
 
-/// A warp computes one gated output from a row of gate and a row of up.
+/// One warp per output column, for all rows of x; it reads one row of Wg and one of Wu.
 template <class Weights, int Rows>
 PLLAVA_KERNEL(kGemvThreads, 4)
 gemv_glu_kernel(Gemv params, Weights w, int stride) {

@@ -167,8 +167,9 @@ int norm(Operand y, const float* x, std::int64_t rows, int width, const Norm& no
 
 // ---- quantize.cu --------------------------------------------------------------------------------
 
-/// Quantizes rows of x to e4m3: x[r, k] ≈ scales[r] * y[r, k], where max|y| of a row is 448. A row
-/// with an infinity or NaN gets the scale NaN.  x, y (rows, width)
+/// Quantizes rows of x to e4m3: x[r, k] ≈ scales[r] * y[r, k], where max|y| of a row is 448,
+/// or less if max|x| is below 1e-30 (0 for a row of zeros, with the scale 0). A row with an
+/// infinity or NaN gets the scale NaN.  x, y (rows, width)
 int quantize_rows(std::uint8_t* y, float* scales, Operand x, std::int64_t rows, int width,
                   Stream stream);
 

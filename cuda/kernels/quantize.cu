@@ -5,6 +5,8 @@ namespace pllava::cuda::kernels {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr float kMaxE4m3 = 448.0f;
+constexpr float kMinMaxAbs = 1e-30f;  // keeps kMaxE4m3 / max|x| finite
 
 /// A block quantizes a row.
 template <class X>
@@ -20,20 +22,21 @@ quantize_rows_kernel(e4m3* y, float* scales, const X* x, int width) {
   }
   max_abs = block_max(max_abs, maxima);
   nan_if_not_finite = block_sum(nan_if_not_finite, sums);
-  const float inverse = max_abs > 0.0f ? 448.0f / max_abs : 0.0f;
+  const float bounded = max_abs > 0.0f ? fmaxf(max_abs, kMinMaxAbs) : 0.0f;
+  const float inverse = bounded > 0.0f ? kMaxE4m3 / bounded : 0.0f;
   for (int d = static_cast<int>(threadIdx.x); d < width; d += kThreads)
     y[first + d] = from_float<e4m3>(to_float(x[first + d]) * inverse);
-  if (threadIdx.x == 0) scales[blockIdx.x] = max_abs / 448.0f + nan_if_not_finite;
+  if (threadIdx.x == 0) scales[blockIdx.x] = bounded / kMaxE4m3 + nan_if_not_finite;
 }
 
-/// The values of a word in T, written by one instruction.
+/// The dequantized values of a word, aligned for vector stores.
 template <class T, int Count>
 struct alignas(Count * sizeof(T)) WordValues {
   T at[Count];
 };
 
-/// A thread dequantizes a word. Rows of y are either all aligned to whole words, or written value
-/// by value.
+/// A thread dequantizes a word. If `in` is a multiple of a word's values, rows of y are aligned and
+/// the word is stored as a vector, otherwise value by value.
 template <QuantizedType type, class T>
 PLLAVA_KERNEL(kThreads, 1)
 dequantize_kernel(T* y, QuantizedMatrix w, int first, int n, int in) {

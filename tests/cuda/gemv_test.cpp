@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "launch.hpp"
+#include "pllava/core/float8.hpp"
 #include "pllava/core/stored_row.hpp"
 #include "simt.cuh"
 #include "support/catch.hpp"
@@ -290,6 +291,15 @@ TEST_CASE("quantize_rows gives a row with an infinity or NaN the scale NaN", "[c
     CHECK(std::isnan(scales[0]));
     CHECK(scales[1] == 0.5f / 448);
   }
+}
+
+TEST_CASE("quantize_rows keeps tiny values finite", "[cuda]") {
+  std::vector<float> x = {1e-38f, -1e-42f, 0.0f};
+  std::vector<float> scales(1);
+  std::vector<std::uint8_t> values(x.size());
+  REQUIRE(quantize_rows(values.data(), scales.data(), {x.data(), Type::f32}, 1, 3, nullptr) == 0);
+  for (std::size_t k = 0; k < x.size(); ++k)
+    CHECK(std::abs(pllava::e4m3_to_float(values[k]) * scales[0] - x[k]) < 1e-32f);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Reads JSON files. Size and depth are limited, time is linear, duplicate keys are errors.
+// Reads JSON files. Size and depth are limited, duplicate keys are errors.
 #pragma once
 
 #include <cstddef>
@@ -96,7 +96,8 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   Json* member_ = nullptr;    // the value of the last key of the innermost object
 };
 
-/// Parses a JSON object. Throws LoadError naming `file`, OutOfMemoryError.
+/// Parses a JSON object. Throws LoadError naming `file`: invalid JSON, a duplicate key, nesting
+/// deeper than kMaxJsonDepth, not an object; OutOfMemoryError.
 inline nlohmann::json parse_json_object(const char* begin, const char* end,
                                         const std::string& file) {
   try {
@@ -111,12 +112,12 @@ inline nlohmann::json parse_json_object(const char* begin, const char* end,
                        .got = std::string("a value of type ") + json.type_name()});
     return json;
   } catch (const std::bad_alloc&) {
-    throw OutOfMemoryError("JSON of " + file, static_cast<std::uint64_t>(end - begin));
+    throw OutOfMemoryError("parsing the JSON of " + file, static_cast<std::uint64_t>(end - begin));
   }
 }
 
 /// Reads a JSON object from a file. Throws LoadError: not a regular file, more than kMaxJsonBytes,
-/// not an object.
+/// and as parse_json_object does.
 inline nlohmann::json read_json_object(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();

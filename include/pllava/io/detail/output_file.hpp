@@ -1,4 +1,5 @@
-// Files and directories that are created completely or not at all, on POSIX.
+// Files and directories that are created completely or not at all, on POSIX. What exists under the
+// name must be a regular file; links, FIFOs and devices are not replaced.
 #pragma once
 
 #include <atomic>
@@ -10,25 +11,71 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "pllava/error.hpp"
+#include "pllava/io/detail/descriptor.hpp"
 
 namespace pllava::detail {
+
+/// Flushes a file or directory to the disk. Returns false and sets errno after an error; file
+/// systems that cannot flush directories are no error.
+inline bool flush_to_disk(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file && (::fsync(file.number()) == 0 || errno == EINVAL);
+}
+
+/// The directory of `path`.
+inline std::filesystem::path directory_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+/// A name next to `path` for its contents until they are complete: "path.PID-N.part".
+inline std::filesystem::path part_name(const std::filesystem::path& path) {
+  static std::atomic<unsigned> serial{0};
+  std::filesystem::path part = path;
+  part += "." + std::to_string(::getpid()) + "-" + std::to_string(serial++) + ".part";
+  return part;
+}
+
+/// Removes parts of `path` whose writers were killed. A writer holds a lock on its part.
+inline void remove_abandoned_parts(const std::filesystem::path& path) {
+  const std::string prefix = path.filename().string() + ".";
+  std::error_code error;
+  std::filesystem::directory_iterator it(directory_of(path), error);
+  for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(".part") ||
+        name.find_first_not_of("0123456789-", prefix.size()) != name.size() - 5)
+      continue;
+    const Descriptor part(
+        ::open(it->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!part || ::flock(part.number(), LOCK_EX | LOCK_NB) != 0) continue;
+    std::error_code ignored;
+    std::filesystem::remove_all(it->path(), ignored);
+  }
+}
 
 /// A temporary file that commit renames to `path`; without commit it is deleted. Its bytes are
 /// flushed to the disk before the rename, so that even a power failure leaves no partial `path`.
 class OutputFile {
  public:
-  explicit OutputFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_) {
-    static std::atomic<unsigned> serial{0};
-    temporary_ += "." + std::to_string(::getpid()) + "-" + std::to_string(serial++) + ".part";
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) throw fail();
+  /// Throws FileError: the file cannot be created, or `path` is not a regular file.
+  explicit OutputFile(std::filesystem::path path)
+      : path_(std::move(path)), part_(part_name(path_)) {
+    std::error_code error;
+    const auto status = std::filesystem::symlink_status(path_, error);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      throw FileError(path_.string(), "is not a regular file; it is not replaced");
+    remove_abandoned_parts(path_);
+    descriptor_ = Descriptor(
+        ::open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+    if (!descriptor_) throw fail();
+    ::flock(descriptor_.number(), LOCK_EX | LOCK_NB);
   }
   ~OutputFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    if (!committed_) ::unlink(temporary_.c_str());
+    if (!committed_ && descriptor_) ::unlink(part_.c_str());
   }
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -36,7 +83,7 @@ class OutputFile {
   void write(const void* data, std::size_t size) {
     const auto* next = static_cast<const char*>(data);
     while (size != 0) {
-      const ::ssize_t written = ::write(descriptor_, next, size);
+      const ::ssize_t written = ::write(descriptor_.number(), next, size);
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) throw fail();
       next += written;
@@ -44,10 +91,10 @@ class OutputFile {
     }
   }
   void commit() {
-    if (::fsync(descriptor_) != 0) throw fail();
-    const int closed = ::close(std::exchange(descriptor_, -1));
-    if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) throw fail();
+    if (::fsync(descriptor_.number()) != 0 || ::rename(part_.c_str(), path_.c_str()) != 0)
+      throw fail();
     committed_ = true;
+    if (descriptor_.close() != 0 || !flush_to_disk(directory_of(path_))) throw fail();
   }
 
  private:
@@ -55,20 +102,26 @@ class OutputFile {
     return {path_.string(), "cannot be written: " + std::generic_category().message(errno)};
   }
 
-  std::filesystem::path path_, temporary_;
-  int descriptor_ = -1;
+  std::filesystem::path path_, part_;
+  Descriptor descriptor_;
   bool committed_ = false;
 };
 
 /// A temporary directory that commit renames to `path`; without commit it is deleted.
 class OutputDirectory {
  public:
-  explicit OutputDirectory(std::filesystem::path path) : path_(std::move(path)), part_(path_) {
-    part_ += "." + std::to_string(::getpid()) + ".part";
+  /// Throws FileError: `path` exists, or the directory cannot be created.
+  explicit OutputDirectory(const std::filesystem::path& path)
+      : path_(without_slash(path)), part_(part_name(path_)) {
     std::error_code error;
-    if (std::filesystem::exists(path_, error)) throw fail("exists already");
-    std::filesystem::create_directories(part_, error);
+    if (std::filesystem::exists(std::filesystem::symlink_status(path_, error)))
+      throw fail("exists already");
+    std::filesystem::create_directories(directory_of(path_), error);
+    remove_abandoned_parts(path_);
+    if (!error) std::filesystem::create_directory(part_, error);
     if (error) throw fail("cannot be created: " + error.message());
+    lock_ = Descriptor(::open(part_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (lock_) ::flock(lock_.number(), LOCK_EX | LOCK_NB);
   }
   ~OutputDirectory() {
     std::error_code ignored;
@@ -78,17 +131,28 @@ class OutputDirectory {
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
   const std::filesystem::path& part() const noexcept { return part_; }
+  /// Flushes the files to the disk and renames the directory. Throws FileError.
   void commit() {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(part_))
+      if (!flush_to_disk(entry.path()))
+        throw fail("cannot be written: " + std::generic_category().message(errno));
     std::error_code error;
-    std::filesystem::rename(part_, path_, error);
+    if (flush_to_disk(part_)) std::filesystem::rename(part_, path_, error);
     if (error) throw fail("cannot be created: " + error.message());
     committed_ = true;
+    flush_to_disk(directory_of(path_));
   }
 
  private:
+  /// "new/" as "new".
+  static std::filesystem::path without_slash(const std::filesystem::path& path) {
+    const std::filesystem::path normal = path.lexically_normal();
+    return normal.has_filename() ? normal : normal.parent_path();
+  }
   FileError fail(const std::string& problem) const { return {path_.string(), problem}; }
 
   std::filesystem::path path_, part_;
+  Descriptor lock_;
   bool committed_ = false;
 };
 

@@ -72,6 +72,75 @@ TEST_CASE("The callback receives the answer in pieces, and false stops it", "[se
   CHECK(cut.output_ids.size() < whole.output_ids.size());
 }
 
+TEST_CASE("A stop string leaves the context with the answer before it", "[session]") {
+  const Pipeline model = tiny();
+  GenerateOptions varied = short_answer();
+  varied.sampling = {.temperature = 1.0f, .seed = 3};
+  std::vector<std::string> pieces;
+  Session whole = model.watch(clip());
+  whole.ask("What happens?", varied, [&](std::string_view p) {
+    pieces.emplace_back(p);
+    return true;
+  });
+  // The end of the answer from a token on whose text does not occur earlier.
+  std::string text, rest;
+  for (const std::string& piece : pieces) text += piece;
+  std::size_t kept = 0;
+  for (std::size_t size = 0; kept < pieces.size(); size += pieces[kept++].size()) {
+    rest = text.substr(size);
+    if (kept > 2 && !pieces[kept].empty() && !rest.empty() && text.find(rest) == size) break;
+  }
+  REQUIRE(kept < pieces.size());
+
+  GenerateOptions cut = varied;
+  cut.max_new_tokens = static_cast<Index>(kept);
+  Session expected = model.watch(clip());
+  expected.ask("What happens?", cut);
+  GenerateOptions stopping = varied;
+  stopping.stop = {rest};
+  Session stopped = model.watch(clip());
+  const Answer answer = stopped.ask("What happens?", stopping);
+  CHECK(answer.finish_reason == FinishReason::stop_string);
+  CHECK(answer.output_ids.size() > kept);
+  const Answer follow_up = stopped.ask("And then?", short_answer());
+  const Answer expected_follow_up = expected.ask("And then?", short_answer());
+  CHECK(follow_up.prompt_ids == expected_follow_up.prompt_ids);
+  CHECK(follow_up.output_ids == expected_follow_up.output_ids);
+}
+
+TEST_CASE("Marks of other sessions and calls from a callback are refused", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip()), other = model.watch(clip());
+  const auto mark = session.mark();
+  CHECK_THROWS_AS(other.rewind(mark), ArgumentError);
+  session.ask("What happens?", short_answer());
+  const auto later = session.mark();
+  session.rewind(mark);
+  session.ask("Is there a very different and long question?", short_answer());
+  CHECK_THROWS_AS(session.rewind(later), ArgumentError);  // that conversation is gone
+  session.rewind(mark);
+
+  const Index length = session.length();
+  for (const bool asks : {true, false})
+    CHECK_THROWS_AS(session.ask("Again?", short_answer(),
+                                [&](std::string_view) {
+                                  if (asks)
+                                    session.ask("Nested?", short_answer());
+                                  else
+                                    session.rewind(mark);
+                                  return true;
+                                }),
+                    ArgumentError);
+  CHECK(session.length() == length);
+  CHECK(session.ask("What happens?", short_answer()).output_ids.size() == 12);
+
+  Session moved = std::move(session);
+  CHECK_THROWS_AS(session.ask("What happens?"), ArgumentError);  // NOLINT: use after move
+  CHECK_THROWS_AS(session.length(), ArgumentError);              // NOLINT
+  moved.rewind(mark);
+  CHECK(moved.length() == length);
+}
+
 TEST_CASE("Failed questions leave the session as it was", "[session]") {
   const Pipeline model = tiny();
   Session session = model.watch(clip());

@@ -20,10 +20,16 @@ struct GenerateOptions {
   RunControl control = {};
 };
 
-/// Receives pieces of the answer as whole UTF-8 characters; returning false stops generation.
+/// Receives pieces of the answer as whole UTF-8 characters. Returning false stops generation, and
+/// the callback is not called again.
 using PieceCallback = std::function<bool(std::string_view piece)>;
 
-enum class FinishReason : std::uint8_t { end_of_sequence, length, stop_string, callback };
+enum class FinishReason : std::uint8_t {
+  end_of_sequence,
+  length,  ///< max_new_tokens or the capacity of the KV cache was reached
+  stop_string,
+  callback,
+};
 
 constexpr std::string_view name_of(FinishReason r) noexcept {
   switch (r) {
@@ -39,11 +45,11 @@ struct Answer {
   std::string text;                      ///< trimmed, without special tokens and stop strings
   std::string prompt;                    ///< text of the whole conversation before the answer
   std::vector<std::int32_t> prompt_ids;  ///< everything before the answer; the video is one id
-  std::vector<std::int32_t> output_ids;  ///< generated ids, including end of sequence
+  std::vector<std::int32_t> output_ids;  ///< generated ids, with end of sequence and stop string
   FinishReason finish_reason = FinishReason::length;
   std::vector<float> first_logits = {};  ///< (V), if requested
   double prefill_ms = 0;                 ///< prefill of the tokens of this question
-  double generate_ms = 0;                ///< decode of all tokens after the first
+  double generate_ms = 0;                ///< sampling, decode and callbacks after the prefill
 };
 
 }  // namespace pllava

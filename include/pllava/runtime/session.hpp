@@ -1,6 +1,8 @@
 // One video, many questions: vision and the prefill of the prefix run once.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,25 +39,28 @@ class Session {
     friend class Session;
     Index rows = 0;
     std::size_t ids = 0;
+    std::uint64_t digest = 0;             // of the ids
+    std::shared_ptr<const char> session;  // identity of the session
     std::vector<std::int32_t> pending;
     Dialogue dialogue;
     explicit Mark(Dialogue d) : dialogue(std::move(d)) {}
   };
 
-  /// Answers a question. A later question is a follow-up: it sees all questions and answers before.
-  /// Throws ContextError, PromptError, ArgumentError, CancelledError; the session is then as before
-  /// the call.
+  /// Answers a question. A later question is a follow-up: it sees all questions and answers before,
+  /// without the stop strings that ended them. Throws ContextError, PromptError, ArgumentError,
+  /// CancelledError; the session is then as before the call. ArgumentError too if `on_piece` calls
+  /// the session.
   Answer ask(const std::string& question, const GenerateOptions& options = {},
              const PieceCallback& on_piece = {});
 
-  /// `mark` returns the present point, `rewind` restores it in O(1). A mark is valid for its own
-  /// session only. Rewinding invalidates later marks (ArgumentError).
+  /// `mark` returns the present point, `rewind` restores it. A mark is valid for its own session,
+  /// while the conversation up to it is unchanged; rewinding to another throws ArgumentError.
   Mark mark() const;
   void rewind(const Mark& mark);
 
   /// Positions of the context in use, and in all.
-  Index length() const { return context_->length(); }
-  Index capacity() const { return context_->capacity(); }
+  Index length() const { return context().length(); }
+  Index capacity() const { return context().capacity(); }
   const WatchReport& report() const noexcept { return report_; }
 
  private:
@@ -66,6 +71,14 @@ class Session {
   /// Appends a video that was encoded before.
   void watch(const EncodedVideo& video, const WatchOptions& options);
   void append_prefix(Index video_tokens, const WatchOptions& options);
+  Answer generate(const std::string& question, const GenerateOptions& options,
+                  const PieceCallback& on_piece);
+  void restore(const Mark& mark);
+  void remove_stop_string(const std::vector<std::int32_t>& output,
+                          const std::vector<std::size_t>& ends, const std::string& text,
+                          Index first_row, std::size_t first_id);
+  /// Throws ArgumentError if the session was moved from.
+  InferenceContext& context() const;
 
   std::shared_ptr<const Model> model_;
   Tokenizer tokenizer_;
@@ -73,6 +86,8 @@ class Session {
   Dialogue dialogue_;
   std::vector<std::int32_t> ids_;      // everything that was appended to the context
   std::vector<std::int32_t> pending_;  // generated, not yet appended
+  std::shared_ptr<const char> identity_ = std::make_shared<const char>();
+  bool is_asking_ = false;
   WatchReport report_;
 };
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/runtime/detail/frames_for_model.hpp"
@@ -18,6 +21,14 @@ inline Dialogue make_dialogue(const WatchOptions& options, ChatFormat format) {
                                                                   : options.conversation_template);
   if (!options.system.empty()) used.system = options.system;
   return Dialogue(std::move(used), task);
+}
+
+/// FNV-1a.
+inline std::uint64_t digest_of(std::span<const std::int32_t> ids) {
+  std::uint64_t digest = 0xcbf29ce484222325u;
+  for (const std::int32_t id : ids)
+    digest = (digest ^ static_cast<std::uint32_t>(id)) * 0x100000001b3u;
+  return digest;
 }
 
 inline std::string trimmed(const std::string& text) {
@@ -71,17 +82,31 @@ PLLAVA_INLINE void Session::watch(const EncodedVideo& video, const WatchOptions&
   report_.prefix_tokens = context_->length();
 }
 
+PLLAVA_INLINE InferenceContext& Session::context() const {
+  if (context_ == nullptr) throw ArgumentError("the session was moved to another object");
+  return *context_;
+}
+
 PLLAVA_INLINE Session::Mark Session::mark() const {
   Mark mark(dialogue_);
-  mark.rows = context_->length();
+  mark.rows = context().length();
   mark.ids = ids_.size();
+  mark.digest = detail::digest_of(ids_);
+  mark.session = identity_;
   mark.pending = pending_;
   return mark;
 }
 
 PLLAVA_INLINE void Session::rewind(const Mark& mark) {
-  if (mark.rows > context_->length() || mark.ids > ids_.size())
-    throw ArgumentError("rewind: the mark is later than the current position of the session");
+  if (is_asking_) throw ArgumentError("rewind: the session is answering a question");
+  if (mark.session != identity_) throw ArgumentError("rewind: the mark is of another session");
+  if (mark.rows > context().length() || mark.ids > ids_.size() ||
+      mark.digest != detail::digest_of({ids_.data(), mark.ids}))
+    throw ArgumentError("rewind: the conversation up to the mark was changed by another rewind");
+  restore(mark);
+}
+
+PLLAVA_INLINE void Session::restore(const Mark& mark) {
   context_->truncate(mark.rows);
   ids_.resize(mark.ids);
   pending_ = mark.pending;
@@ -90,82 +115,123 @@ PLLAVA_INLINE void Session::rewind(const Mark& mark) {
 
 PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOptions& options,
                                   const PieceCallback& on_piece) {
+  if (is_asking_) throw ArgumentError("ask: the session is answering another question");
   if (options.max_new_tokens < 1)
     throw ArgumentError("max_new_tokens must be at least 1, got " +
                         std::to_string(options.max_new_tokens));
   options.sampling.validate();
   const Mark before = mark();
+  is_asking_ = true;
   try {
-    Answer answer;
-    const ModelConfig& config = model_->config();
-    const std::vector<std::int32_t> eos(config.eos_tokens.begin(), config.eos_tokens.end());
-    const auto is_eos = [&](std::int32_t id) { return std::ranges::count(eos, id) > 0; };
-
-    // All but the last token of the previous answer are in the KV cache. If that token is the
-    // end-of-sequence token and the template starts with it as separator, it is appended once.
-    std::vector<std::int32_t> text =
-        tokenizer_.encode(dialogue_.ask(question), {.bos = false, .continues = true});
-    if (!pending_.empty() && !text.empty() && is_eos(pending_.back()) && text[0] == pending_.back())
-      pending_.pop_back();
-    text.insert(text.begin(), pending_.begin(), pending_.end());
-    pending_.clear();
-    ids_.insert(ids_.end(), text.begin(), text.end());
-    const Index needed = context_->length() + static_cast<Index>(text.size()) + 1;
-    if (needed > context_->capacity())
-      throw ContextError("the conversation", needed, context_->capacity());
-
-    answer.prompt = dialogue_.prompt();
-    answer.prompt_ids = ids_;
-    Sampler sampler(options.sampling, eos);
-    sampler.observe(ids_);
-    StreamDecoder decoder(tokenizer_, {.continues = true});
-    StopMatcher stops(options.stop);
-    std::string raw;
-    Stopwatch watch;
-    context_->append_tokens(text, options.control);
-    if (options.first_logits) answer.first_logits = context_->logits();
-    answer.prefill_ms = watch.lap();
-
-    const auto emit = [&](const std::string& piece) {
-      if (piece.empty()) return true;
-      raw += piece;
-      return !on_piece || on_piece(piece);
-    };
-    for (;;) {
-      const std::int32_t id = context_->sample(sampler);
-      answer.output_ids.push_back(id);
-      pending_ = {id};
-      if (is_eos(id)) {
-        answer.finish_reason = FinishReason::end_of_sequence;
-        break;
-      }
-      const StopMatcher::Result piece = stops.push(decoder.push(id));
-      const bool go_on = emit(piece.text);
-      if (piece.stopped || !go_on) {
-        answer.finish_reason = piece.stopped ? FinishReason::stop_string : FinishReason::callback;
-        break;
-      }
-      options.control.at("generate", static_cast<Index>(answer.output_ids.size()),
-                         options.max_new_tokens);
-      if (static_cast<Index>(answer.output_ids.size()) == options.max_new_tokens ||
-          context_->length() == context_->capacity())
-        break;
-      context_->step();
-      ids_.push_back(id);
-    }
-    if (answer.finish_reason == FinishReason::end_of_sequence ||
-        answer.finish_reason == FinishReason::length) {
-      const StopMatcher::Result rest = stops.push(decoder.flush());
-      emit(rest.text);
-      if (!rest.stopped) emit(stops.flush());
-    }
-    answer.generate_ms = watch.lap();
-    dialogue_.answered(raw);
-    answer.text = detail::trimmed(raw);
+    Answer answer = generate(question, options, on_piece);
+    is_asking_ = false;
     return answer;
   } catch (...) {
-    rewind(before);
+    is_asking_ = false;
+    restore(before);
     throw;
+  }
+}
+
+PLLAVA_INLINE Answer Session::generate(const std::string& question, const GenerateOptions& options,
+                                       const PieceCallback& on_piece) {
+  Answer answer;
+  const ModelConfig& config = model_->config();
+  const std::vector<std::int32_t> eos(config.eos_tokens.begin(), config.eos_tokens.end());
+  const auto is_eos = [&](std::int32_t id) { return std::ranges::count(eos, id) > 0; };
+
+  // All but the last token of the previous answer are in the KV cache. If that token is the
+  // end-of-sequence token and the template starts with it as separator, it is appended once.
+  std::vector<std::int32_t> text =
+      tokenizer_.encode(dialogue_.ask(question), {.bos = false, .continues = true});
+  if (!pending_.empty() && !text.empty() && is_eos(pending_.back()) && text[0] == pending_.back())
+    pending_.pop_back();
+  text.insert(text.begin(), pending_.begin(), pending_.end());
+  pending_.clear();
+  ids_.insert(ids_.end(), text.begin(), text.end());
+  const Index needed = context_->length() + static_cast<Index>(text.size()) + 1;
+  if (needed > context_->capacity())
+    throw ContextError("the conversation", needed, context_->capacity());
+
+  answer.prompt = dialogue_.prompt();
+  answer.prompt_ids = ids_;
+  Sampler sampler(options.sampling, eos);
+  sampler.observe(ids_);
+  StreamDecoder decoder(tokenizer_, {.continues = true});
+  StopMatcher stops(options.stop);
+  std::string raw;
+  Stopwatch watch;
+  context_->append_tokens(text, options.control);
+  const Index first_row = context_->length();
+  const std::size_t first_id = ids_.size();
+  std::vector<std::size_t> ends;  // length of the decoded text after each output token
+  if (options.first_logits) answer.first_logits = context_->logits();
+  answer.prefill_ms = watch.lap();
+
+  const auto emit = [&](const std::string& piece) {
+    if (piece.empty()) return true;
+    raw += piece;
+    return !on_piece || on_piece(piece);
+  };
+  for (;;) {
+    const std::int32_t id = context_->sample(sampler);
+    answer.output_ids.push_back(id);
+    pending_ = {id};
+    if (is_eos(id)) {
+      answer.finish_reason = FinishReason::end_of_sequence;
+      break;
+    }
+    const std::string decoded = decoder.push(id);
+    ends.push_back((ends.empty() ? 0 : ends.back()) + decoded.size());
+    const StopMatcher::Result piece = stops.push(decoded);
+    const bool go_on = emit(piece.text);
+    if (piece.stopped || !go_on) {
+      answer.finish_reason = piece.stopped ? FinishReason::stop_string : FinishReason::callback;
+      break;
+    }
+    options.control.at("generate", static_cast<Index>(answer.output_ids.size()),
+                       options.max_new_tokens);
+    if (static_cast<Index>(answer.output_ids.size()) == options.max_new_tokens ||
+        context_->length() == context_->capacity())
+      break;
+    context_->step();
+    ids_.push_back(id);
+  }
+  if (answer.finish_reason == FinishReason::end_of_sequence ||
+      answer.finish_reason == FinishReason::length) {
+    const StopMatcher::Result rest = stops.push(decoder.flush());
+    const bool go_on = emit(rest.text);
+    if (rest.stopped) answer.finish_reason = FinishReason::stop_string;
+    if (!rest.stopped && go_on) emit(stops.flush());
+  }
+  answer.generate_ms = watch.lap();
+  if (answer.finish_reason == FinishReason::stop_string)
+    remove_stop_string(answer.output_ids, ends, raw, first_row, first_id);
+  dialogue_.answered(raw);
+  answer.text = detail::trimmed(raw);
+  return answer;
+}
+
+/// Removes the tokens of a stop string from the context: `text` is the answer before it, and
+/// `ends[i]` the length of the decoded text after output token i. The first output token would be
+/// at `first_row` of the context and `first_id` of the ids.
+PLLAVA_INLINE void Session::remove_stop_string(const std::vector<std::int32_t>& output,
+                                               const std::vector<std::size_t>& ends,
+                                               const std::string& text, Index first_row,
+                                               std::size_t first_id) {
+  std::size_t kept = 0;
+  while (kept < ends.size() && ends[kept] <= text.size()) ++kept;
+  const std::size_t appended = ids_.size() - first_id;  // the last token is not appended yet
+  const std::size_t rows = std::min(kept, appended);
+  context_->truncate(first_row + static_cast<Index>(rows));
+  ids_.resize(first_id + rows);
+  pending_.assign(output.begin() + static_cast<std::ptrdiff_t>(rows),
+                  output.begin() + static_cast<std::ptrdiff_t>(kept));
+  // The text of a token that the stop string begins in is encoded again.
+  const std::size_t end = kept > 0 ? ends[kept - 1] : 0;
+  if (end < text.size()) {
+    const auto rest = tokenizer_.encode(text.substr(end), {.bos = false, .continues = true});
+    pending_.insert(pending_.end(), rest.begin(), rest.end());
   }
 }
 

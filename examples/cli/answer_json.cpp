@@ -31,6 +31,8 @@ std::string to_json_line(const Watched& w, const pllava::Answer& a) {
       {"text", a.text},
       {"frame_indices", w.frame_indices},
       {"frame_times", w.frame_times},
+      {"total_frames", w.total_frames},
+      {"warnings", w.warnings},
       {"prompt_ids", a.prompt_ids},
       {"output_ids", a.output_ids},
       {"finish_reason", pllava::name_of(a.finish_reason)},

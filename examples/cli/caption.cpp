@@ -1,5 +1,6 @@
 // caption and ask: independent questions.
 #include "answer.hpp"
+#include "clip.hpp"
 #include "commands.hpp"
 #include "output.hpp"
 #include "watched.hpp"
@@ -12,14 +13,15 @@ int caption(const Context& context) {
   const LoadedModel model = load_model(context);
   int code = kSuccess;
   for (const std::string& video : o.videos) {
+    const std::string name = display_name(video);
     try {
       Watched watched = watch(context, model, video);
-      answer(context, watched, question, o.videos.size() > 1 ? video + ": " : "");
+      answer(context, watched, question, o.videos.size() > 1 ? name + ": " : "");
     } catch (const pllava::Error& e) {  // continue with the other videos
       if (context.interrupt.requested()) throw;
       context.status.clear();
       const std::string message = e.what();
-      report_error(message.starts_with(video) ? message : video + ": " + message);
+      report_error(message.starts_with(name) ? message : name + ": " + message);
       code = kFailure;
     }
   }

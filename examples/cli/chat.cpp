@@ -1,5 +1,6 @@
 // chat: a conversation with questions from stdin.
 #include <iostream>
+#include <string_view>
 
 #include <unistd.h>
 
@@ -26,7 +27,10 @@ int chat(const Context& context) {
   Watched watched = watch(context, model, context.options.videos.at(0));
   context.status.clear();
   int code = kSuccess;
-  for (std::string line; read_line(line);) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  bool is_first = true;
+  for (std::string line; read_line(line); is_first = false) {
+    if (is_first && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     if (line.ends_with('\r')) line.pop_back();
     try {

@@ -1,5 +1,6 @@
 #include "clip.hpp"
 
+#include "output.hpp"
 #include "pllava/media/video.hpp"
 
 namespace cli {
@@ -14,9 +15,20 @@ pllava::SampleOptions sample_options(const Context& context) {
   pllava::SampleOptions sample;
   sample.rule = o.sampling;
   sample.cancel = context.interrupt.token();
+  if (o.seconds) sample.live_seconds = *o.seconds;
   if (o.start || o.end)
     sample.bounds = pllava::TimeRange{o.start.value_or(0), o.end.value_or(kNoEnd)};
   return sample;
+}
+
+pllava::VideoOptions video_options(const Context& context) {
+  const Options& o = context.options;
+  pllava::VideoOptions video;
+  video.stream = o.stream;
+  video.cancel = context.interrupt.token();
+  video.apply_orientation = !o.raw_orientation;
+  if (o.decord_numbering) video.numbering = pllava::FrameNumbering::decord;
+  return video;
 }
 
 }  // namespace
@@ -24,16 +36,24 @@ pllava::SampleOptions sample_options(const Context& context) {
 pllava::Clip sample_clip(const Context& context, const std::string& video, Index frames) {
   const pllava::RunControl control = context.control();
   control.at("frames", 0, frames);
-  try {
-    pllava::Clip clip = pllava::Video::open(video).sample(frames, sample_options(context));
-    control.at("frames", frames, frames);
-    return clip;
-  } catch (const pllava::ArgumentError& e) {  // bounds outside the video
-    throw pllava::MediaError(video, e.what());
-  }
+  pllava::Clip clip =
+      pllava::Video::open(video, video_options(context)).sample(frames, sample_options(context));
+  control.at("frames", frames, frames);
+  if (!clip.warnings.empty()) context.status.clear();
+  for (const std::string& warning : clip.warnings)
+    report_warning(display_name(video) + ": " + warning);
+  return clip;
+}
+
+std::string display_name(const std::string& video) {
+  return pllava::without_secrets(video);
 }
 
 #else
+
+std::string display_name(const std::string& video) {
+  return video;
+}
 
 pllava::Clip sample_clip(const Context&, const std::string& video, Index) {
   throw pllava::MediaError(video,

@@ -8,8 +8,11 @@
 
 namespace cli {
 
-/// Samples `frames` frames according to --sampling, --start and --end. Throws MediaError,
-/// CancelledError.
+/// The video's name for output, without passwords and other secrets of a URL.
+std::string display_name(const std::string& video);
+
+/// Samples `frames` frames according to the clip options. Writes warnings to stderr. Throws
+/// MediaError, CancelledError.
 pllava::Clip sample_clip(const Context& context, const std::string& video, Index frames);
 
 }  // namespace cli

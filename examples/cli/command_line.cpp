@@ -2,7 +2,9 @@
 // here, before a model is loaded.
 #include "command_line.hpp"
 
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 
@@ -183,7 +185,7 @@ void check_model(const Options& o) {
     if (q.format == pllava::WeightFormat::fp8 && !o.gpu)
       throw CLI::ValidationError("fp8 weights need --device cuda");
   if (o.sampling == pllava::SamplingRule::demo && (o.start || o.end))
-    throw CLI::ValidationError("--start and --end need --sampling eval");
+    throw CLI::ValidationError("--start and --end need --sampling eval or time");
   if (o.start && o.end && *o.start > *o.end) throw CLI::ValidationError("--start is after --end");
 }
 
@@ -195,6 +197,18 @@ void check_combination(const Options& o) {
     case Command::quantize: return check_quantize(o);
     default: return check_model(o);
   }
+}
+
+/// For an argument that is taken for an option but is the name of a file. Empty if there is none.
+std::string hint_at_dashes(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    std::error_code ignored;
+    if (argument == "--") return {};
+    if (argument.starts_with('-') && argument != "-" && std::filesystem::exists(argument, ignored))
+      return "; " + argument + " is a file: write ./" + argument + ", or -- before it";
+  }
+  return {};
 }
 
 }  // namespace
@@ -218,7 +232,7 @@ std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help or --version
-    report_error(std::string(e.what()) + " (see pllava --help)");
+    report_error(std::string(e.what()) + " (see pllava --help)" + hint_at_dashes(argc, argv));
     return kWrongUsage;
   }
 }

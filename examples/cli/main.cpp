@@ -25,13 +25,8 @@ int run(const cli::Options& options, const cli::Interrupt& interrupt) {
   return cli::kWrongUsage;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // writes to a closed pipe fail with EPIPE
-  cli::Options options;
-  if (const auto done = cli::parse_command_line(argc, argv, options)) return *done;
-  const cli::Interrupt interrupt;
+/// Reports errors of the command.
+int run_to_exit_code(const cli::Options& options, const cli::Interrupt& interrupt) {
   try {
     return run(options, interrupt);
   } catch (const std::bad_alloc&) {
@@ -40,4 +35,20 @@ int main(int argc, char** argv) {
     cli::report_error(e.what());
   }
   return interrupt.requested() ? cli::kInterrupted : cli::kFailure;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // writes to a closed pipe fail with EPIPE
+  std::signal(SIGXFSZ, SIG_IGN);  // writes past the file size limit fail with EFBIG
+  try {
+    cli::Options options;
+    if (const auto done = cli::parse_command_line(argc, argv, options)) return *done;
+    const cli::Interrupt interrupt;
+    return run_to_exit_code(options, interrupt);
+  } catch (const std::exception& e) {
+    cli::report_error(e.what());
+    return cli::kFailure;
+  }
 }

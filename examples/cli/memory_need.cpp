@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "pllava/core/backend.hpp"
+#include "pllava/cpu/backend.hpp"
 #include "pllava/models/architecture.hpp"
 
 namespace cli {
@@ -28,20 +30,22 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
   }
   const auto weights = static_cast<Index>(bits / 8);
 
-  const Index kv_per_row = 2 * text.layers * text.kv_heads * text.head_dim * element;
+  const Index kv_bytes_per_token = 2 * text.layers * text.kv_heads * text.head_dim * element;
   const Index T = config.frames, S = vision.image_size, H = config.projector.output;
-  const Index video_rows = config.pool.output.count();
+  const Index video_tokens = config.pool.output.count();
   const Index pixels = T * 3 * S * S * f32;
   const Index features = T * vision.patches() * (vision.width + H) * element;
-  const Index embeddings = video_rows * H * f32;
-  const Index chunk = std::min<Index>(1024, text.context);
-  const Index widest = text.width + text.ffn + text.head_dim * (2 * text.heads + 2 * text.kv_heads);
+  const Index embeddings = video_tokens * H * f32;
+  const Index chunk = std::min(pllava::max_batch_rows<pllava::cpu::Backend>(), text.context);
+  const Index activations_per_token =
+      text.width + text.ffn + text.head_dim * (2 * text.heads + 2 * text.kv_heads);
 
   const auto bytes = [](Index n) { return static_cast<std::uint64_t>(n); };
   return {.weights = bytes(weights),
-          .kv_per_clip = bytes(kv_per_row * video_rows),
-          .kv_per_context = bytes(kv_per_row * text.context),
-          .scratch = bytes(2 * pixels + features + embeddings + 2 * chunk * widest * element)};
+          .kv_per_clip = bytes(kv_bytes_per_token * video_tokens),
+          .kv_per_context = bytes(kv_bytes_per_token * text.context),
+          .scratch = bytes(2 * pixels + features + embeddings +
+                           2 * chunk * activations_per_token * element)};
 }
 
 }  // namespace cli

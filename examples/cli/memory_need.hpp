@@ -22,8 +22,8 @@ struct MemoryNeed {
 
 /// Memory of a run on the CPU with weights of this type: weights, KV cache without padding, and an
 /// estimate of scratch memory. Scratch is two copies of the pixels, the features before and after
-/// the projector, the video embeddings, and the activations of a prefill chunk of 1,024 rows at the
-/// widest layer, twice: the values, and their packed copy for the GEMM.
+/// the projector, the video embeddings, and the activations of a layer for one prefill chunk,
+/// twice: the values, and their packed copy for the GEMM.
 MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
                        const pllava::QuantizeOptions& quantize = {});
 

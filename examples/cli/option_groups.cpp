@@ -162,12 +162,29 @@ void add_clip(CLI::App& app, Options& o) {
       ->type_name("TxHxW");
   add_choice<pllava::SamplingRule>(
       app, "--sampling", o.sampling,
-      {{"eval", pllava::SamplingRule::eval}, {"demo", pllava::SamplingRule::demo}},
-      "frame sampling rule (default eval)");
-  app.add_option("--start", o.start, "start of the clip in seconds; needs --sampling eval")
+      {{"eval", pllava::SamplingRule::eval},
+       {"demo", pllava::SamplingRule::demo},
+       {"time", pllava::SamplingRule::time}},
+      "frame sampling rule: eval (default) and demo space frame numbers equally, as the reference "
+      "does; time spaces times equally, for videos of variable frame rate");
+  app.add_option("--start", o.start, "start of the clip in seconds; not with --sampling demo")
       ->check(non_negative_number());
-  app.add_option("--end", o.end, "end of the clip in seconds; needs --sampling eval")
+  app.add_option("--end", o.end, "end of the clip in seconds; not with --sampling demo")
       ->check(non_negative_number());
+  app.add_option(
+         "--seconds", o.seconds,
+         "length of the clip of a camera or a live stream, which begins at once (default 8)")
+      ->check(positive_number());
+  app.add_option("--stream", o.stream,
+                 "video stream to read, counted from 0 (default: the file's default stream, else "
+                 "the largest)")
+      ->check(non_negative_integer());
+  app.add_flag("--raw-orientation", o.raw_orientation,
+               "ignore the rotation of the container and the EXIF orientation of images");
+  app.add_flag(
+      "--decord-numbering", o.decord_numbering,
+      "number the frames of trimmed files like the reference's reader, which counts hidden "
+      "frames");
 }
 
 void add_conversation_template(CLI::App& app, Options& o) {

@@ -53,6 +53,10 @@ struct Options {
   std::vector<std::string> videos;
   pllava::SamplingRule sampling = pllava::SamplingRule::eval;
   std::optional<double> start, end;  ///< seconds
+  std::optional<double> seconds;     ///< of a live source
+  int stream = -1;                   ///< video stream, -1: default
+  bool raw_orientation = false;
+  bool decord_numbering = false;
 
   // prompt and answer
   std::vector<std::string> questions;

@@ -19,5 +19,7 @@ void write_output(std::string_view text);
 
 /// Writes one line to stderr; control characters of the message become spaces.
 void report_error(std::string_view message);
+/// The same with "warning" as its label.
+void report_warning(std::string_view message);
 
 }  // namespace cli

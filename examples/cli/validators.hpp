@@ -37,6 +37,10 @@ inline CLI::Validator non_negative_number() {
   return number<double>("0 or more", [](double x) { return std::isfinite(x) && x >= 0; });
 }
 
+inline CLI::Validator positive_number() {
+  return number<double>("a number above 0", [](double x) { return std::isfinite(x) && x > 0; });
+}
+
 inline CLI::Validator non_empty_text() {
   return CLI::Validator(
       [](std::string& text) { return std::string(text.empty() ? "expected a text" : ""); }, "");

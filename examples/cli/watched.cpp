@@ -17,9 +17,11 @@ Watched watch(const Context& context, const LoadedModel& model, const std::strin
   pllava::Stopwatch stopwatch;
   const pllava::Clip clip = sample_clip(context, video, model.pipeline.frames());
   const double decode_ms = stopwatch.lap();
-  Watched watched{.video = video,
+  Watched watched{.video = display_name(video),
                   .frame_indices = {},
                   .frame_times = {},
+                  .total_frames = clip.total_frames,
+                  .warnings = clip.warnings,
                   .video_rows = model.pipeline.config().pool.output.count(),
                   .load_ms = model.load_ms,
                   .decode_ms = decode_ms,

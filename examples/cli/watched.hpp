@@ -10,10 +10,12 @@
 namespace cli {
 
 struct Watched {
-  std::string video;
+  std::string video;  ///< display_name
   std::vector<Index> frame_indices;
   std::vector<double> frame_times;  ///< seconds
-  Index video_rows = 0;             ///< rows of the video in the context
+  Index total_frames = 0;           ///< of the whole video, 0 if unknown
+  std::vector<std::string> warnings;
+  Index video_rows = 0;  ///< rows of the video in the context
   double load_ms = 0, decode_ms = 0;
   pllava::Session session;
 };

@@ -5,6 +5,8 @@
 #include "commands.hpp"
 #include "output.hpp"
 #include "pllava/checkpoint/random_checkpoint.hpp"
+#include "pllava/io/detail/output_file.hpp"
+#include "pllava/io/mapped_file.hpp"
 #include "pllava/text/prompt.hpp"
 #include "pllava/text/tokenizer.hpp"
 
@@ -15,9 +17,10 @@ namespace fs = std::filesystem;
 
 /// Copies a file atomically: `to` is either complete or unchanged.
 void copy_atomically(const fs::path& from, const fs::path& to) {
-  const fs::path part = to.string() + ".part";
-  fs::copy_file(from, part, fs::copy_options::overwrite_existing);
-  fs::rename(part, to);
+  const auto source = pllava::MappedFile::open(from);
+  pllava::detail::OutputFile file(to);
+  file.write(source->bytes().data(), source->bytes().size());
+  file.commit();
 }
 
 }  // namespace

@@ -1,8 +1,15 @@
 #include "demuxer.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "diagnosis.hpp"
+#include "mp4_index.hpp"
 #include "source.hpp"
 
 #if defined(PLLAVA_HAVE_AVDEVICE)
@@ -15,16 +22,42 @@ namespace pllava::detail {
 
 namespace {
 
-/// Containers that store their frames themselves. Playlists, scripts and text are not among them.
-constexpr const char* kContainers =
-    "mov,mp4,matroska,webm,avi,gif,apng,mpegts,mpeg,mpegvideo,flv,ogg,asf,m4v,h264,hevc,h263,av1,"
-    "obu,ivf,mjpeg,mjpeg_2000,nut,mxf,dv,rm,swf,wtv,y4m,yuv4mpegpipe,vc1,vc1test,dirac,cavsvideo,"
-    "live_flv,3g2,webp_pipe,tiff_pipe,jpegxl_pipe,j2k_pipe,roq,bink,smk,nsv,gxf,amv,mlv,"
-    // Audio formats are opened too, so that the error is that they contain no video.
-    "mp3,wav,flac,aac,ac3,aiff,au,caf,w64,amr,eac3,dts,tta,wv,ape,xwma";
+/// Formats that are refused for files: they name other files, or accept any text as a video.
+/// Formats without a file (devices, image sequences) are refused too.
+constexpr std::array<std::string_view, 17> kRefusedFormats = {
+    "hls,applehttp", "hls", "dash",    "webm_dash_manifest", "concat", "imf", "sdp",
+    "rtsp",          "rtp", "vobsub",  "ffmetadata",         "tty",    "bin", "xbin",
+    "adf",           "idf", "rawvideo"};
+
+/// The names of FFmpeg's formats that store their frames themselves, separated by commas. Audio
+/// formats are among them, so that the error is that the file contains no video.
+const std::string& file_formats() {
+  static const std::string names = [] {
+    std::string list;
+    void* state = nullptr;
+    while (const AVInputFormat* format = av_demuxer_iterate(&state)) {
+      if ((format->flags & AVFMT_NOFILE) != 0) continue;
+      const auto refused = std::find(kRefusedFormats.begin(), kRefusedFormats.end(), format->name);
+      if (refused == kRefusedFormats.end()) list += std::string(format->name) + ',';
+    }
+    list.pop_back();
+    return list;
+  }();
+  return names;
+}
 
 constexpr const char* kUrlProtocols =
     "http,https,httpproxy,tls,tcp,udp,udplite,rtp,srtp,rtsp,rtmp,rtmps,rtmpt,rtmpts,srt,crypto";
+
+constexpr std::string_view kFilePrefix = "file:";  // of MediaInput::address
+
+/// "30 s"
+std::string seconds_text(double seconds) {
+  std::string text = std::to_string(seconds);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + " s";
+}
 
 int interrupt_callback(void* input) {
   return static_cast<const MediaInput*>(input)->interrupted();
@@ -39,11 +72,11 @@ void MediaInput::extend_deadline() {
 }
 
 bool MediaInput::interrupted() const {
-  return cancel.cancelled() || (kind != Kind::file && std::chrono::steady_clock::now() > deadline);
+  return cancelled() || (is_remote() && std::chrono::steady_clock::now() > deadline);
 }
 
 void MediaInput::check_cancelled() const {
-  if (cancel.cancelled()) throw CancelledError("decoding of " + name);
+  if (cancelled()) throw CancelledError("reading of " + name);
 }
 
 void MediaInput::check_size(Index width, Index height) const {
@@ -56,8 +89,42 @@ Demuxer::Demuxer(MediaInput& input) : input_(input) {
   open_container();
   probe_streams();
   select_stream();
+  // A live playlist (HLS, DASH) has no duration: it never ends.
+  const std::string_view format = context_->iformat->name;
+  const bool is_playlist = format.starts_with("hls") || format == "dash";
   seekable_ = input_.kind != MediaInput::Kind::camera && context_->pb != nullptr &&
-              (context_->pb->seekable & AVIO_SEEKABLE_NORMAL) != 0;
+              (context_->pb->seekable & AVIO_SEEKABLE_NORMAL) != 0 &&
+              !(is_playlist && context_->duration <= 0);
+}
+
+bool Demuxer::lacks_clock() const {
+  const std::string_view format = context_->iformat->name;
+  return input_.is_remote() && !seekable_ &&
+         (format == "mpjpeg" || (context_->iformat->flags & AVFMT_NOTIMESTAMPS) != 0);
+}
+
+/// Reads MediaInput::bytes, for FFmpeg.
+int Demuxer::read_memory(void* demuxer, std::uint8_t* to, int size) {
+  auto& self = *static_cast<Demuxer*>(demuxer);
+  const std::vector<std::byte>& bytes = *self.input_.bytes;
+  const std::size_t count =
+      std::min(static_cast<std::size_t>(size), bytes.size() - self.memory_position_);
+  if (count == 0) return AVERROR_EOF;
+  std::memcpy(to, bytes.data() + self.memory_position_, count);
+  self.memory_position_ += count;
+  return static_cast<int>(count);
+}
+
+std::int64_t Demuxer::seek_memory(void* demuxer, std::int64_t offset, int whence) {
+  auto& self = *static_cast<Demuxer*>(demuxer);
+  const auto size = static_cast<std::int64_t>(self.input_.bytes->size());
+  if ((whence & AVSEEK_SIZE) != 0) return size;
+  std::int64_t base = 0;
+  if (whence == SEEK_CUR) base = static_cast<std::int64_t>(self.memory_position_);
+  if (whence == SEEK_END) base = size;
+  if (offset < -base || offset > size - base) return AVERROR(EINVAL);
+  self.memory_position_ = static_cast<std::size_t>(base + offset);
+  return base + offset;
 }
 
 void Demuxer::open_container() {
@@ -65,8 +132,9 @@ void Demuxer::open_container() {
   const AVInputFormat* format = nullptr;
   switch (input_.kind) {
     case MediaInput::Kind::file:
+    case MediaInput::Kind::memory:
       options.set("protocol_whitelist", "file");
-      options.set("format_whitelist", kContainers);
+      options.set("format_whitelist", file_formats());
       break;
     case MediaInput::Kind::url: options.set("protocol_whitelist", kUrlProtocols); break;
     case MediaInput::Kind::camera:
@@ -81,16 +149,39 @@ void Demuxer::open_container() {
   AVFormatContext* context = avformat_alloc_context();
   if (context == nullptr) throw OutOfMemoryError(input_.name, sizeof(AVFormatContext));
   context->interrupt_callback = {interrupt_callback, &input_};
+  if (input_.kind == MediaInput::Kind::memory) {
+    constexpr int kBufferBytes = 32 * 1024;
+    auto* const buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
+    if (buffer != nullptr)
+      memory_io_.reset(
+          avio_alloc_context(buffer, kBufferBytes, 0, this, read_memory, nullptr, seek_memory));
+    if (!memory_io_) {
+      av_free(buffer);
+      avformat_free_context(context);
+      throw OutOfMemoryError(input_.name, kBufferBytes);
+    }
+    context->pb = memory_io_.get();
+  }
   input_.extend_deadline();
   const int status =
       avformat_open_input(&context, input_.address.c_str(), format, options.address());
   context_.reset(context);  // null after a failure
   input_.check_cancelled();
-  if (status < 0)
-    input_.fail(input_.kind == MediaInput::Kind::file
-                    ? std::string("FFmpeg does not recognize it as a video (") +
-                          ffmpeg_error_text(status) + "); " + kExpectedSource
-                    : "cannot be opened (" + ffmpeg_error_text(status) + ")");
+  if (status < 0) fail_to_open(status);
+}
+
+void Demuxer::fail_to_open(int status) const {
+  const std::string reason = ffmpeg_error_text(status);
+  if (!input_.is_remote()) {
+    const std::string diagnosis = input_.kind == MediaInput::Kind::file
+                                      ? diagnose_file(input_.address.substr(kFilePrefix.size()))
+                                      : std::string();
+    input_.fail((diagnosis.empty() ? "FFmpeg does not recognize it as a video (" + reason + ")"
+                                   : diagnosis) +
+                "; " + kExpectedSource);
+  }
+  if (input_.interrupted()) input_.fail("no data for " + seconds_text(input_.options.timeout));
+  input_.fail("cannot be opened (" + reason + ")");
 }
 
 void Demuxer::probe_streams() {
@@ -112,16 +203,48 @@ void Demuxer::probe_streams() {
   input_.check_cancelled();
 }
 
+/// The indices of the video streams, without cover images.
+std::vector<int> Demuxer::video_streams() const {
+  std::vector<int> streams;
+  for (unsigned i = 0; i < context_->nb_streams; ++i) {
+    const AVStream& stream = *context_->streams[i];
+    if (stream.codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+        (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) == 0)
+      streams.push_back(static_cast<int>(i));
+  }
+  return streams;
+}
+
 void Demuxer::select_stream() {
-  const int best = av_find_best_stream(context_.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
-  if (best < 0 || (context_->streams[best]->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0)
+  const std::vector<int> streams = video_streams();
+  if (streams.empty())
     input_.fail("contains no video, only " + std::to_string(context_->nb_streams) +
                 " other stream(s); " + kExpectedSource);
+  const int wanted = input_.options.stream;
+  if (wanted >= static_cast<int>(streams.size()))
+    input_.fail("has no video stream " + std::to_string(wanted) + "; expected 0 to " +
+                std::to_string(streams.size() - 1));
+  const int best = av_find_best_stream(context_.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+  const bool found = std::find(streams.begin(), streams.end(), best) != streams.end();
+  const int selected = wanted >= 0 ? streams[static_cast<std::size_t>(wanted)]
+                       : found     ? best
+                                   : streams[0];
   for (unsigned i = 0; i < context_->nb_streams; ++i)
     context_->streams[i]->discard =
-        i == static_cast<unsigned>(best) ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
-  stream_ = context_->streams[best];
+        i == static_cast<unsigned>(selected) ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+  stream_ = context_->streams[selected];
+  probed_streams_ = static_cast<int>(context_->nb_streams);
+  if (stream_->codecpar->codec_tag == MKTAG('e', 'n', 'c', 'v'))
+    input_.fail("is encrypted; expected a video without copy protection");
   input_.check_size(stream_->codecpar->width, stream_->codecpar->height);
+}
+
+std::string Demuxer::other_video_streams() const {
+  const std::vector<int> streams = video_streams();
+  if (streams.size() < 2 || input_.options.stream >= 0) return {};
+  const auto number = std::find(streams.begin(), streams.end(), stream_->index) - streams.begin();
+  return "the file has " + std::to_string(streams.size()) + " video streams; stream " +
+         std::to_string(number) + " is read";
 }
 
 double Demuxer::duration() const {
@@ -129,6 +252,51 @@ double Demuxer::duration() const {
     return static_cast<double>(stream_->duration) * av_q2d(stream_->time_base);
   if (context_->duration > 0) return static_cast<double>(context_->duration) / AV_TIME_BASE;
   return 0.0;
+}
+
+double Demuxer::frame_rate() const {
+  for (const AVRational rate : {stream_->avg_frame_rate, stream_->r_frame_rate})
+    if (rate.num > 0 && rate.den > 0) return av_q2d(rate);
+  return 0.0;
+}
+
+double Demuxer::frame_interval() const {
+  const double rate = frame_rate();
+  return rate > 0.0 ? 1.0 / rate : 0.04;
+}
+
+std::vector<PacketInfo> Demuxer::container_index() const {
+  const int count = avformat_index_get_entries_count(stream_);
+  if (input_.kind != MediaInput::Kind::file || count < 1 ||
+      !std::string_view(context_->iformat->name).starts_with("mov"))
+    return {};
+  const auto offsets = composition_offsets(input_.address.substr(kFilePrefix.size()), stream_->id,
+                                           static_cast<std::size_t>(count));
+  if (!offsets) return {};
+  const std::int64_t file_size = avio_size(context_->pb);
+  std::vector<PacketInfo> packets;
+  packets.reserve(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const AVIndexEntry& entry = *avformat_index_get_entry(stream_, i);
+    if (entry.pos < 0 || entry.size < 1 || entry.pos > file_size - entry.size) return {};
+    packets.push_back({.pts = entry.timestamp + (*offsets)[static_cast<std::size_t>(i)],
+                       .dts = entry.timestamp,
+                       .key = (entry.flags & AVINDEX_KEYFRAME) != 0,
+                       .hidden = (entry.flags & AVINDEX_DISCARD_FRAME) != 0});
+  }
+  return packets;
+}
+
+/// Whether `stream` appeared while reading and replaces the video stream of the same program.
+bool Demuxer::continues_in(int stream) const {
+  if (stream < probed_streams_ ||
+      context_->streams[stream]->codecpar->codec_type != AVMEDIA_TYPE_VIDEO)
+    return false;
+  const AVProgram* const program = av_find_program_from_stream(context_.get(), nullptr, stream);
+  if (program == nullptr) return false;
+  const unsigned* const begin = program->stream_index;
+  const unsigned* const end = begin + program->nb_stream_indexes;
+  return std::find(begin, end, static_cast<unsigned>(stream_->index)) != end;
 }
 
 bool Demuxer::read(AVPacket& packet) {
@@ -141,12 +309,16 @@ bool Demuxer::read(AVPacket& packet) {
       continue;
     }
     if (status < 0) {
-      if (input_.kind != MediaInput::Kind::file && status != AVERROR_EOF)
-        input_.fail(input_.interrupted() ? "no data within the timeout"
+      if (input_.is_remote() && status != AVERROR_EOF)
+        input_.fail(input_.interrupted() ? "no data for " + seconds_text(input_.options.timeout)
                                          : "the stream broke (" + ffmpeg_error_text(status) + ")");
       return false;
     }
     if (packet.stream_index == stream_->index) return true;
+    if (continues_in(packet.stream_index)) {
+      stream_ = context_->streams[packet.stream_index];
+      return true;
+    }
     av_packet_unref(&packet);
   }
 }

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "ffmpeg_handles.hpp"
+#include "packet_index.hpp"
 #include "pllava/media/video.hpp"
 
 namespace pllava::detail {
@@ -13,18 +17,23 @@ namespace pllava::detail {
 /// Address, limits and cancellation of a source. FFmpeg polls `interrupted` while it waits for
 /// data, so the object must not move while a Demuxer uses it.
 struct MediaInput {
-  enum class Kind { file, url, camera };
+  enum class Kind { file, memory, url, camera };
 
   std::string name;  ///< for messages
   Kind kind;
-  std::string address;  ///< in FFmpeg's form
+  std::string address;  ///< in FFmpeg's form; empty for memory
   VideoOptions options;
-  CancelToken cancel = {};  ///< of the current call
+  std::shared_ptr<const std::vector<std::byte>> bytes = {};  ///< the file, for memory
+  CancelToken cancel = {};                                   ///< of the current call
   std::chrono::steady_clock::time_point deadline = {};
 
   /// Restarts the timeout.
   void extend_deadline();
-  /// Whether the call is cancelled or, except for files, past the deadline.
+  /// Whether data arrive over time: an address or a camera.
+  bool is_remote() const { return kind == Kind::url || kind == Kind::camera; }
+  /// Whether the call or the source (VideoOptions::cancel) is cancelled.
+  bool cancelled() const { return cancel.cancelled() || options.cancel.cancelled(); }
+  /// Whether it is cancelled or, if data arrive over time, past the deadline.
   bool interrupted() const;
   /// Throws CancelledError.
   void check_cancelled() const;
@@ -40,11 +49,28 @@ class Demuxer {
   /// video stream; CancelledError.
   explicit Demuxer(MediaInput& input);
 
+  /// The video stream. `read` can change it: after a change of the PID or codec, a transport stream
+  /// continues in another one.
   AVStream& stream() const noexcept { return *stream_; }
-  /// Whether the source can be read from its start again.
+  /// Whether the source can be read from its start again, and ends.
   bool seekable() const noexcept { return seekable_; }
+  /// Whether frames have no timestamps and arrive as they are captured.
+  bool lacks_clock() const;
+  /// A sentence about the video streams that are not read; empty if there are none.
+  std::string other_video_streams() const;
   /// Seconds, 0 if unknown.
   double duration() const;
+  /// Average frames per second, 0 if unknown.
+  double frame_rate() const;
+  /// Seconds between frames on average, 1/25 if unknown.
+  double frame_interval() const;
+  /// Whether the format allows jumps of the clock.
+  bool clock_may_jump() const { return (context_->iformat->flags & AVFMT_TS_DISCONT) != 0; }
+
+  /// The packets of the video stream as the index of the container lists them, without reading
+  /// them; presentation times up to a constant. Empty if the container has no such index, or it
+  /// does not fit the file.
+  std::vector<PacketInfo> container_index() const;
 
   /// Reads the next packet of the video stream. False at the end; for a damaged file this can be
   /// early. Throws MediaError for a stream that breaks or times out, CancelledError.
@@ -55,12 +81,21 @@ class Demuxer {
 
  private:
   void open_container();
+  [[noreturn]] void fail_to_open(int status) const;
+  bool continues_in(int stream) const;
   void probe_streams();
+  std::vector<int> video_streams() const;
   void select_stream();
 
+  static int read_memory(void* demuxer, std::uint8_t* to, int size);
+  static std::int64_t seek_memory(void* demuxer, std::int64_t offset, int whence);
+
   MediaInput& input_;
+  FfmpegHandle<AVIOContext> memory_io_;  // outlives context_
+  std::size_t memory_position_ = 0;
   FfmpegHandle<AVFormatContext> context_;
   AVStream* stream_ = nullptr;
+  int probed_streams_ = 0;  // streams that are known from the start
   bool seekable_ = false;
 };
 

@@ -20,6 +20,10 @@ struct FfmpegDeleter {
   void operator()(AVPacket* p) const { av_packet_free(&p); }
   void operator()(AVFrame* p) const { av_frame_free(&p); }
   void operator()(SwsContext* p) const { sws_freeContext(p); }
+  void operator()(AVIOContext* p) const {
+    av_freep(&p->buffer);
+    avio_context_free(&p);
+  }
 };
 
 /// Unique owner of an FFmpeg object.

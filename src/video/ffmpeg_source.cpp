@@ -1,10 +1,15 @@
 #include "ffmpeg_source.hpp"
 
+#include <chrono>
 #include <exception>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "frame_converter.hpp"
 #include "frame_decoder.hpp"
 #include "orientation.hpp"
+#include "timeline.hpp"
 
 namespace pllava::detail {
 
@@ -12,18 +17,44 @@ namespace {
 
 class FfmpegSource final : public Video::Source {
  public:
-  FfmpegSource(std::string name, const VideoOptions& options, MediaInput::Kind kind,
-               std::string address)
-      : Source(std::move(name), options),
-        input_{.name = name_, .kind = kind, .address = std::move(address), .options = options},
+  FfmpegSource(const VideoOptions& options, MediaInput input)
+      : Source(input.name, options),
+        input_(std::move(input)),
         decoder_(input_),
-        orientation_(Orientation::of(decoder_.demuxer().stream())) {
+        orientation_(options.apply_orientation ? Orientation::of(decoder_.demuxer().stream())
+                                               : Orientation{}) {
     describe();
-    if (kind == MediaInput::Kind::file && options_.fps == 0.0 && decoder_.seekable())
-      build_index({});
+    if (!input_.is_remote() && options_.fps == 0.0 && decoder_.seekable()) build_index({});
   }
 
   Index decoded_frames() const noexcept override { return decoder_.decoded_frames(); }
+
+  bool seekable() const noexcept override { return decoder_.seekable(); }
+
+  std::vector<Frame> take(Index n, double seconds, const CancelToken& cancel) override {
+    const ReadScope scope(*this, cancel);
+    start_iteration();
+    std::vector<Frame> frames;
+    std::optional<double> start;
+    const auto instant = [&] {  // of the next frame of the clip
+      return *start + seconds * (static_cast<double>(frames.size()) + 0.5) / static_cast<double>(n);
+    };
+    Frame shown;
+    while (static_cast<Index>(frames.size()) < n && iteration_ == Iteration::running) {
+      if (!decoder_.next()) {
+        iteration_ = Iteration::ended;
+        break;
+      }
+      const double time = next_time();
+      if (!start) start = time;
+      while (shown.data != nullptr && static_cast<Index>(frames.size()) < n && instant() < time)
+        frames.push_back(shown);
+      shown = convert(decoder_.frames() - 1, time);
+    }
+    if (shown.data == nullptr && frames.empty()) fail("the stream ended before its first frame");
+    while (static_cast<Index>(frames.size()) < n) frames.push_back(shown);
+    return frames;
+  }
 
   void build_index(const CancelToken& cancel) override {
     if (lookup_ != Lookup::none) return;
@@ -32,12 +63,14 @@ class FfmpegSource final : public Video::Source {
     const ReadScope scope(*this, cancel);
     decoder_.restart();
     index_ = &decoder_.read_index();
-    set_frame_count(index_->frame_count());
+    set_times(index_->times());
     lookup_ = index_->has_timestamps() ? Lookup::by_packet : Lookup::by_count;
   }
 
   std::vector<Index> choose(Index n, const SampleOptions& options) const override {
-    return sample_indices(options.rule, info_.frame_count, n, info_.fps, options.bounds);
+    if (options_.numbering == FrameNumbering::decord)
+      return sample_indices(options.rule, info_.frame_count, n, info_.fps, options.bounds);
+    return sample_indices(options.rule, {times_, end_time()}, n, info_.fps, options.bounds);
   }
 
   bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
@@ -53,10 +86,11 @@ class FfmpegSource final : public Video::Source {
         continue;
       }
       if (!(packet >= 0 ? decoder_.decode_packet(packet) : decoder_.decode_nth(i))) {
-        count_by_decoding();
+        if (!index_again()) count_by_decoding();
         return false;
       }
-      frames.push_back(convert(i));
+      if (index_again()) return false;
+      frames.push_back(convert(i, times_[static_cast<std::size_t>(i)]));
       last_packet = packet;
     }
     return true;
@@ -64,15 +98,12 @@ class FfmpegSource final : public Video::Source {
 
   std::optional<Frame> next() override {
     const ReadScope scope(*this, {});
-    if (iteration_ == Iteration::none) {
-      if (decoder_.seekable()) decoder_.restart();
-      iteration_ = Iteration::running;
-      rate_filter_.reset();
-    }
+    start_iteration();
     if (iteration_ == Iteration::ended) return std::nullopt;
     while (decoder_.next()) {
       const Index number = decoder_.frames() - 1;
-      if (rate_filter_.select(time_of(number))) return convert(number);
+      const double time = next_time();
+      if (rate_filter_.select(time)) return convert(number, time);
     }
     if (decoder_.frames() == 0) fail("none of its frames can be decoded");
     iteration_ = Iteration::ended;
@@ -103,7 +134,7 @@ class FfmpegSource final : public Video::Source {
       source_.decoder_.ensure_open();
     }
     ~ReadScope() {
-      source_.input_.cancel = {};
+      source_.input_.cancel = {};  // VideoOptions::cancel remains
       if (std::uncaught_exceptions() == exceptions_) return;
       source_.decoder_.invalidate();
       source_.iteration_ = Iteration::none;
@@ -121,17 +152,72 @@ class FfmpegSource final : public Video::Source {
     const AVCodecParameters& parameters = *stream.codecpar;
     info_.width = orientation_.transpose ? parameters.height : parameters.width;
     info_.height = orientation_.transpose ? parameters.width : parameters.height;
-    for (const AVRational rate : {stream.avg_frame_rate, stream.r_frame_rate})
-      if (info_.fps == 0.0 && rate.num > 0 && rate.den > 0) info_.fps = av_q2d(rate);
+    info_.fps = decoder_.demuxer().frame_rate();
     info_.duration = decoder_.demuxer().duration();
     info_.codec = avcodec_get_name(parameters.codec_id);
-    info_.rotation = orientation_.degrees();
+    info_.rotation = Orientation::of(stream).degrees();
+    const AVRational aspect = stream.sample_aspect_ratio.num > 0 ? stream.sample_aspect_ratio
+                                                                 : parameters.sample_aspect_ratio;
+    if (aspect.num > 0 && aspect.den > 0) info_.pixel_aspect = av_q2d(aspect);
+    if (const std::string others = decoder_.demuxer().other_video_streams(); !others.empty())
+      info_.warnings.push_back(others);
   }
 
-  void set_frame_count(Index count) {
-    info_.frame_count = count;
-    if (info_.duration == 0.0 && info_.fps > 0.0)
-      info_.duration = static_cast<double>(count) / info_.fps;
+  /// The index: when each frame is presented.
+  void set_times(std::vector<double> times) {
+    times_ = std::move(times);
+    info_.frame_count = static_cast<Index>(times_.size());
+    correct_rate();
+    info_.duration = end_time();
+  }
+
+  /// Containers can count fields or ticks as frames (H.264 in AVI): a rate that the times
+  /// contradict is replaced by theirs.
+  void correct_rate() {
+    constexpr double kTolerance = 1.5;
+    const double span = times_.empty() ? 0.0 : times_.back() - times_.front();
+    if (times_.size() < 3 || span <= 0.0) return;
+    const double measured = static_cast<double>(times_.size() - 1) / span;
+    if (info_.fps > measured * kTolerance || info_.fps * kTolerance < measured)
+      info_.fps = measured;
+  }
+
+  /// When the last frame ends.
+  double end_time() const {
+    return times_.back() +
+           (info_.fps > 0.0 ? 1.0 / info_.fps : decoder_.demuxer().frame_interval());
+  }
+
+  void start_iteration() {
+    if (iteration_ != Iteration::none) return;
+    if (decoder_.seekable()) decoder_.restart();
+    iteration_ = Iteration::running;
+    rate_filter_.reset();
+    timeline_ = new_timeline();
+    first_arrival_.reset();
+  }
+
+  /// Time of the frame that was decoded last, in the iteration.
+  double next_time() {
+    if (!decoder_.demuxer().lacks_clock()) return timeline_->next(decoder_.pts());
+    const auto now = std::chrono::steady_clock::now();
+    if (!first_arrival_) first_arrival_ = now;
+    return std::chrono::duration<double>(now - *first_arrival_).count();
+  }
+
+  Timeline new_timeline() const {
+    return {av_q2d(decoder_.demuxer().stream().time_base), decoder_.demuxer().frame_interval(),
+            decoder_.demuxer().clock_may_jump()};
+  }
+
+  /// If the container's index turned out to be wrong, indexes the file by its packets.
+  bool index_again() {
+    if (!decoder_.index_is_wrong()) return false;
+    index_ = &decoder_.read_index_from_packets();
+    set_times(index_->times());
+    lookup_ = index_->has_timestamps() ? Lookup::by_packet : Lookup::by_count;
+    info_.warnings.push_back("the index of the container is wrong; the whole file was read");
+    return true;
   }
 
   /// For damaged files, where not every packet decodes to a frame: numbers the frames that decode.
@@ -139,30 +225,24 @@ class FfmpegSource final : public Video::Source {
     if (lookup_ == Lookup::by_decoded_count)
       fail("decoding it twice gives different numbers of frames");
     decoder_.restart();
-    while (decoder_.next()) {
-    }
-    if (decoder_.frames() == 0) fail("none of its frames can be decoded");
-    set_frame_count(decoder_.frames());
+    Timeline timeline = new_timeline();
+    std::vector<double> times;
+    while (decoder_.next()) times.push_back(timeline.next(decoder_.pts()));
+    if (times.empty()) fail("none of its frames can be decoded");
+    const auto count = static_cast<Index>(times.size());
+    if (count < info_.frame_count)
+      info_.warnings.push_back(std::to_string(info_.frame_count - count) + " of " +
+                               std::to_string(info_.frame_count) + " frames cannot be decoded");
+    set_times(std::move(times));
     lookup_ = Lookup::by_decoded_count;
     decoder_.restart();
   }
 
-  /// Time in seconds of the frame that was decoded last.
-  double time_of(Index number) const {
-    const std::int64_t start = lookup_ == Lookup::by_packet
-                                   ? index_->packet(index_->packet_of(0)).pts
-                                   : decoder_.first_pts();
-    const std::int64_t now = decoder_.pts();
-    if (now != AV_NOPTS_VALUE && start != AV_NOPTS_VALUE)
-      return static_cast<double>(now - start) * av_q2d(decoder_.demuxer().stream().time_base);
-    return info_.fps > 0.0 ? static_cast<double>(number) / info_.fps : 0.0;
-  }
-
   /// The frame that was decoded last.
-  Frame convert(Index number) {
+  Frame convert(Index number, double time) {
     Frame frame = converter_.to_rgb(decoder_.frame(), orientation_, name_);
     frame.index = number;
-    frame.time = time_of(number);
+    frame.time = time;
     return frame;
   }
 
@@ -171,6 +251,9 @@ class FfmpegSource final : public Video::Source {
   FrameConverter converter_;
   Orientation orientation_;
   const PacketIndex* index_ = nullptr;  // owned by decoder_
+  std::vector<double> times_;           // of the frames of an indexed file
+  std::optional<Timeline> timeline_;    // of the iteration
+  std::optional<std::chrono::steady_clock::time_point> first_arrival_;
   Lookup lookup_ = Lookup::none;
   Iteration iteration_ = Iteration::none;
 };
@@ -179,7 +262,20 @@ class FfmpegSource final : public Video::Source {
 
 std::unique_ptr<Video::Source> make_ffmpeg_source(std::string name, const VideoOptions& options,
                                                   MediaInput::Kind kind, std::string address) {
-  return std::make_unique<FfmpegSource>(std::move(name), options, kind, std::move(address));
+  return std::make_unique<FfmpegSource>(options, MediaInput{.name = std::move(name),
+                                                            .kind = kind,
+                                                            .address = std::move(address),
+                                                            .options = options});
+}
+
+std::unique_ptr<Video::Source> make_ffmpeg_source(
+    std::string name, const VideoOptions& options,
+    std::shared_ptr<const std::vector<std::byte>> bytes) {
+  return std::make_unique<FfmpegSource>(options, MediaInput{.name = std::move(name),
+                                                            .kind = MediaInput::Kind::memory,
+                                                            .address = {},
+                                                            .options = options,
+                                                            .bytes = std::move(bytes)});
 }
 
 }  // namespace pllava::detail

@@ -1,7 +1,10 @@
 #include "frame_converter.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 extern "C" {
 #include <libavutil/pixdesc.h>
@@ -11,11 +14,34 @@ extern "C" {
 
 namespace pllava::detail {
 
-void FrameConverter::prepare_scaler(const AVFrame& in, const std::string& source) {
+namespace {
+
+bool has_alpha(const AVFrame& frame) {
+  const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
+  return format != nullptr && (format->flags & AV_PIX_FMT_FLAG_ALPHA) != 0;
+}
+
+/// Dense RGB from RGBA, over white as in browsers.
+Frame over_white(const AVFrame& rgba) {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rgba.width) *
+                                   static_cast<std::size_t>(rgba.height) * 3);
+  std::uint8_t* out = pixels.data();
+  for (int y = 0; y < rgba.height; ++y) {
+    const std::uint8_t* p = rgba.data[0] + std::ptrdiff_t{y} * rgba.linesize[0];
+    for (int x = 0; x < rgba.width; ++x, p += 4)
+      for (int c = 0; c < 3; ++c)
+        *out++ = static_cast<std::uint8_t>((p[c] * p[3] + 255 * (255 - p[3]) + 127) / 255);
+  }
+  return Frame::own(std::move(pixels), rgba.width, rgba.height);
+}
+
+}  // namespace
+
+void FrameConverter::prepare_scaler(const AVFrame& in, AVPixelFormat out,
+                                    const std::string& source) {
   const auto format = static_cast<AVPixelFormat>(in.format);
   scaler_.reset(sws_getCachedContext(scaler_.release(), in.width, in.height, format, in.width,
-                                     in.height, AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr,
-                                     nullptr));
+                                     in.height, out, SWS_BICUBIC, nullptr, nullptr, nullptr));
   if (!scaler_) {
     const char* name = av_get_pix_fmt_name(format);
     throw MediaError(source, std::string("the pixel format cannot be converted to RGB (") +
@@ -38,23 +64,34 @@ void FrameConverter::prepare_scaler(const AVFrame& in, const std::string& source
 
 Frame FrameConverter::to_rgb(const AVFrame& in, const Orientation& orientation,
                              const std::string& source) {
-  prepare_scaler(in, source);
+  const bool hdr = is_high_dynamic_range(in);
+  const AVPixelFormat format = hdr             ? AV_PIX_FMT_RGB48
+                               : has_alpha(in) ? AV_PIX_FMT_RGBA
+                                               : AV_PIX_FMT_RGB24;
+  prepare_scaler(in, format, source);
 
   // The buffer is FFmpeg's: its converters write whole vectors past the end of a row.
   const std::shared_ptr<AVFrame> out(av_frame_alloc(), FfmpegDeleter{});
   const auto bytes =
-      static_cast<std::uint64_t>(in.width) * static_cast<std::uint64_t>(in.height) * 3;
+      static_cast<std::uint64_t>(in.width) * static_cast<std::uint64_t>(in.height) * 6;
   if (!out) throw OutOfMemoryError("a frame of " + source, bytes);
-  out->format = AV_PIX_FMT_RGB24;
+  out->format = format;
   out->width = in.width;
   out->height = in.height;
   if (av_frame_get_buffer(out.get(), 0) < 0) throw OutOfMemoryError("a frame of " + source, bytes);
   if (sws_scale(scaler_.get(), in.data, in.linesize, 0, in.height, out->data, out->linesize) <= 0)
     throw MediaError(source, "a frame cannot be converted to RGB");
 
-  Frame frame =
-      Frame::borrow(out->data[0], in.width, in.height, PixelFormat::rgb, out->linesize[0]);
-  frame.owner = out;
+  Frame frame;
+  if (hdr) {
+    if (!tone_mapper_ || !tone_mapper_->fits(in)) tone_mapper_.emplace(in);
+    frame = tone_mapper_->map(*out);
+  } else if (format == AV_PIX_FMT_RGBA) {
+    frame = over_white(*out);
+  } else {
+    frame = Frame::borrow(out->data[0], in.width, in.height, PixelFormat::rgb, out->linesize[0]);
+    frame.owner = out;
+  }
   return orientation.identity() ? frame : orientation.apply(frame);
 }
 

@@ -1,24 +1,29 @@
 // Converts decoded frames to RGB.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "ffmpeg_handles.hpp"
 #include "orientation.hpp"
 #include "pllava/media/image.hpp"
+#include "tone_mapping.hpp"
 
 namespace pllava::detail {
 
 class FrameConverter {
  public:
-  /// The frame as RGB with the orientation applied. The conversion and its defaults are those of
-  /// FFmpeg's filter format=rgb24. Throws MediaError naming `source`, OutOfMemoryError.
+  /// The frame as RGB with the orientation applied; transparent pixels are over white,
+  /// and high dynamic range (PQ, HLG) is mapped to sRGB. The
+  /// conversion and its defaults are those of FFmpeg's filter format=rgb24. Throws MediaError
+  /// naming `source`, OutOfMemoryError.
   Frame to_rgb(const AVFrame& in, const Orientation& orientation, const std::string& source);
 
  private:
-  void prepare_scaler(const AVFrame& in, const std::string& source);
+  void prepare_scaler(const AVFrame& in, AVPixelFormat out, const std::string& source);
 
   FfmpegHandle<SwsContext> scaler_;
+  std::optional<ToneMapper> tone_mapper_;  // of the last high dynamic range
 };
 
 }  // namespace pllava::detail

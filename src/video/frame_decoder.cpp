@@ -22,7 +22,7 @@ void FrameDecoder::open() {
   av_packet_unref(packet_.get());
   feed_ = Feed::read_packet;
   next_packet_ = first_packet_ = frames_ = 0;
-  pts_ = first_pts_ = AV_NOPTS_VALUE;
+  pts_ = AV_NOPTS_VALUE;
   position_ = Position::at_start;
 }
 
@@ -40,6 +40,7 @@ void FrameDecoder::open_codec() {
   codec_->max_pixels = input_.options.max_pixels;
   if (status >= 0) status = avcodec_open2(codec_.get(), decoder, nullptr);
   if (status < 0) input_.fail("the decoder cannot be opened (" + ffmpeg_error_text(status) + ")");
+  codec_stream_ = demuxer_->stream().index;
 }
 
 void FrameDecoder::ensure_open() {
@@ -57,7 +58,40 @@ bool FrameDecoder::read_packet() {
   return demuxer_->read(*packet_);
 }
 
+void FrameDecoder::set_index(std::vector<PacketInfo> packets) {
+  // A frame of an animation is drawn over the previous one, even if it is marked as a keyframe.
+  const AVCodecID codec = demuxer_->stream().codecpar->codec_id;
+  PacketIndex index(std::move(packets),
+                    {.tick = av_q2d(demuxer_->stream().time_base),
+                     .interval = demuxer_->frame_interval(),
+                     .may_jump = demuxer_->clock_may_jump(),
+                     .usable = codec != AV_CODEC_ID_GIF && codec != AV_CODEC_ID_APNG &&
+                               demuxer_->stream().index == codec_stream_},
+                    input_.options.numbering);
+  if (index.frame_count() == 0) input_.fail("contains no visible frames");
+  index_ = std::move(index);
+}
+
 const PacketIndex& FrameDecoder::read_index() {
+  std::vector<PacketInfo> packets = demuxer_->container_index();
+  if (packets.empty()) return read_index_from_packets();
+  // FFmpeg moves all presentation times by a constant, which the first packet shows.
+  if (!read_packet()) return read_index_from_packets();
+  const std::int64_t pts = packet_->pts;
+  const std::int64_t dts = packet_->dts;
+  av_packet_unref(packet_.get());
+  if (pts == AV_NOPTS_VALUE || dts != packets.front().dts) return read_index_from_packets();
+  const std::int64_t shift = pts - packets.front().pts;
+  for (PacketInfo& p : packets) p.pts += shift;
+  set_index(std::move(packets));
+  if (!index_->has_timestamps()) return read_index_from_packets();
+  index_is_unverified_ = true;
+  seek(0);
+  return *index_;
+}
+
+const PacketIndex& FrameDecoder::read_index_from_packets() {
+  restart();
   std::vector<PacketInfo> packets;
   while (read_packet()) {
     packets.push_back({packet_->pts, packet_->dts, (packet_->flags & AV_PKT_FLAG_KEY) != 0,
@@ -65,11 +99,8 @@ const PacketIndex& FrameDecoder::read_index() {
     av_packet_unref(packet_.get());
   }
   if (packets.empty()) input_.fail("contains no frames");
-  // A frame of an animation is drawn over the previous one, even if it is marked as a keyframe.
-  const AVCodecID codec = demuxer_->stream().codecpar->codec_id;
-  PacketIndex index(std::move(packets), codec != AV_CODEC_ID_GIF && codec != AV_CODEC_ID_APNG);
-  if (index.frame_count() == 0) input_.fail("contains no visible frames");
-  index_ = std::move(index);
+  set_index(std::move(packets));
+  index_is_unverified_ = index_is_wrong_ = false;
   open();
   return *index_;
 }
@@ -119,10 +150,18 @@ void FrameDecoder::feed() {
       return;
     }
     if (position_ == Position::after_seek && !find_position()) continue;
+    if (index_is_unverified_ && (next_packet_ >= index_->packet_count() ||
+                                 index_->packet(next_packet_).pts != packet_->pts))
+      index_is_wrong_ = true;
     if (next_packet_++ < first_packet_)
       av_packet_unref(packet_.get());
     else
       feed_ = Feed::send_packet;
+  }
+  if (demuxer_->stream().index != codec_stream_) {
+    avcodec_send_packet(codec_.get(), nullptr);
+    feed_ = Feed::replace;
+    return;
   }
   if (avcodec_send_packet(codec_.get(), packet_.get()) == AVERROR(EAGAIN)) return;
   av_packet_unref(packet_.get());  // sent, or damaged: the next one may be intact
@@ -141,16 +180,21 @@ bool FrameDecoder::next() {
       ++decoded_frames_;
       ++frames_;
       pts_ = frame_->pts != AV_NOPTS_VALUE ? frame_->pts : frame_->best_effort_timestamp;
-      if (first_pts_ == AV_NOPTS_VALUE) first_pts_ = pts_;
       return true;
+    }
+    if (status == AVERROR_EOF && feed_ == Feed::replace) {
+      open_codec();
+      feed_ = Feed::send_packet;
+      continue;
     }
     if (status == AVERROR_EOF) return false;
     if (status == AVERROR(ENOMEM))
       throw OutOfMemoryError("decoding of " + input_.name,
                              static_cast<std::uint64_t>(codec_->width) *
                                  static_cast<std::uint64_t>(codec_->height) * 3);
-    if (status != AVERROR(EAGAIN) && feed_ == Feed::drain) ++failures;
-    if (feed_ != Feed::drain) feed();
+    const bool is_draining = feed_ == Feed::drain || feed_ == Feed::replace;
+    if (status != AVERROR(EAGAIN) && is_draining) ++failures;
+    if (!is_draining) feed();
   }
   return false;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "demuxer.hpp"
 #include "ffmpeg_handles.hpp"
@@ -28,9 +29,13 @@ class FrameDecoder {
   const Demuxer& demuxer() const noexcept { return *demuxer_; }
   bool seekable() const noexcept { return seekable_; }
 
-  /// Reads all packets from the current position to the end, without decoding, and indexes them.
-  /// Then returns to the first packet.
+  /// Indexes the packets from the first on: by the container's index if it has one, otherwise by
+  /// reading all packets without decoding them.
   const PacketIndex& read_index();
+  /// Whether the packets that were read since contradict the container's index.
+  bool index_is_wrong() const noexcept { return index_is_wrong_; }
+  /// Indexes the packets again, by reading them.
+  const PacketIndex& read_index_from_packets();
 
   /// Decodes the next frame in presentation order into frame(). False at the end.
   bool next();
@@ -43,8 +48,6 @@ class FrameDecoder {
   const AVFrame& frame() const noexcept { return *frame_; }
   /// Timestamp of frame(), AV_NOPTS_VALUE if unknown.
   std::int64_t pts() const noexcept { return pts_; }
-  /// Timestamp of the first frame since the source was last opened.
-  std::int64_t first_pts() const noexcept { return first_pts_; }
   /// Number of frames since the source was last opened.
   Index frames() const noexcept { return frames_; }
   /// Number of frames in total.
@@ -63,10 +66,12 @@ class FrameDecoder {
     read_packet,  ///< packet_ is empty
     send_packet,  ///< packet_ waits until the decoder accepts it
     drain,        ///< there are no more packets; the decoder returns the frames that it holds
+    replace,      ///< packet_ needs another decoder; this one returns the frames that it holds
   };
 
   void open_codec();
   bool read_packet();
+  void set_index(std::vector<PacketInfo> packets);
   void seek(Index packet);
   void read_from_start(Index first_packet);
   bool find_position();
@@ -78,14 +83,16 @@ class FrameDecoder {
   FfmpegHandle<AVPacket> packet_;
   FfmpegHandle<AVFrame> frame_;
   std::optional<PacketIndex> index_;
+  bool index_is_unverified_ = false;  // it comes from the container
+  bool index_is_wrong_ = false;
   bool seekable_ = false;
 
+  int codec_stream_ = -1;  // the stream that codec_ decodes
   Position position_ = Position::invalid;
   Feed feed_ = Feed::read_packet;
   Index next_packet_ = 0;
   Index first_packet_ = 0;  // earlier packets are not decoded
   std::int64_t pts_ = AV_NOPTS_VALUE;
-  std::int64_t first_pts_ = AV_NOPTS_VALUE;
   Index frames_ = 0;
   Index decoded_frames_ = 0;
 };

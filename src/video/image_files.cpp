@@ -46,7 +46,8 @@ bool natural_less(const std::string& a, const std::string& b) {
 
 bool has_image_name(const fs::path& path) {
   const std::string extension = lower_extension(path);
-  for (const char* known : {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pnm"})
+  for (const char* known :
+       {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pnm", ".webp", ".tif", ".tiff"})
     if (extension == known) return path.filename().string().front() != '.';
   return false;
 }
@@ -77,12 +78,14 @@ std::string lower_extension(const fs::path& path) {
   return text;
 }
 
-std::vector<fs::path> list_image_files(const fs::path& directory, const std::string& source) {
-  return list_files(directory, source, has_image_name);
+ImageFiles list_image_files(const fs::path& directory, const std::string& source) {
+  return {list_files(directory, source, has_image_name),
+          list_files(directory, source, [](const fs::path& path) {
+            return !has_image_name(path) && path.filename().string().front() != '.';
+          })};
 }
 
-std::optional<std::vector<fs::path>> match_file_pattern(const fs::path& pattern,
-                                                        const std::string& source) {
+std::optional<ImageFiles> match_file_pattern(const fs::path& pattern, const std::string& source) {
   const std::string file = pattern.filename().string();
   const std::size_t begin = file.find('%');
   if (begin == std::string::npos) return std::nullopt;
@@ -92,13 +95,14 @@ std::optional<std::vector<fs::path>> match_file_pattern(const fs::path& pattern,
   const std::string prefix = file.substr(0, begin);
   const std::string suffix = file.substr(end + 1);
   const fs::path directory = pattern.has_parent_path() ? pattern.parent_path() : fs::path(".");
-  return list_files(directory, source, [&](const fs::path& path) {
+  const auto matches = [&](const fs::path& path) {
     const std::string name = path.filename().string();
     return name.size() > prefix.size() + suffix.size() && name.starts_with(prefix) &&
            name.ends_with(suffix) &&
            std::all_of(name.begin() + static_cast<std::ptrdiff_t>(prefix.size()),
                        name.end() - static_cast<std::ptrdiff_t>(suffix.size()), is_digit);
-  });
+  };
+  return ImageFiles{list_files(directory, source, matches), {}};
 }
 
 }  // namespace pllava::detail

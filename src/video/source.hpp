@@ -24,9 +24,12 @@ class RateFilter {
 
   void reset() noexcept { passed_ = 0; }
 
-  /// Whether the frame at `time` (seconds, ascending between calls) is selected.
+  /// Whether the frame at `time` (seconds) is selected. If the time goes back, the grid starts
+  /// again.
   bool select(double time) {
     if (fps_ <= 0.0) return true;
+    if (time < last_time_) passed_ = 0;  // after a single wrong timestamp
+    last_time_ = time;
     if (passed_ > 0 && time < first_time_ + static_cast<double>(passed_) / fps_ - 1e-6)
       return false;
     if (passed_ == 0) first_time_ = time;
@@ -39,6 +42,7 @@ class RateFilter {
   double fps_;
   Index passed_ = 0;  // grid points that have passed
   double first_time_ = 0.0;
+  double last_time_ = 0.0;  // of the last frame that was offered
 };
 
 }  // namespace detail
@@ -56,6 +60,13 @@ class Video::Source {
   const std::string& name() const noexcept { return name_; }
   virtual Index decoded_frames() const noexcept = 0;
 
+  /// Whether the source can be read from its start again, so that frames can be chosen by index.
+  virtual bool seekable() const noexcept { return true; }
+  /// The next frames of a source that is not seekable, see SampleOptions::live_seconds.
+  virtual std::vector<Frame> take(Index n, double seconds, const CancelToken& cancel) {
+    static_cast<void>(n), static_cast<void>(seconds), static_cast<void>(cancel);
+    return {};
+  }
   /// Determines info().frame_count.
   virtual void build_index(const CancelToken& cancel) = 0;
   /// The indices, from 0, that the sampling rule chooses.

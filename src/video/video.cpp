@@ -7,7 +7,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <mutex>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -15,7 +17,9 @@
 
 #include "ffmpeg_source.hpp"
 #include "image_files.hpp"
+#include "image_pages.hpp"
 #include "image_source.hpp"
+#include "pipe.hpp"
 #include "source.hpp"
 
 extern "C" {
@@ -48,6 +52,9 @@ void check_options(const VideoOptions& o) {
   if (o.max_pixels < 1 || o.max_pixels > (Index{1} << 40))
     throw ArgumentError("VideoOptions::max_pixels is " + std::to_string(o.max_pixels) +
                         "; expected at least 1");
+  if (o.stream < -1)
+    throw ArgumentError("VideoOptions::stream is " + std::to_string(o.stream) +
+                        "; expected 0 or more, or -1 for the default");
   if (!(o.timeout > 0.0) || o.timeout > 1e6)
     throw ArgumentError("VideoOptions::timeout must be a positive number of seconds");
 }
@@ -60,18 +67,39 @@ bool is_url(const std::string& source) {
   });
 }
 
+/// A file in memory: an image or a video.
+std::unique_ptr<Video::Source> open_memory(std::vector<std::byte> file, const std::string& name,
+                                           const VideoOptions& options) {
+  if (file.empty()) throw MediaError(name, std::string("is empty; ") + kExpectedSource);
+  const auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(file));
+  std::istringstream head(std::string(reinterpret_cast<const char*>(bytes->data()),
+                                      std::min<std::size_t>(bytes->size(), 65536)));
+  if (detail::is_still_image(*bytes) && !detail::is_animated_png(head))
+    return detail::make_image_source(name, options, bytes);
+  return detail::make_ffmpeg_source(name, options, bytes);
+}
+
+/// Where the authority of a URL begins, after "://".
+std::size_t authority_of(const std::string& url) {
+  return url.find("://") + 3;
+}
+
 std::unique_ptr<Video::Source> open_source(const std::string& source, const VideoOptions& options) {
   constexpr std::string_view kFileScheme = "file://";
   const bool file_url = source.starts_with(kFileScheme);
   if (is_url(source) && !file_url)
-    return detail::make_ffmpeg_source(source, options, MediaInput::Kind::url, source);
+    return detail::make_ffmpeg_source(without_secrets(source), options, MediaInput::Kind::url,
+                                      source);
 
+  if (source == "-")
+    return open_memory(detail::read_pipe(source, "standard input", options.cancel),
+                       "standard input", options);
   const fs::path path = file_url ? source.substr(kFileScheme.size()) : source;
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
     if (auto files = detail::match_file_pattern(path, source))
-      return detail::make_image_source(source, options, std::move(*files));
+      return detail::make_image_source(source, options, *files);
     throw MediaError(source, std::string("no such file or directory; ") + kExpectedSource);
   }
   if (error) throw MediaError(source, error.message() + "; " + kExpectedSource);
@@ -79,6 +107,8 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
     return detail::make_image_source(source, options, detail::list_image_files(path, source));
   if (fs::is_character_file(status))
     return detail::make_ffmpeg_source(source, options, MediaInput::Kind::camera, path.string());
+  if (fs::is_fifo(status))
+    return open_memory(detail::read_pipe(path.string(), source, options.cancel), source, options);
   if (fs::is_regular_file(status)) {
     std::array<char, 16> head{};
     std::ifstream file(path, std::ios::binary);
@@ -88,8 +118,11 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
     if (size == 0) throw MediaError(source, std::string("the file is empty; ") + kExpectedSource);
     const std::string extension = detail::lower_extension(path);
     const bool motion_jpeg = extension == ".mjpeg" || extension == ".mjpg";
-    if (!motion_jpeg && is_image(std::as_bytes(std::span(head.data(), size))))
-      return detail::make_image_source(source, options, std::vector<fs::path>{path});
+    const bool still = detail::is_still_image(std::as_bytes(std::span(head.data(), size)));
+    file.clear();
+    file.seekg(0);
+    if (still && !motion_jpeg && !detail::is_animated_png(file))
+      return detail::make_image_source(source, options, {{path}, {}});
   }
   return detail::make_ffmpeg_source(source, options, MediaInput::Kind::file,
                                     "file:" + path.string());
@@ -112,6 +145,7 @@ Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
     clip.source = source.name();
     clip.fps = source.info().fps;
     clip.total_frames = source.info().frame_count;
+    clip.warnings = source.info().warnings;
     for (const Index i : indices)
       clip.frames.push_back(frames[static_cast<std::size_t>(
           std::lower_bound(distinct.begin(), distinct.end(), i) - distinct.begin())]);
@@ -119,7 +153,39 @@ Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
   }
 }
 
+/// The next frames of a source that cannot be read again.
+Clip take(Video::Source& source, Index n, const SampleOptions& options) {
+  if (n < 1) throw ArgumentError(source.name() + ": cannot take " + std::to_string(n) + " frames");
+  if (!(options.live_seconds > 0.0) || std::isinf(options.live_seconds))
+    throw ArgumentError("SampleOptions::live_seconds must be a positive number");
+  if (options.bounds)
+    throw ArgumentError(source.name() + ": bounds need a source that can be read again");
+  Clip clip;
+  clip.source = source.name();
+  clip.fps = source.info().fps;
+  clip.frames = source.take(n, options.live_seconds, options.cancel);
+  clip.warnings = source.info().warnings;
+  return clip;
+}
+
 }  // namespace
+
+std::string without_secrets(const std::string& source) {
+  if (!is_url(source)) return source;
+  std::string text = source;
+  const std::size_t authority = authority_of(text);
+  const std::size_t query = std::min(text.find_first_of("?#", authority), text.size());
+  for (std::size_t at = query; (at = text.find('=', at)) != std::string::npos;) {
+    const std::size_t end = std::min(text.find_first_of("&;#", at), text.size());
+    text.replace(at + 1, end - at - 1, "***");
+    at += 4;
+  }
+  const std::size_t path = std::min(text.find_first_of("/?#", authority), text.size());
+  const std::size_t user_end = text.rfind('@', path);
+  if (user_end != std::string::npos && user_end > authority)
+    text.replace(authority, user_end - authority, "***");
+  return text;
+}
 
 Video::Video(std::unique_ptr<Source> source) : impl_(std::move(source)) {}
 Video::Video(Video&&) noexcept = default;
@@ -132,6 +198,13 @@ Video Video::open(const std::string& source, const VideoOptions& options) {
   return Video(open_source(source, options));
 }
 
+Video Video::open(std::vector<std::byte> file, const std::string& name,
+                  const VideoOptions& options) {
+  check_options(options);
+  if (options.silence_ffmpeg) silence_ffmpeg();
+  return Video(open_memory(std::move(file), name, options));
+}
+
 const VideoInfo& Video::info() const noexcept {
   return impl_->info();
 }
@@ -141,6 +214,7 @@ const std::string& Video::source() const noexcept {
 }
 
 Clip Video::sample(Index n, const SampleOptions& options) {
+  if (!impl_->seekable()) return take(*impl_, n, options);
   return gather(*impl_, options.cancel, [&] {
     try {
       return impl_->choose(n, options);
@@ -151,8 +225,14 @@ Clip Video::sample(Index n, const SampleOptions& options) {
 }
 
 Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
+  Index announced = 0;  // frames, before decoding showed that some are damaged
   return gather(*impl_, cancel, [&] {
     const Index count = impl_->info().frame_count;
+    announced = std::max(announced, count);
+    for (const Index i : indices)
+      if (i >= count && i < announced)
+        throw MediaError(impl_->name(), "frame " + std::to_string(i) + " cannot be decoded; " +
+                                            std::to_string(count) + " frames can");
     for (const Index i : indices)
       if (i < 0 || i >= count)
         throw ArgumentError(impl_->name() + ": frame index " + std::to_string(i) +

@@ -37,13 +37,15 @@ TEST_CASE("the JSON of an answer is complete and consistent", "[program]") {
   const std::string line = succeed(on_tiny({"caption", clip(), "--prompt", "Who?", "--json"}));
   const auto j = nlohmann::ordered_json::parse(line);
   CHECK(std::ranges::count(line, '\n') == 1);
-  CHECK(keys(j) == std::vector<std::string>{"video", "prompt", "text", "frame_indices",
-                                            "frame_times", "prompt_ids", "output_ids",
-                                            "finish_reason", "timings_ms", "prefill_tokens_per_s",
-                                            "decode_tokens_per_s", "peak_memory_bytes"});
+  CHECK(keys(j) == std::vector<std::string>{
+                       "video", "prompt", "text", "frame_indices", "frame_times", "total_frames",
+                       "warnings", "prompt_ids", "output_ids", "finish_reason", "timings_ms",
+                       "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes"});
   CHECK(keys(j["timings_ms"]) == std::vector<std::string>{"load", "decode", "preprocess", "vision",
                                                           "project", "prefill", "generate"});
   CHECK(j["video"] == clip());
+  CHECK(j["total_frames"] == kClipFrames);
+  CHECK(j["warnings"].empty());
   CHECK(contains(j["prompt"], "Who?"));
   const Indices indices = j["frame_indices"];
   CHECK(indices == eval_indices_of_clip(16));

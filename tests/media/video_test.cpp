@@ -4,16 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <sys/stat.h>
 
+#include "support/byte_server.hpp"
 #include "support/catch.hpp"
 #include "support/clip_writer.hpp"
 #include "support/temp_directory.hpp"
@@ -205,10 +208,29 @@ TEST_CASE("Times start at 0 for any first timestamp", "[video]") {
   CHECK(milliseconds == Indices{0, 40, 80, 120});
 }
 
-TEST_CASE("Frames that an edit list hides are numbered like in the reference's reader", "[video]") {
+TEST_CASE("Frames that an edit list hides are not counted", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "cut.mp4", {.b_frames = 0, .first_time = -3});
+  Video video = Video::open((dir / "cut.mp4").string());
+  CHECK(video.info().frame_count == 27);
+  Indices shown;
+  for (Index i = 3; i < 30; ++i) shown.push_back(i);
+  const Clip clip = video.frames_at(up_to(27));
+  CHECK(numbers_of(clip) == shown);
+  for (std::size_t i = 0; i < 27; ++i) {
+    CHECK(clip.frames[i].index == static_cast<Index>(i));
+    CHECK(clip.frames[i].time == Approx(static_cast<double>(i) / 25));
+  }
+  CHECK(numbers_of(video.frames_at(Indices{26, 0, 10})) == Indices{29, 3, 13});
+  Indices seen;
+  for (const Frame& f : video) seen.push_back(test::shown_index(f));
+  CHECK(seen == shown);
+}
+
+TEST_CASE("Hidden frames can be numbered like in the reference's reader", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "cut.mp4", {.b_frames = 0, .first_time = -1});
-  Video video = Video::open((dir / "cut.mp4").string());
+  Video video = Video::open((dir / "cut.mp4").string(), {.numbering = FrameNumbering::decord});
   CHECK(video.info().frame_count == 30);
   // Frame 0 is hidden. Its group, 0 to 9, moves up by one; the next starts at its keyframe.
   Indices expected{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
@@ -218,10 +240,76 @@ TEST_CASE("Frames that an edit list hides are numbered like in the reference's r
   CHECK(clip.frames[9].data == clip.frames[10].data);
   CHECK(clip.frames[10].index == 10);
   CHECK(numbers_of(video.frames_at(Indices{29, 10, 9, 0})) == Indices{29, 10, 10, 1});
-  Indices seen;
-  for (const Frame& f : video) seen.push_back(test::shown_index(f));
-  expected.erase(expected.begin() + 9);
-  CHECK(seen == expected);
+}
+
+TEST_CASE("Bounds are times of frames, also at a variable rate", "[video]") {
+  const test::TempDirectory dir;
+  std::vector<std::int64_t> times;  // 10 s with a frame each second, then 2 s with 25 a second
+  for (int i = 0; i < 10; ++i) times.push_back(1000 * i);
+  for (int i = 0; i < 50; ++i) times.push_back(10000 + 40 * i);
+  test::write_clip(dir / "vfr.mkv", {.frames = 60, .times_ms = times});
+  Video video = Video::open((dir / "vfr.mkv").string());
+  for (const TimeRange range : {TimeRange{2, 6}, TimeRange{10.5, 11}, TimeRange{0, 3.5}}) {
+    CAPTURE(range.start, range.end);
+    for (const SamplingRule rule : {SamplingRule::eval, SamplingRule::time}) {
+      const Clip clip = video.sample(8, {.rule = rule, .bounds = range});
+      for (const Frame& f : clip.frames) {
+        CHECK(f.time >= range.start);
+        CHECK(f.time <= range.end);
+        CHECK(f.time ==
+              Approx(static_cast<double>(times[static_cast<std::size_t>(f.index)]) / 1000));
+        CHECK(test::shown_index(f) == f.index);
+      }
+    }
+  }
+  // No frame begins between 2.2 and 2.8 s; frame 2 is on display.
+  CHECK(numbers_of(video.sample(1, {.bounds = TimeRange{2.2, 2.8}})) == Indices{2});
+  CHECK(contains(error_of<ArgumentError>([&] {
+                   video.sample(4, {.bounds = TimeRange{30, 40}});
+                 }),
+                 "bounds 30 to 40 s are outside of the video"));
+  // The reference's rule spaces frame numbers: of 12, two are in the first 10 of 12 s.
+  const auto early = [](const Clip& clip) {
+    return std::count_if(clip.frames.begin(), clip.frames.end(),
+                         [](const Frame& f) { return f.time < 10; });
+  };
+  CHECK(early(video.sample(12)) == 2);
+  CHECK(early(video.sample(12, {.rule = SamplingRule::time})) == 10);
+  CHECK(numbers_of(video.sample(12)) == sample_indices(SamplingRule::eval, 60, 12));
+}
+
+TEST_CASE("Joined recordings keep file order and rising times", "[video]") {
+  const test::TempDirectory dir;
+  const auto part = [&](const char* name, std::int64_t start_ms, int frames) {
+    std::vector<std::int64_t> times;
+    for (int i = 0; i < frames; ++i) times.push_back(start_ms + 40 * i);
+    test::write_clip(dir / name, {.frames = frames, .b_frames = 0, .times_ms = times});
+    return read_file(dir / name);
+  };
+  const std::string first = part("a.ts", 0, 50);
+  const std::string far = part("b.ts", 36'000'000, 50);
+  const std::string overlapping = part("c.ts", 1000, 50);
+  for (const std::string& joined : {first + first, first + far + first, first + overlapping}) {
+    const auto path = dir.write("joined.ts", joined);
+    Indices expected = up_to(50);
+    const std::size_t parts = joined.size() / first.size();
+    for (std::size_t k = 1; k < parts; ++k)
+      for (Index i = 0; i < 50; ++i) expected.push_back(i);
+    Video video = Video::open(path.string());
+    const Index count = static_cast<Index>(expected.size());
+    CHECK(video.info().frame_count == count);
+    CHECK(video.info().duration == Approx(static_cast<double>(count) / 25).margin(0.1));
+    const Clip clip = video.frames_at(up_to(count));
+    CHECK(numbers_of(clip) == expected);
+    for (std::size_t i = 0; i < clip.frames.size(); ++i)
+      CHECK(clip.frames[i].time == Approx(static_cast<double>(i) / 25).margin(0.05));
+    Index thinned = 0;
+    for (const Frame& f : Video::open(path.string(), {.fps = 2})) {
+      CHECK(f.time == Approx(0.5 * static_cast<double>(thinned)).margin(0.1));
+      ++thinned;
+    }
+    CHECK(thinned == count / 25 * 2);
+  }
 }
 
 TEST_CASE("The container's rotation is applied", "[video]") {
@@ -348,9 +436,14 @@ TEST_CASE("Frames that cannot be decoded are not counted", "[video]") {
             bytes.begin() + static_cast<std::ptrdiff_t>(starts[8]), '\0');
   Video video = Video::open(dir.write("hole.mov", bytes).string());
   CHECK(video.info().frame_count == 20);  // packets
+  CHECK(contains(error_of([&] {
+                   Video::open((dir / "hole.mov").string()).frames_at(Indices{5, 19});
+                 }),
+                 "frame 19 cannot be decoded; 16 frames can"));
   const Clip clip = video.sample(16);
   CHECK(video.info().frame_count == 16);
   CHECK(clip.total_frames == 16);
+  CHECK(clip.warnings == std::vector<std::string>{"4 of 20 frames cannot be decoded"});
   CHECK(numbers_of(clip) == [] {
     Indices numbers;
     for (const Index i : sample_indices(SamplingRule::eval, 16, 16))
@@ -439,7 +532,6 @@ TEST_CASE("A file cannot make the library open another file", "[video]") {
   CHECK_THROWS_AS(Video::open(dir.write("list.txt", concat).string()), MediaError);
   // FFmpeg's protocol prefixes are refused too: without "://" a source is a file name.
   CHECK(contains(error_of([&] { Video::open("concat:" + secret); }), "no such file"));
-  CHECK(contains(error_of([&] { Video::open("-"); }), "no such file"));
   CHECK_THROWS_AS(Video::open("subfile://" + secret), MediaError);
   CHECK_THROWS_AS(Video::open("concat://" + secret), MediaError);
   // File names with a colon work.
@@ -481,6 +573,9 @@ TEST_CASE("Image directories are sampled by the reference's rule", "[video]") {
   dir.write("notes.txt", "not an image");
   dir.write(".hidden.ppm", "not an image");
   Video video = Video::open(dir.path().string());
+  CHECK(video.info().warnings ==
+        std::vector<std::string>{
+            "1 file is not an image that can be read and is left out: notes.txt"});
   CHECK(video.info().frame_count == 12);
   CHECK(video.info().fps == 3.0);
   CHECK(video.info().codec == "images");
@@ -530,23 +625,85 @@ TEST_CASE("An image is a video of one frame", "[video]") {
                  "two.ppm"));
 }
 
-TEST_CASE("A stream that cannot seek is iterated, not sampled", "[video]") {
+TEST_CASE("Pipes and bytes in memory are read like files", "[video]") {
   const test::TempDirectory dir;
-  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video"});
-  const std::string bytes = read_file(dir / "clip.ts");
+  test::write_clip(dir / "clip.mp4", {.index_first = false});
+  const std::string bytes = read_file(dir / "clip.mp4");
   const auto pipe = dir / "pipe";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   std::thread writer([&] { std::ofstream(pipe, std::ios::binary) << bytes; });
-  Indices seen;
-  std::string sampling;
-  {
-    Video video = Video::open(pipe.string());
-    sampling = error_of([&] { video.sample(4); });
-    for (const Frame& f : video) seen.push_back(test::shown_index(f));
-  }
+  Video piped = Video::open(pipe.string());
   writer.join();
-  CHECK(contains(sampling, "iterate over its frames"));
-  CHECK(seen == up_to(30));
+  CHECK(piped.info().frame_count == 30);
+  CHECK(numbers_of(piped.frames_at(Indices{29, 3})) == Indices{29, 3});
+
+  const auto memory = [](const std::string& text) {
+    const auto all = std::as_bytes(std::span(text.data(), text.size()));
+    return std::vector<std::byte>(all.begin(), all.end());
+  };
+  Video video = Video::open(memory(bytes), "camera 3");
+  CHECK(video.source() == "camera 3");
+  CHECK(numbers_of(video.sample(4)) == sample_indices(SamplingRule::eval, 30, 4));
+  CHECK(rgb_at(Video::open(memory(ppm(2, 1, 9))).sample(1).frames[0], 1, 0) ==
+        std::vector<int>{9, 9, 9});
+  CHECK(contains(error_of([&] { Video::open(memory("no video"), "buffer"); }), "buffer: FFmpeg"));
+  CHECK(contains(error_of([&] { Video::open(memory("")); }), "memory: is empty"));
+}
+
+TEST_CASE("Waiting for a writer of a pipe can be cancelled", "[video]") {
+  const test::TempDirectory dir;
+  const auto pipe = dir / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CancelSource source;
+  std::thread canceller([&] { source.cancel(); });
+  CHECK_THROWS_AS(Video::open(pipe.string(), {.cancel = source.token()}), CancelledError);
+  canceller.join();
+}
+
+TEST_CASE("A source that cannot be read again gives its next seconds", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 100, .b_frames = 0});
+  const std::string bytes = read_file(dir / "clip.ts");
+  const auto clip_of = [&](double seconds, Index n) {
+    test::ByteServer server(bytes);
+    return Video::open(server.url()).sample(n, {.live_seconds = seconds});
+  };
+  // Frames on display at 0.25, 0.75, 1.25 and 1.75 s.
+  CHECK(numbers_of(clip_of(2, 4)) == Indices{6, 18, 31, 43});
+  CHECK(numbers_of(clip_of(8, 4)) == Indices{25, 75, 99, 99});  // it ends after 4 s
+  test::ByteServer server(bytes);
+  Video video = Video::open(server.url());
+  CHECK(contains(error_of<ArgumentError>([&] {
+                   video.sample(4, {.bounds = TimeRange{0, 1}});
+                 }),
+                 "can be read again"));
+  CHECK(contains(error_of([&] { video.frames_at(Indices{0}); }), "iterate over its frames"));
+  CHECK(test::shown_index(*video.next()) == 0);
+}
+
+TEST_CASE("Secrets of an address are not in messages", "[video]") {
+  CHECK(without_secrets("rtsp://user:pass@10.0.0.1:554/a?token=abc&b=2") ==
+        "rtsp://***@10.0.0.1:554/a?token=***&b=***");
+  CHECK(without_secrets("http://host/a@b.mp4") == "http://host/a@b.mp4");
+  CHECK(without_secrets("a=b.mp4") == "a=b.mp4");
+  const std::string error =
+      error_of([] { Video::open("http://user:secret@127.0.0.1:1/a?key=hidden", {.timeout = 5}); });
+  CHECK(contains(error, "http://***@127.0.0.1:1/a"));
+  CHECK_FALSE(contains(error, "secret"));
+  CHECK_FALSE(contains(error, "hidden"));
+}
+
+TEST_CASE("Files of other kinds are named", "[video]") {
+  const test::TempDirectory dir;
+  const auto error = [&](const std::string& name, const std::string& bytes) {
+    return error_of([&] { Video::open(dir.write(name, bytes).string()); });
+  };
+  CHECK(contains(error("page.mp4", "\n<!DOCTYPE html><html>"), "HTML page"));
+  CHECK(contains(error("lfs.mp4", "version https://git-lfs.github.com/spec/v1\n"), "Git LFS"));
+  CHECK(contains(error("list.mp4", "#EXTM3U\nother.ts\n"), "playlist"));
+  test::write_clip(dir / "late.mp4", {.index_first = false});
+  const std::string bytes = read_file(dir / "late.mp4");
+  CHECK(contains(error("cut.mp4", bytes.substr(0, bytes.size() / 2)), "was not finished"));
 }
 
 TEST_CASE("Sampling stops when its token is cancelled, and the video stays usable", "[video]") {
@@ -583,6 +740,8 @@ TEST_CASE("Invalid options and indices are refused", "[video]") {
   CHECK_THROWS_AS(Video::open(file, {.fps = -1}), ArgumentError);
   CHECK_THROWS_AS(Video::open(file, {.fps = nan}), ArgumentError);
   CHECK_THROWS_AS(Video::open(file, {.threads = 0}), ArgumentError);
+  CHECK_THROWS_AS(Video::open(file, {.stream = -2}), ArgumentError);
+  CHECK(contains(error_of([&] { Video::open(file, {.stream = 1}); }), "no video stream 1"));
   CHECK_THROWS_AS(Video::open(file, {.max_pixels = 0}), ArgumentError);
   CHECK_THROWS_AS(Video::open(file, {.timeout = nan}), ArgumentError);
   Video video = Video::open(file);

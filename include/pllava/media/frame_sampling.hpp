@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "pllava/config.hpp"
@@ -11,8 +12,10 @@
 namespace pllava {
 
 /// `eval`: rule of the evaluation data sets, with optional time bounds. `demo`: rule of the demo
-/// program, without them. On a whole video both choose the same frames.
-enum class SamplingRule { eval, demo };
+/// program, without them. On a whole video both choose the same frames. `time`: the frames on
+/// display at equally spaced times, with optional bounds; every part of a video of variable rate
+/// gets frames in proportion to its length. (The other rules space frame numbers equally.)
+enum class SamplingRule { eval, demo, time };
 
 /// Part of a video, in seconds from its start.
 struct TimeRange {
@@ -39,8 +42,24 @@ std::vector<Index> eval_indices(const EvalSampling& sampling);
 /// to an integer before it is added. Throws ArgumentError: n < 1 or no frames.
 std::vector<Index> demo_indices(Index total_frames, Index n);
 
-/// Applies a rule to a video of `total_frames` frames; indices start at 0.
-/// Throws ArgumentError as the rule does, and for bounds with `demo`.
+/// When the frames of a video are presented.
+struct FrameTimes {
+  std::span<const double> starts;  ///< seconds by frame number, ascending
+  double end = 0.0;                ///< seconds; when the last frame ends
+};
+
+/// Applies a rule to a video whose frame times are known. With bounds, the chosen frames begin
+/// inside of them; if no frame does, the frame on display at their start is chosen. `eval` then
+/// applies to the numbers of the frames inside. (The reference converts bounds to frame numbers by
+/// the average rate and can choose the frame before the start.) `fps` only serves the limit of
+/// 100000 s of the reference. Throws ArgumentError as the rule does: reversed bounds, bounds that
+/// begin after the end of the video or end before 0, bounds with `demo`.
+std::vector<Index> sample_indices(SamplingRule rule, const FrameTimes& times, Index n,
+                                  double fps = 0.0, std::optional<TimeRange> bounds = std::nullopt);
+
+/// Applies a rule to a video of `total_frames` frames at a constant rate; indices start at 0.
+/// Bounds are converted by the reference's formula. Throws ArgumentError as the rule does, and for
+/// bounds with `demo`.
 std::vector<Index> sample_indices(SamplingRule rule, Index total_frames, Index n, double fps = 0.0,
                                   std::optional<TimeRange> bounds = std::nullopt);
 

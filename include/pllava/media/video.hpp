@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "pllava/core/control.hpp"
 #include "pllava/media/frame_sampling.hpp"
@@ -16,13 +17,28 @@
 
 namespace pllava {
 
+/// How the frames of a video are numbered. They differ only for files with an edit list, such as
+/// losslessly trimmed ones.
+enum class FrameNumbering {
+  shown,   ///< frames as a player shows them: hidden frames are not counted
+  decord,  ///< like the reference's reader: hidden packets count, frames after them move up within
+           ///< their group of pictures, and bounds are converted by the average rate
+};
+
 struct VideoOptions {
   /// Frames per second that iteration returns; 0 returns all. `open` does not index a file that has
   /// a rate, so `VideoInfo::frame_count` stays 0 until `sample` or `frames_at` is called.
   double fps = 0.0;
   int threads = 2;                       ///< of the decoder; pixels do not depend on it
   Index max_pixels = kDefaultMaxPixels;  ///< limit per frame; larger ones throw MediaError
-  double timeout = 30.0;                 ///< seconds that a stream or camera may send no data
+  FrameNumbering numbering = FrameNumbering::shown;
+  /// Number of the video stream, counted from 0 among the video streams; -1: FFmpeg's choice, the
+  /// default stream, then the one with the most pixels.
+  int stream = -1;
+  /// Turn and mirror frames as the container's display matrix or the image's EXIF data request.
+  bool apply_orientation = true;
+  double timeout = 30.0;    ///< seconds that a stream or camera may send no data
+  CancelToken cancel = {};  ///< stops `open`, `next` and `rewind` with CancelledError
   /// FFmpeg's log level is one per process. True: the first Video sets it to quiet if it still has
   /// FFmpeg's default. False: it is not changed.
   bool silence_ffmpeg = true;
@@ -36,21 +52,36 @@ struct VideoInfo {
   double duration = 0.0;  ///< seconds, 0 if unknown
   std::string codec;      ///< FFmpeg's name; "images" for image files
   int rotation = 0;       ///< degrees clockwise in the container: 0, 90, 180 or 270; applied
+                          ///< unless VideoOptions::apply_orientation is off
+  double pixel_aspect =
+      1.0;  ///< width of a pixel divided by its height, before rotation; not applied
+  /// What a caller should know about the source, in plain English: frames that cannot be decoded,
+  /// other video streams, files that are left out. Grows while frames are read.
+  std::vector<std::string> warnings = {};
 };
+
+/// The source for messages and logs: of a URL, the user name, the password and the values of the
+/// query, which can be secrets, are replaced by "***".
+std::string without_secrets(const std::string& source);
 
 struct SampleOptions {
   SamplingRule rule = SamplingRule::eval;
-  std::optional<TimeRange> bounds = {};  ///< seconds; only with `eval`
-  CancelToken cancel = {};               ///< stops the call with CancelledError
+  std::optional<TimeRange> bounds = {};  ///< seconds; not with `demo`
+  /// Length in seconds of a clip of a source that cannot be read again, such as a camera or a live
+  /// stream: the frames on display at equally spaced times of its next seconds. If it ends earlier,
+  /// its last frame is repeated. Rule and bounds do not apply.
+  double live_seconds = 8.0;
+  CancelToken cancel = {};  ///< stops the call with CancelledError
 };
 
 /// A source of frames, one of:
 /// - a video file of any container and codec that FFmpeg supports, including GIFs. (The reference
 ///   reads GIFs with other libraries. Here a GIF has its own timing and a white background.)
-/// - an image (JPEG, PNG, BMP, PNM): a video of one frame;
+/// - an image (JPEG, PNG, BMP, PNM, WebP, TIFF): a video with one frame for each page;
 /// - a directory of images, or a pattern such as "frames/%05d.jpg": ordered by the numbers in the
 ///   file names, and sampled by the reference's read_frame: 3 frames per second, numbered from 1;
 /// - a URL ("scheme://..."), which is not indexed until frames are sampled;
+/// - "-" (standard input), a pipe or a FIFO: read to its end into memory, at most 2 GiB;
 /// - a Linux camera ("/dev/video0"), if FFmpeg's libavdevice is part of the build.
 ///
 /// Frames are RGB of the native size in presentation order. Indices are exact for all containers,
@@ -59,9 +90,9 @@ struct SampleOptions {
 /// converted by FFmpeg's defaults with the file's matrix (BT.709 if tagged, BT.601 if untagged) and
 /// range.
 ///
-/// Frames are counted and numbered by packets, like in the reference's reader (decord). Packets
-/// that an edit list hides count too: `frame_count` can exceed the number of frames that iteration
-/// returns, and frames after hidden ones move up within their group of pictures (GOP).
+/// Times rise from 0 in seconds. If the clock of a source restarts or jumps (joined recordings, a
+/// stream that reconnects), frames stay in file order and the time continues one frame interval
+/// after the last frame. A single wrong timestamp affects its own frame only.
 ///
 /// Opening a local file reads no other file: playlists are refused. Damaged files give the frames
 /// that can be decoded; MediaError if there are none.
@@ -72,19 +103,23 @@ class Video {
   /// Opens a source. Throws MediaError: missing or empty file, no video stream, too large frames.
   /// Throws ArgumentError for invalid options.
   static Video open(const std::string& source, const VideoOptions& options = {});
+  /// Opens a file in memory, a video or an image. `name` is for messages.
+  static Video open(std::vector<std::byte> file, const std::string& name = "memory",
+                    const VideoOptions& options = {});
 
   Video(Video&&) noexcept;
   Video& operator=(Video&&) noexcept;
   ~Video();
 
   const VideoInfo& info() const noexcept;
+  /// The source as in messages: `without_secrets`.
   const std::string& source() const noexcept;
 
   /// The n frames that the sampling rule chooses. Decodes each group of pictures only up to the
   /// last chosen frame in it; GIFs and files without timestamps (AVI with B-frames, raw streams)
   /// are decoded from the start. Repeated indices share their pixels. Throws ArgumentError (n < 1,
-  /// bounds outside of the video), CancelledError, and MediaError for a source that cannot be read
-  /// from the start again (camera, live stream).
+  /// bounds outside of the video), CancelledError, MediaError. A source that cannot be read from
+  /// the start again (camera, live stream) gives its next SampleOptions::live_seconds.
   Clip sample(Index n, const SampleOptions& options = {});
 
   /// The frames with these indices, from 0, in any order, with repetitions. Throws as `sample`;

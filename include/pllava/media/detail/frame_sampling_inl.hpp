@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "pllava/media/frame_sampling.hpp"
 
@@ -102,13 +103,75 @@ PLLAVA_INLINE std::vector<Index> demo_indices(Index total_frames, Index n) {
   return indices;
 }
 
+namespace detail {
+
+/// Number of the frame on display at `time`; 0 before the first.
+PLLAVA_INLINE Index frame_on_display(std::span<const double> starts, double time) {
+  const auto after = std::upper_bound(starts.begin(), starts.end(), time);
+  return std::max<Index>(0, static_cast<Index>(after - starts.begin()) - 1);
+}
+
+/// Numbers of the first and the last frame that begin inside of the bounds, or twice the number of
+/// the frame on display at their start.
+PLLAVA_INLINE std::pair<Index, Index> frames_within(const FrameTimes& times,
+                                                    const TimeRange& range) {
+  constexpr double kRounding = 1e-6;  // of times that are multiples of a frame interval
+  if (!std::isfinite(range.start) || !std::isfinite(range.end) || range.start > range.end)
+    throw ArgumentError(describe(range) + ": expected start <= end");
+  if (range.end < 0.0 || range.start >= times.end) {
+    char text[64];
+    std::snprintf(text, sizeof text, "; the video has 0 to %g s", times.end);
+    throw ArgumentError(describe(range) + " are outside of the video" + text);
+  }
+  const auto begin = times.starts.begin();
+  const auto first = std::lower_bound(begin, times.starts.end(), range.start - kRounding);
+  const auto last = std::upper_bound(begin, times.starts.end(), range.end + kRounding);
+  if (first < last) return {first - begin, last - begin - 1};
+  const Index shown = frame_on_display(times.starts, range.start);
+  return {shown, shown};
+}
+
+}  // namespace detail
+
+PLLAVA_INLINE std::vector<Index> sample_indices(SamplingRule rule, const FrameTimes& times, Index n,
+                                                double fps, std::optional<TimeRange> bounds) {
+  const auto total = static_cast<Index>(times.starts.size());
+  detail::check_sampling(n, total);
+  if (rule == SamplingRule::demo || (rule == SamplingRule::eval && !bounds))
+    return sample_indices(rule, total, n, fps, bounds);
+  const auto [first, last] =
+      bounds ? detail::frames_within(times, *bounds) : std::pair<Index, Index>{0, total - 1};
+  if (rule == SamplingRule::eval)
+    return eval_indices({.frames = n, .max_frame = last, .first_index = first});
+
+  const double start = times.starts[static_cast<std::size_t>(first)];
+  const double end = bounds && last + 1 < total
+                         ? std::min(bounds->end, times.starts[static_cast<std::size_t>(last) + 1])
+                         : times.end;
+  std::vector<Index> indices;
+  indices.reserve(static_cast<std::size_t>(n));
+  for (Index i = 0; i < n; ++i) {
+    const double part = (static_cast<double>(i) + 0.5) / static_cast<double>(n);
+    const Index shown = detail::frame_on_display(times.starts, start + (end - start) * part);
+    indices.push_back(std::clamp(shown, first, last));
+  }
+  return indices;
+}
+
 PLLAVA_INLINE std::vector<Index> sample_indices(SamplingRule rule, Index total_frames, Index n,
                                                 double fps, std::optional<TimeRange> bounds) {
   detail::check_sampling(n, total_frames);
   if (rule == SamplingRule::eval)
     return eval_indices({.frames = n, .max_frame = total_frames - 1, .fps = fps, .bounds = bounds});
-  if (bounds) throw ArgumentError("the demo sampling rule has no time bounds; use eval");
-  return demo_indices(total_frames, n);
+  if (rule == SamplingRule::demo) {
+    if (bounds) throw ArgumentError("the demo sampling rule has no time bounds; use eval or time");
+    return demo_indices(total_frames, n);
+  }
+  if (!(fps > 0.0) || std::isinf(fps))
+    throw ArgumentError("the time sampling rule needs a known fps");
+  std::vector<double> starts(static_cast<std::size_t>(total_frames));
+  for (std::size_t i = 0; i < starts.size(); ++i) starts[i] = static_cast<double>(i) / fps;
+  return sample_indices(rule, {starts, static_cast<double>(total_frames) / fps}, n, fps, bounds);
 }
 
 PLLAVA_INLINE std::vector<Index> image_numbers(Index files, Index n,

@@ -1,0 +1,158 @@
+#include "image_pages.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <new>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "exif.hpp"
+#include "ffmpeg_handles.hpp"
+#include "frame_converter.hpp"
+#include "pllava/media/image_io.hpp"
+
+namespace pllava::detail {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+bool has(Bytes bytes, std::size_t at, std::string_view text) {
+  return bytes.size() >= at + text.size() &&
+         std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
+}
+
+bool is_tiff(Bytes head) {
+  return has(head, 0, {"II*\0", 4}) || has(head, 0, {"MM\0*", 4});
+}
+
+/// Whether a WebP file with an extended header is an animation.
+bool has_animation(Bytes file) {
+  constexpr std::size_t kFlags = 20;
+  constexpr auto kAnimation = std::byte{2};
+  return file.size() > kFlags && (file[kFlags] & kAnimation) != std::byte{0};
+}
+
+/// Number of the directories of a TIFF file, which are a linked list. Stops at a cycle.
+int count_tiff_directories(Bytes file) {
+  constexpr std::size_t kMaxPages = 65535;
+  const bool little_endian = has(file, 0, "II");
+  const auto integer = [&](std::size_t at, std::size_t size) -> std::size_t {
+    if (at > file.size() || size > file.size() - at) return 0;
+    std::size_t value = 0;
+    for (std::size_t i = 0; i < size; ++i)
+      value = value << 8 | static_cast<std::size_t>(file[at + (little_endian ? size - 1 - i : i)]);
+    return value;
+  };
+  std::set<std::size_t> directories;
+  for (std::size_t at = integer(4, 4); at != 0 && directories.size() < kMaxPages;) {
+    const std::size_t entries = integer(at, 2);
+    if (entries == 0 || !directories.insert(at).second) break;
+    at = integer(at + 2 + entries * 12, 4);
+  }
+  return std::max(static_cast<int>(directories.size()), 1);
+}
+
+/// Decodes a page of a TIFF or WebP file with FFmpeg.
+Frame decode_with_ffmpeg(Bytes file, const ImagePage& page, const VideoOptions& options) {
+  const std::string name = page.path.string();
+  const auto fail = [&](const std::string& problem) { throw MediaError(name, problem); };
+  if (has(file, 12, "VP8X") && has_animation(file))
+    fail("is an animated WebP, which is not read; convert it to GIF, APNG or MP4");
+  const AVCodec* const decoder =
+      avcodec_find_decoder(is_tiff(file) ? AV_CODEC_ID_TIFF : AV_CODEC_ID_WEBP);
+  if (decoder == nullptr) fail("this FFmpeg has no decoder for TIFF or WebP");
+  const FfmpegHandle<AVCodecContext> codec(avcodec_alloc_context3(decoder));
+  const FfmpegHandle<AVPacket> packet(av_packet_alloc());
+  const FfmpegHandle<AVFrame> frame(av_frame_alloc());
+  if (!codec || !packet || !frame || av_new_packet(packet.get(), static_cast<int>(file.size())) < 0)
+    throw OutOfMemoryError(name, file.size());
+  std::memcpy(packet->data, file.data(), file.size());
+  codec->max_pixels = options.max_pixels;
+  codec->thread_count = 1;  // frame threads would return the image at the next one
+  FfmpegDictionary settings;
+  if (page.page > 0) settings.set("page", std::to_string(page.page + 1));  // counted from 1
+  int status = avcodec_open2(codec.get(), decoder, settings.address());
+  if (status >= 0) status = avcodec_send_packet(codec.get(), packet.get());
+  if (status >= 0) status = avcodec_send_packet(codec.get(), nullptr);
+  if (status >= 0) status = avcodec_receive_frame(codec.get(), frame.get());
+  if (status < 0) fail("the image cannot be decoded (" + ffmpeg_error_text(status) + ")");
+  return FrameConverter().to_rgb(*frame, {}, name);
+}
+
+}  // namespace
+
+bool is_still_image(Bytes head) noexcept {
+  return is_image(head) || is_tiff(head) || (has(head, 0, "RIFF") && has(head, 8, "WEBP"));
+}
+
+bool is_animated_png(std::istream& file) {
+  std::array<unsigned char, 8> head{};  // the signature, then length and name of each chunk
+  const auto read = [&] {
+    file.read(reinterpret_cast<char*>(head.data()), head.size());
+    return !file.fail();
+  };
+  if (!read() || !has(std::as_bytes(std::span(head)), 0, "\x89PNG\r\n\x1a\n")) return false;
+  while (read()) {
+    const Bytes name = std::as_bytes(std::span(head)).subspan(4);
+    if (has(name, 0, "acTL")) return true;
+    if (has(name, 0, "IDAT")) return false;
+    const std::uint32_t length = std::uint32_t{head[0]} << 24 | std::uint32_t{head[1]} << 16 |
+                                 std::uint32_t{head[2]} << 8 | head[3];
+    file.seekg(std::streamoff{length} + 4, std::ios::cur);  // data and checksum
+  }
+  return false;
+}
+
+int count_pages(const fs::path& path) {
+  std::array<char, 4> head{};
+  std::ifstream(path, std::ios::binary).read(head.data(), head.size());
+  return is_tiff(std::as_bytes(std::span(head))) ? count_pages(read_image_file(path)) : 1;
+}
+
+int count_pages(Bytes file) {
+  return is_tiff(file) ? count_tiff_directories(file) : 1;
+}
+
+Frame read_page(const ImagePage& page, const VideoOptions& options) {
+  const std::vector<std::byte> from_disk =
+      page.bytes == nullptr ? read_image_file(page.path) : std::vector<std::byte>();
+  const std::vector<std::byte>& file = page.bytes == nullptr ? from_disk : *page.bytes;
+  if (is_image(file) || !is_still_image(file))
+    return decode_image(
+        file, page.path.string(),
+        {.max_pixels = options.max_pixels, .apply_orientation = options.apply_orientation});
+  const Frame frame = decode_with_ffmpeg(file, page, options);
+  const Orientation orientation =
+      options.apply_orientation ? exif_orientation(file) : Orientation{};
+  return orientation.identity() ? frame : orientation.apply(frame);
+}
+
+std::vector<std::byte> read_image_file(const fs::path& path) {
+  const std::string name = path.string();
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  if (error) throw MediaError(name, error.message() + "; expected an image file");
+  if (size > static_cast<std::uintmax_t>(std::numeric_limits<int>::max()))
+    throw MediaError(name, "an image file of more than 2 GiB");
+  std::vector<std::byte> bytes;
+  try {
+    bytes.resize(static_cast<std::size_t>(size));
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemoryError(name, size);
+  }
+  std::ifstream file(path, std::ios::binary);
+  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!file) throw MediaError(name, "the file cannot be read; expected an image");
+  return bytes;
+}
+
+}  // namespace pllava::detail

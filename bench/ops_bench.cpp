@@ -30,8 +30,8 @@ void gemm(benchmark::State& state) {
       state, be, work, 0, [] {}, [&] { ops::linear(be, y.view(), x.view(), w); });
 }
 
-/// Attention of `rows` queries over `past` cached keys and their own. Causal: the language model's;
-/// not causal: the ViT's, without a cache. Without RoPE.
+/// Attention without RoPE. causal = 1: decoder layer, `rows` queries after `past` cached positions;
+/// causal = 0: self-attention of the ViT, without a KV cache.
 template <DType T, bool Int8Kv = false>
 void attention(benchmark::State& state) {
   B be({.dtype = T, .int8_kv = Int8Kv});
@@ -45,7 +45,8 @@ void attention(benchmark::State& state) {
   const auto pairs = static_cast<double>(causal ? N * past + N * (N + 1) / 2 : N * N);
   const double width = static_cast<double>(heads * dh);
   Work work{.flops = 4 * pairs * width};
-  const auto element = static_cast<double>(Int8Kv ? 1 : size_of(T));
+  // int8: a value, and its share of the f32 scale of a position and head
+  const double element = Int8Kv ? 1 + 4.0 / static_cast<double>(dh) : size_of(T);
   if (N == 1) work = {.bytes = 2 * static_cast<double>(past + 1) * element * width};
   if (causal) {  // fill the cache: pages that were never written would not be read from memory
     Tensor<B> before = filled(be, {past, h.qkv_width()}, T);

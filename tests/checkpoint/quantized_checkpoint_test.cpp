@@ -20,7 +20,7 @@ using namespace pllava;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/// A small model with a LoRA, in the published layout.
+/// A small sharded checkpoint with an unmerged PEFT LoRA.
 const fs::path kModel = PLLAVA_TEST_DATA "/model/peft_sharded";
 
 LoadOptions options(WeightFormat format, Index group = 32, bool zero_points = false) {
@@ -56,7 +56,8 @@ void write(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-TEST_CASE("A quantized checkpoint equals quantization at load", "[quantized_checkpoint]") {
+TEST_CASE("Logits of a quantized checkpoint equal those of quantization at load",
+          "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   int number = 0;
   for (const LoadOptions& o :
@@ -64,14 +65,14 @@ TEST_CASE("A quantized checkpoint equals quantization at load", "[quantized_chec
         options(WeightFormat::int4, 32, true)}) {
     const fs::path out = temp.path() / std::to_string(number++);
     write_quantized_checkpoint(out, kModel, o);
-    const Checkpoint rounded = Checkpoint::open(out);
-    CHECK(rounded.stored_formats() == o.quantize);
-    CHECK(rounded.report().clean());
-    CHECK(rounded.report().parameters == Checkpoint::open(kModel).report().parameters);
-    CHECK(rounded.report().lora_layers == 0);
+    const Checkpoint quantized = Checkpoint::open(out);
+    CHECK(quantized.stored_formats() == o.quantize);
+    CHECK(quantized.report().clean());
+    CHECK(quantized.report().parameters == Checkpoint::open(kModel).report().parameters);
+    CHECK(quantized.report().lora_layers == 0);
     const auto expected = logits(kModel, o);
     CHECK(logits(out, {}) == expected);
-    CHECK(logits(out, o) == expected);  // the same wish again changes nothing
+    CHECK(logits(out, o) == expected);  // requesting the stored formats is a no-op
     CHECK(test::distance(expected, logits(kModel, {})) > 1e-4);
   }
 }
@@ -112,7 +113,12 @@ TEST_CASE("A failed quantization leaves no files", "[quantized_checkpoint]") {
   CHECK_THROWS_AS(write_quantized_checkpoint(out, kModel, options(WeightFormat::int8), cancel),
                   CancelledError);
   CHECK(fs::is_empty(temp.path()));
+}
 
+TEST_CASE("A quantized checkpoint is neither overwritten nor quantized again",
+          "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  const fs::path out = temp.path() / "out";
   write_quantized_checkpoint(out, kModel, options(WeightFormat::int8));
   const auto before = read(out / "model.safetensors");
   CHECK_THROWS_AS(write_quantized_checkpoint(out, kModel, options(WeightFormat::int4)), FileError);
@@ -122,13 +128,13 @@ TEST_CASE("A failed quantization leaves no files", "[quantized_checkpoint]") {
   CHECK_THROWS_AS(Checkpoint::open(out, options(WeightFormat::int4)), ArgumentError);
 }
 
-TEST_CASE("A quantized checkpoint that contradicts its config.json is refused by tensor",
+TEST_CASE("A quantized checkpoint that contradicts its config.json throws LoadError",
           "[quantized_checkpoint]") {
   const test::TempDirectory temp;
   const fs::path good = temp.path() / "good", bad = temp.path() / "bad";
   write_quantized_checkpoint(good, kModel, options(WeightFormat::int4));
   const auto config = json::parse(std::ifstream(good / "config.json"));
-  const auto refuse = [&](const json& changed, const std::string& part) {
+  const auto expect_load_error = [&](const json& changed, const std::string& part) {
     fs::remove_all(bad);
     fs::copy(good, bad);
     write(bad / "config.json", changed.dump());
@@ -141,19 +147,21 @@ TEST_CASE("A quantized checkpoint that contradicts its config.json is refused by
   };
   json changed = config;
   changed["pllava_weights"]["language"]["group"] = 128;
-  refuse(changed, "down_proj");  // rows of another size
+  expect_load_error(changed, "down_proj");  // rows of another size
   changed["pllava_weights"]["language"]["group"] = 48;
-  refuse(changed, "32 or 128");
+  expect_load_error(changed, "32 or 128");
   changed = config;
   changed["pllava_weights"]["language"] = {{"format", "int2"}};
-  refuse(changed, "int8");
+  expect_load_error(changed, "int8");
   changed["pllava_weights"] = {{"vision", {{"format", "unquantized"}}},
                                {"language", {{"format", "unquantized"}}}};
-  refuse(changed, "expected F32, F16 or BF16, got U8");
+  expect_load_error(changed, "expected F32, F16 or BF16, got U8");
+}
 
-  // A scale that is no number.
-  fs::remove_all(bad);
-  fs::copy(good, bad);
+TEST_CASE("A NaN channel scale is an error that names the tensor", "[quantized_checkpoint]") {
+  const test::TempDirectory temp;
+  const fs::path bad = temp.path() / "bad";
+  write_quantized_checkpoint(bad, kModel, options(WeightFormat::int4));
   const std::string name = "language_model.model.layers.0.mlp.down_proj.weight";
   const auto entry = *SafetensorsFile::open(bad / "model.safetensors").find(name);
   std::fstream file(bad / "model.safetensors", std::ios::binary | std::ios::in | std::ios::out);
@@ -162,7 +170,7 @@ TEST_CASE("A quantized checkpoint that contradicts its config.json is refused by
   file.close();
   try {
     logits(bad, {});
-    FAIL("a scale of NaN was taken");
+    FAIL("loaded a NaN scale");
   } catch (const LoadError& e) {
     CHECK(std::string(e.what()).find(name) != std::string::npos);
   }

@@ -149,7 +149,7 @@ struct Decoder {
 /// KV cache.
 void each_configuration(
     const std::function<void(const cpu::BackendOptions&, const QuantizeOptions&)>& visit) {
-  for (const cpu::Isa isa : test::isas())
+  for (const cpu::Isa isa : test::supported_isas())
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const WeightFormat format :
            {WeightFormat::unquantized, WeightFormat::int8, WeightFormat::int4})

@@ -65,7 +65,7 @@ Values scalar_output(const Values& w, const Values& x, Index rows, Index out, In
 
 TEST_CASE("linear with quantized weights equals scalar loops bit for bit", "[quantized_linear]") {
   using Size = std::tuple<Index, Index, Index>;
-  for (const cpu::Isa isa : test::isas()) {
+  for (const cpu::Isa isa : test::supported_isas()) {
     for (const Quantization& q : kFormats)
       for (const auto& [rows, out, in] :
            {Size{1, 1, 1}, Size{1, 33, 65}, Size{2, 31, 2}, Size{3, 64, 7}, Size{4, 40, 128},
@@ -84,7 +84,7 @@ TEST_CASE("linear with quantized weights equals scalar loops bit for bit", "[qua
 TEST_CASE("the result of a row does not depend on the other rows", "[quantized_linear]") {
   constexpr Index kOut = 70, kIn = 192;
   const Values w = test::uniform(kOut * kIn, 5), x = test::uniform(30 * kIn, 6);
-  for (const cpu::Isa isa : test::isas()) {
+  for (const cpu::Isa isa : test::supported_isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::bf16, .threads = 2, .isa = isa});
       const Values whole = linear_output(be.fork(), w, x, 30, kOut, kIn, q);
@@ -99,7 +99,7 @@ TEST_CASE("the result of a row does not depend on the other rows", "[quantized_l
 
 TEST_CASE("quantizing activations to int8 keeps the error below 0.6 %", "[quantized_linear]") {
   const Values w = test::uniform(64 * 300, 7), x = test::uniform(20 * 300, 8);
-  for (const cpu::Isa isa : test::isas()) {
+  for (const cpu::Isa isa : test::supported_isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
       CHECK(test::distance(linear_output(be.fork(), w, x, 20, 64, 300, q),
@@ -177,7 +177,7 @@ Values attention_output(B be, const Heads& heads, Index past, Index rows) {
 }
 
 TEST_CASE("an int8 KV cache changes attention by less than 1 %", "[quantized_linear]") {
-  for (const cpu::Isa isa : test::isas()) {
+  for (const cpu::Isa isa : test::supported_isas()) {
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const auto& [heads, past, rows] : {std::tuple{Heads{4, 2, 64}, Index{300}, Index{1}},
                                               std::tuple{Heads{7, 1, 10}, Index{31}, Index{2}},

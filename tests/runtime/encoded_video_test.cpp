@@ -1,4 +1,4 @@
-// Videos that were encoded before: sessions over them answer as sessions over the clip, to the bit.
+// A session over an EncodedVideo gives bit-identical output to a session over the clip it encodes.
 #include "pllava/runtime/encoded_video.hpp"
 
 #include <atomic>
@@ -16,13 +16,13 @@ using test::moving_clip;
 using test::tiny_model;
 
 /// Logits of the first token and the ids of a short answer.
-struct Said {
+struct Output {
   std::vector<float> logits;
   std::vector<std::int32_t> ids;
-  bool operator==(const Said&) const = default;
+  bool operator==(const Output&) const = default;
 };
 
-Said said(Session session) {
+Output generate_output(Session session) {
   Answer answer = session.ask("What happens?", {.max_new_tokens = 6, .first_logits = true});
   return {std::move(answer.first_logits), std::move(answer.output_ids)};
 }
@@ -31,60 +31,61 @@ std::span<const Frame> frames(const Clip& clip, std::size_t begin, std::size_t c
   return std::span(clip.frames).subspan(begin, count);
 }
 
-TEST_CASE("An encoded video answers as its clip to the bit", "[encoded_video]") {
+TEST_CASE("A session over an encoded video is bit-identical to one over its clip",
+          "[encoded_video]") {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     INFO(name_of(dtype));
     const Pipeline model = tiny_model({.dtype = dtype, .threads = 2});
     const Clip clip = moving_clip();
-    const Said expected = said(model.watch(clip));
+    const Output expected = generate_output(model.watch(clip));
     REQUIRE(expected.ids.size() == 6);
 
     const EncodedVideo video = model.encode(clip);
     CHECK(video.frames() == 16);
     CHECK(video.tokens() == model.config().pool.output.count());
     CHECK(video.tokens_per_frame() * 16 == video.tokens());
-    CHECK((said(model.watch(video)) == expected));
-    CHECK((said(model.watch(video)) == expected));  // a prefill leaves the rows as they were
+    CHECK((generate_output(model.watch(video)) == expected));
+    CHECK((generate_output(model.watch(video)) == expected));  // prefill does not modify the tokens
   }
 }
 
-TEST_CASE("Frames encoded one by one are the frames of the clip to the bit", "[encoded_video]") {
+TEST_CASE("Frames encoded one by one are bit-identical to those of the clip", "[encoded_video]") {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     INFO(name_of(dtype));
     const Pipeline model = tiny_model({.dtype = dtype, .threads = 2});
     const Clip clip = moving_clip();
-    const Said expected = said(model.watch(clip));
+    const Output expected = generate_output(model.watch(clip));
 
     std::vector<EncodedVideo> parts;
     for (std::size_t t = 0; t < 16; ++t) parts.push_back(model.encode_frames(frames(clip, t, 1)));
-    CHECK((said(model.watch(EncodedVideo::concatenate(parts))) == expected));
+    CHECK((generate_output(model.watch(EncodedVideo::concatenate(parts))) == expected));
 
     const std::vector<EncodedVideo> uneven = {model.encode_frames(frames(clip, 0, 5)),
                                               model.encode_frames(frames(clip, 5, 11))};
-    CHECK((said(model.watch(EncodedVideo::concatenate(uneven))) == expected));
+    CHECK((generate_output(model.watch(EncodedVideo::concatenate(uneven))) == expected));
   }
 }
 
-TEST_CASE("A sliding window equals a clip of the same frames to the bit", "[encoded_video]") {
+TEST_CASE("A sliding window is bit-identical to a clip of the same frames", "[encoded_video]") {
   const Pipeline model = tiny_model();
   const Clip longer = moving_clip(20);
   Clip moved;
   moved.frames.assign(longer.frames.begin() + 4, longer.frames.end());
-  const Said expected = said(model.watch(moved));
+  const Output expected = generate_output(model.watch(moved));
 
   const EncodedVideo first = model.encode_frames(frames(longer, 0, 16));
   const EncodedVideo added = model.encode_frames(frames(longer, 16, 4));
   const std::vector<EncodedVideo> window = {first.slice(4, 12), added};
   const EncodedVideo video = EncodedVideo::concatenate(window);
   CHECK(video.frames() == 16);
-  CHECK((said(model.watch(video)) == expected));
-  // A slice across the border of its pieces.
+  CHECK((generate_output(model.watch(video)) == expected));
+  // A slice that spans two pieces.
   const std::vector<EncodedVideo> halves = {video.slice(0, 3), video.slice(3, 13)};
-  CHECK((said(model.watch(EncodedVideo::concatenate(halves))) == expected));
-  CHECK_FALSE((said(model.watch(first)) == expected));
+  CHECK((generate_output(model.watch(EncodedVideo::concatenate(halves))) == expected));
+  CHECK_FALSE((generate_output(model.watch(first)) == expected));
 }
 
-TEST_CASE("An encoded video refuses what it cannot be", "[encoded_video]") {
+TEST_CASE("Invalid encoded videos, slices and concatenations throw", "[encoded_video]") {
   const Pipeline model = tiny_model(), other = tiny_model();
   const Clip clip = moving_clip();
   const EncodedVideo video = model.encode(clip), foreign = other.encode(clip);
@@ -104,12 +105,13 @@ TEST_CASE("An encoded video refuses what it cannot be", "[encoded_video]") {
   CHECK_THROWS_AS(model.encode_frames(frames(clip, 0, 1), cancelled), CancelledError);
 }
 
-TEST_CASE("A model that pools over time encodes clips and no single frames", "[encoded_video]") {
+TEST_CASE("A model with temporal pooling encodes whole clips but not single frames",
+          "[encoded_video]") {
   const Pipeline model = tiny_model({.threads = 2}, [](ModelConfig& c) { c.pool.output.t = 4; });
   const Clip clip = moving_clip();
   const EncodedVideo video = model.encode(clip);
   CHECK(video.tokens_per_frame() == 0);
-  CHECK((said(model.watch(video)) == said(model.watch(clip))));
+  CHECK((generate_output(model.watch(video)) == generate_output(model.watch(clip))));
   CHECK_THROWS_AS(video.slice(0, 1), ArgumentError);
   CHECK_THROWS_AS(model.encode_frames(frames(clip, 0, 1)), ArgumentError);
   CHECK_THROWS_AS(EncodedVideo::concatenate(std::vector{video, video}), ArgumentError);

@@ -3,11 +3,11 @@
 
 #include <vector>
 
-#include "pllava/pllava.hpp"
+#include "pllava/cpu/isa.hpp"
 
 namespace test {
 
-inline std::vector<pllava::cpu::Isa> isas() {
+inline std::vector<pllava::cpu::Isa> supported_isas() {
   using pllava::cpu::Isa;
   std::vector<Isa> found;
   for (const Isa isa : {Isa::portable, Isa::neon_dot, Isa::avx2, Isa::avx_vnni, Isa::avx512,

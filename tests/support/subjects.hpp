@@ -48,7 +48,7 @@ void each_backend_and_isa(const Visit& visit) {
   namespace cpu = pllava::cpu;
   using pllava::DType;
 #ifndef PLLAVA_TEST_GPU
-  for (const cpu::Isa isa : isas())
+  for (const cpu::Isa isa : supported_isas())
     for (const DType dtype : {DType::f32, DType::bf16})
       if (isa != cpu::detect_isa())
         visit(Subject<cpu::Backend>{

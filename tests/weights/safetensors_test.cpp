@@ -68,7 +68,7 @@ TEST_CASE("A malformed safetensors file is rejected with the reason", "[safetens
       {raw("{" + a + "}", 3), "truncated"},
       {raw("{" + a + "}", 5), "belong to no tensor"},
       {raw("{" + a + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[3,5]}})", 5), "overlap"},
-      {raw("{" + a + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[5,7]}})", 7), "hole"},
+      {raw("{" + a + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[5,7]}})", 7), "gap before"},
       {raw(R"({"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}})", 4), "unknown dtype"},
       {raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4), "disagree"},
       {raw(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4), "malformed"},

@@ -39,7 +39,7 @@ class SafetensorsHeaderReader {
     const std::size_t length = header_length();
     const auto* text = reinterpret_cast<const char*>(bytes_.data()) + kHeaderLengthBytes;
     if (length == 0 || *text != '{')
-      throw fail("not a safetensors file", {}, "a header that begins with '{'", {});
+      throw error("not a safetensors file", {}, "a header that begins with '{'", {});
     const nlohmann::json json = parse_json_object(text, text + length, file_);
     SafetensorsHeader header;
     for (const auto& [name, value] : json.items()) {
@@ -51,13 +51,15 @@ class SafetensorsHeaderReader {
     std::ranges::sort(header.entries, [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
       return std::pair(a.offset, a.size) < std::pair(b.offset, b.size);
     });
-    place(header.entries, kHeaderLengthBytes + length);
+    const std::size_t data_begin = kHeaderLengthBytes + length;
+    check_contiguous(header.entries, bytes_.size() - data_begin);
+    for (SafetensorsEntry& entry : header.entries) entry.offset += data_begin;
     return header;
   }
 
  private:
-  LoadError fail(const std::string& problem, std::string tensor, std::string expected,
-                 std::string got) const {
+  LoadError error(const std::string& problem, std::string tensor, std::string expected,
+                  std::string got) const {
     return {problem,
             {.file = file_,
              .tensor = std::move(tensor),
@@ -65,29 +67,35 @@ class SafetensorsHeaderReader {
              .got = std::move(got)}};
   }
 
+  /// The beginning of a value, in ASCII, so that it can be cut anywhere.
+  static std::string excerpt(const nlohmann::json& value) {
+    return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 80);
+  }
+
   std::size_t header_length() const {
     if (bytes_.size() < kHeaderLengthBytes)
-      throw fail("truncated safetensors file", {}, "8 bytes of header length",
-                 std::to_string(bytes_.size()) + " bytes");
+      throw error("truncated safetensors file", {}, "8 bytes of header length",
+                  std::to_string(bytes_.size()) + " bytes");
     std::uint64_t length = 0;
     static_assert(sizeof length == kHeaderLengthBytes);
     std::memcpy(&length, bytes_.data(), sizeof length);
     if (length > kMaxHeaderBytes)
-      throw fail("safetensors header is too long", {},
-                 "at most " + std::to_string(kMaxHeaderBytes) + " bytes", std::to_string(length));
+      throw error("safetensors header is too long", {},
+                  "at most " + std::to_string(kMaxHeaderBytes) + " bytes",
+                  std::to_string(length) + " bytes");
     if (length > bytes_.size() - kHeaderLengthBytes)
-      throw fail("truncated safetensors file", {},
-                 "a header of " + std::to_string(length) + " bytes",
-                 std::to_string(bytes_.size() - kHeaderLengthBytes) + " bytes");
+      throw error("truncated safetensors file", {},
+                  "a header of " + std::to_string(length) + " bytes",
+                  std::to_string(bytes_.size() - kHeaderLengthBytes) + " bytes");
     return length;
   }
 
   std::map<std::string, std::string> parse_metadata(const std::string& name,
                                                     const nlohmann::json& value) const {
-    if (!value.is_object()) throw fail("malformed metadata", name, "a map of strings", {});
+    if (!value.is_object()) throw error("malformed metadata", name, "a map of strings", {});
     std::map<std::string, std::string> metadata;
     for (const auto& [key, item] : value.items()) {
-      if (!item.is_string()) throw fail("malformed metadata", key, "a string", item.type_name());
+      if (!item.is_string()) throw error("malformed metadata", key, "a string", item.type_name());
       metadata.emplace(key, item.get<std::string>());
     }
     return metadata;
@@ -97,28 +105,27 @@ class SafetensorsHeaderReader {
   SafetensorsEntry parse_entry(const std::string& name, const nlohmann::json& value) const {
     if (!value.is_object() || value.size() != 3 || !value.contains("dtype") ||
         !value.contains("shape") || !value.contains("data_offsets") || !value["dtype"].is_string())
-      throw fail("header entry is malformed", name, "an object of dtype, shape and data_offsets",
-                 value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 80));
+      throw error("header entry is malformed", name, "an object of dtype, shape and data_offsets",
+                  excerpt(value));
     SafetensorsEntry entry;
     entry.name = name;
     entry.format_dtype = value["dtype"].get<std::string>();
     const FormatDType* type = find_format_dtype(entry.format_dtype);
     if (type == nullptr)
-      throw fail("unknown dtype", name, "a dtype of the safetensors format", entry.format_dtype);
+      throw error("unknown dtype", name, "a dtype of the safetensors format", entry.format_dtype);
     entry.dtype = type->dtype;
     for (const std::size_t d : parse_list(name, value, "shape"))
       entry.dims.push_back(static_cast<Index>(d));
     const auto offsets = parse_list(name, value, "data_offsets");
     if (offsets.size() != 2 || offsets[0] > offsets[1])
-      throw fail("\"data_offsets\" is malformed", name, "[begin, end] with begin <= end",
-                 value["data_offsets"].dump().substr(0, 80));
+      throw error("\"data_offsets\" is malformed", name, "[begin, end] with begin <= end",
+                  excerpt(value["data_offsets"]));
     entry.offset = offsets[0];
     entry.size = offsets[1] - offsets[0];
     const auto bytes = byte_count(entry.dims, type->size);
-    if (!bytes)
-      throw fail("shape overflows", name, "a size that fits memory", dims_str(entry.dims));
+    if (!bytes) throw error("shape overflows", name, "fewer than 2^63 bytes", dims_str(entry.dims));
     if (*bytes != entry.size)
-      throw fail(
+      throw error(
           "shape and data_offsets disagree", name,
           std::to_string(*bytes) + " bytes for " + entry.format_dtype + " " + dims_str(entry.dims),
           std::to_string(entry.size) + " bytes");
@@ -137,8 +144,8 @@ class SafetensorsHeaderReader {
       if (valid) list.push_back(member[i].get<std::uint64_t>());
     }
     if (!valid)
-      throw fail(std::string("\"") + key + "\" is malformed", name,
-                 "an array of non-negative integers", member.dump().substr(0, 80));
+      throw error(std::string("\"") + key + "\" is malformed", name,
+                  "an array of non-negative integers", excerpt(member));
     return list;
   }
 
@@ -155,24 +162,22 @@ class SafetensorsHeaderReader {
     return bytes;
   }
 
-  /// Checks that the sorted entries cover the data exactly, and makes their offsets relative to the
-  /// file.
-  void place(std::vector<SafetensorsEntry>& entries, std::size_t data_begin) const {
-    const std::size_t data_size = bytes_.size() - data_begin;
+  /// Checks that the sorted entries cover the data exactly.
+  void check_contiguous(const std::vector<SafetensorsEntry>& entries, std::size_t data_size) const {
     std::size_t end = 0;
-    for (SafetensorsEntry& e : entries) {
+    for (const SafetensorsEntry& e : entries) {
       if (e.offset != end)
-        throw fail(e.offset < end ? "tensors overlap" : "hole between tensors", e.name,
-                   "data at offset " + std::to_string(end), std::to_string(e.offset));
+        throw error(e.offset < end ? "tensors overlap" : "gap before tensor", e.name,
+                    "data at offset " + std::to_string(end), std::to_string(e.offset));
       end = e.offset + e.size;  // no overflow: both are below 2^63
       if (end > data_size)
-        throw fail("truncated safetensors file", e.name, "data up to offset " + std::to_string(end),
-                   std::to_string(data_size) + " bytes");
-      e.offset += data_begin;
+        throw error("truncated safetensors file", e.name,
+                    "data up to offset " + std::to_string(end),
+                    std::to_string(data_size) + " bytes");
     }
     if (end != data_size)
-      throw fail("bytes that belong to no tensor", {}, std::to_string(end) + " bytes of data",
-                 std::to_string(data_size));
+      throw error("bytes that belong to no tensor", {}, std::to_string(end) + " bytes of data",
+                  std::to_string(data_size) + " bytes");
   }
 
   std::string file_;

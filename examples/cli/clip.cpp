@@ -25,6 +25,7 @@ pllava::VideoOptions video_options(const Context& context) {
   const Options& o = context.options;
   pllava::VideoOptions video;
   video.stream = o.stream;
+  video.input_options = o.input_options;
   video.cancel = context.interrupt.token();
   video.apply_orientation = !o.raw_orientation;
   if (o.decord_numbering) video.numbering = pllava::FrameNumbering::decord;
@@ -33,11 +34,13 @@ pllava::VideoOptions video_options(const Context& context) {
 
 }  // namespace
 
-pllava::Clip sample_clip(const Context& context, const std::string& video, Index frames) {
+pllava::Clip sample_clip(const Context& context, const std::string& video, Index frames,
+                         const pllava::PreprocessConfig& config) {
   const pllava::RunControl control = context.control();
   control.at("frames", 0, frames);
-  pllava::Clip clip =
-      pllava::Video::open(video, video_options(context)).sample(frames, sample_options(context));
+  pllava::SampleOptions options = sample_options(context);
+  options.transform = [&](const pllava::Frame& f) { return pllava::crop_large_frame(f, config); };
+  pllava::Clip clip = pllava::Video::open(video, video_options(context)).sample(frames, options);
   control.at("frames", frames, frames);
   if (!clip.warnings.empty()) context.status.clear();
   for (const std::string& warning : clip.warnings)
@@ -55,7 +58,8 @@ std::string display_name(const std::string& video) {
   return video;
 }
 
-pllava::Clip sample_clip(const Context&, const std::string& video, Index) {
+pllava::Clip sample_clip(const Context&, const std::string& video, Index,
+                         const pllava::PreprocessConfig&) {
   throw pllava::MediaError(video,
                            "this program was built without component video (-DPLLAVA_VIDEO=ON)");
 }

@@ -16,7 +16,8 @@
 namespace cli {
 namespace {
 
-constexpr const char* kVideoHelp = "video file, GIF, image or directory of frames";
+constexpr const char* kVideoHelp =
+    "video file, GIF, image, directory of frames, address, camera, or - for standard input";
 
 pllava::Grid parse_grid(const std::string& text) {
   constexpr Index kMaxSide = 10000;  // the product of three sides cannot overflow
@@ -176,9 +177,22 @@ void add_clip(CLI::App& app, Options& o) {
          "length of the clip of a camera or a live stream, which begins at once (default 8)")
       ->check(positive_number());
   app.add_option("--stream", o.stream,
-                 "video stream to read, counted from 0 (default: the file's default stream, else "
-                 "the largest)")
+                 "video stream to read, counted from 0 (default: the first default stream)")
       ->check(non_negative_integer());
+  app.add_option_function<std::vector<std::string>>(
+         "--input-option",
+         [&o](const std::vector<std::string>& settings) {
+           for (const std::string& setting : settings) {
+             const std::size_t equals = setting.find('=');
+             if (equals == 0 || equals == std::string::npos)
+               throw CLI::ValidationError("--input-option", "expected KEY=VALUE, got " + setting);
+             o.input_options[setting.substr(0, equals)] = setting.substr(equals + 1);
+           }
+         },
+         "option of FFmpeg's input, for example framerate=30 (camera, raw stream), "
+         "rtsp_transport=udp; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
   app.add_flag("--raw-orientation", o.raw_orientation,
                "ignore the rotation of the container and the EXIF orientation of images");
   app.add_flag(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,9 +53,10 @@ struct Options {
   // clip
   std::vector<std::string> videos;
   pllava::SamplingRule sampling = pllava::SamplingRule::eval;
-  std::optional<double> start, end;  ///< seconds
-  std::optional<double> seconds;     ///< of a live source
-  int stream = -1;                   ///< video stream, -1: default
+  std::optional<double> start, end;                  ///< seconds
+  std::optional<double> seconds;                     ///< of a live source
+  int stream = -1;                                   ///< video stream, -1: default
+  std::map<std::string, std::string> input_options;  ///< of FFmpeg
   bool raw_orientation = false;
   bool decord_numbering = false;
 

@@ -29,7 +29,7 @@ pllava::Calibration calibration(const Context& context, const pllava::LoadOption
   options.backend.dtype = checkpoint.report().dtype();
   std::vector<pllava::Clip> clips;
   for (const std::string& video : o.calibrate)
-    clips.push_back(sample_clip(context, video, checkpoint.config().frames));
+    clips.push_back(sample_clip(context, video, checkpoint.config().frames, files.preprocess));
   return pllava::calibrate(checkpoint[""], checkpoint.config(), files.tokenizer, files.preprocess,
                            clips, load.quantize.language, options, context.control());
 }

@@ -28,7 +28,7 @@ int trace(const Context& context) {
   const pllava::Pipeline& pipeline = model.pipeline;
   const pllava::ModelConfig& config = pipeline.config();
   const pllava::PreprocessConfig& preprocessing = pipeline.preprocess_config();
-  const pllava::Clip clip = sample_clip(context, o.videos.at(0), pipeline.frames());
+  const pllava::Clip clip = sample_clip(context, o.videos.at(0), pipeline.frames(), preprocessing);
   const std::vector<pllava::Frame> crops = pllava::crop_frames(clip.frames, preprocessing);
 
   const auto T = static_cast<Index>(crops.size());

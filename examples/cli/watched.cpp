@@ -15,7 +15,8 @@ pllava::WatchOptions watch_options(const Context& context) {
 
 Watched watch(const Context& context, const LoadedModel& model, const std::string& video) {
   pllava::Stopwatch stopwatch;
-  const pllava::Clip clip = sample_clip(context, video, model.pipeline.frames());
+  const pllava::Clip clip =
+      sample_clip(context, video, model.pipeline.frames(), model.pipeline.preprocess_config());
   const double decode_ms = stopwatch.lap();
   Watched watched{.video = display_name(video),
                   .frame_indices = {},

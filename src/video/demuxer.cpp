@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <optional>
+#include <ranges>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -146,6 +148,10 @@ void Demuxer::open_container() {
         input_.fail("cameras need FFmpeg's libavdevice, which this build does not have");
   }
 
+  // RTP over UDP loses packets, which damages frames up to the next keyframe.
+  if (input_.address.starts_with("rtsp:")) options.set("rtsp_flags", "prefer_tcp");
+  for (const auto& [name, value] : input_.options.input_options) options.set(name.c_str(), value);
+
   AVFormatContext* context = avformat_alloc_context();
   if (context == nullptr) throw OutOfMemoryError(input_.name, sizeof(AVFormatContext));
   context->interrupt_callback = {interrupt_callback, &input_};
@@ -168,6 +174,10 @@ void Demuxer::open_container() {
   context_.reset(context);  // null after a failure
   input_.check_cancelled();
   if (status < 0) fail_to_open(status);
+  for (const auto& [name, value] : input_.options.input_options)
+    if (options.has(name.c_str()))
+      throw ArgumentError(input_.name + ": FFmpeg has no input option \"" + name +
+                          "\" for this source");
 }
 
 void Demuxer::fail_to_open(int status) const {
@@ -224,11 +234,10 @@ void Demuxer::select_stream() {
   if (wanted >= static_cast<int>(streams.size()))
     input_.fail("has no video stream " + std::to_string(wanted) + "; expected 0 to " +
                 std::to_string(streams.size() - 1));
-  const int best = av_find_best_stream(context_.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
-  const bool found = std::find(streams.begin(), streams.end(), best) != streams.end();
-  const int selected = wanted >= 0 ? streams[static_cast<std::size_t>(wanted)]
-                       : found     ? best
-                                   : streams[0];
+  int selected = streams[0];
+  for (const int i : streams | std::views::reverse)
+    if ((context_->streams[i]->disposition & AV_DISPOSITION_DEFAULT) != 0) selected = i;
+  if (wanted >= 0) selected = streams[static_cast<std::size_t>(wanted)];
   for (unsigned i = 0; i < context_->nb_streams; ++i)
     context_->streams[i]->discard =
         i == static_cast<unsigned>(selected) ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
@@ -267,22 +276,27 @@ double Demuxer::frame_interval() const {
 
 std::vector<PacketInfo> Demuxer::container_index() const {
   const int count = avformat_index_get_entries_count(stream_);
-  if (input_.kind != MediaInput::Kind::file || count < 1 ||
-      !std::string_view(context_->iformat->name).starts_with("mov"))
+  const std::string_view format = context_->iformat->name;
+  const bool is_avi = format == "avi";
+  if (input_.kind != MediaInput::Kind::file || count < 1 || (!is_avi && !format.starts_with("mov")))
     return {};
-  const auto offsets = composition_offsets(input_.address.substr(kFilePrefix.size()), stream_->id,
-                                           static_cast<std::size_t>(count));
-  if (!offsets) return {};
+  std::optional<std::vector<std::int64_t>> offsets;  // AVI has no presentation times
+  if (!is_avi) {
+    offsets = composition_offsets(input_.address.substr(kFilePrefix.size()), stream_->id,
+                                  static_cast<std::size_t>(count));
+    if (!offsets) return {};
+  }
   const std::int64_t file_size = avio_size(context_->pb);
   std::vector<PacketInfo> packets;
   packets.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     const AVIndexEntry& entry = *avformat_index_get_entry(stream_, i);
     if (entry.pos < 0 || entry.size < 1 || entry.pos > file_size - entry.size) return {};
-    packets.push_back({.pts = entry.timestamp + (*offsets)[static_cast<std::size_t>(i)],
-                       .dts = entry.timestamp,
-                       .key = (entry.flags & AVINDEX_KEYFRAME) != 0,
-                       .hidden = (entry.flags & AVINDEX_DISCARD_FRAME) != 0});
+    packets.push_back(
+        {.pts = is_avi ? AV_NOPTS_VALUE : entry.timestamp + (*offsets)[static_cast<std::size_t>(i)],
+         .dts = entry.timestamp,
+         .key = (entry.flags & AVINDEX_KEYFRAME) != 0,
+         .hidden = (entry.flags & AVINDEX_DISCARD_FRAME) != 0});
   }
   return packets;
 }

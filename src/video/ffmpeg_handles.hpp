@@ -42,6 +42,7 @@ class FfmpegDictionary {
   void set(const char* key, const std::string& value) {
     av_dict_set(&entries_, key, value.c_str(), 0);
   }
+  bool has(const char* key) const { return av_dict_get(entries_, key, nullptr, 0) != nullptr; }
   AVDictionary** address() noexcept { return &entries_; }
   /// Gives up ownership.
   AVDictionary* release() noexcept { return std::exchange(entries_, nullptr); }

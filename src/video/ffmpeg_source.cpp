@@ -31,17 +31,18 @@ class FfmpegSource final : public Video::Source {
 
   bool seekable() const noexcept override { return decoder_.seekable(); }
 
-  std::vector<Frame> take(Index n, double seconds, const CancelToken& cancel) override {
-    const ReadScope scope(*this, cancel);
+  std::vector<Frame> take(Index n, const SampleOptions& options) override {
+    const ReadScope scope(*this, options.cancel);
     start_iteration();
     std::vector<Frame> frames;
     std::optional<double> start;
     const auto instant = [&] {  // of the next frame of the clip
-      return *start + seconds * (static_cast<double>(frames.size()) + 0.5) / static_cast<double>(n);
+      return *start + options.live_seconds * (static_cast<double>(frames.size()) + 0.5) /
+                          static_cast<double>(n);
     };
     Frame shown;
     while (static_cast<Index>(frames.size()) < n && iteration_ == Iteration::running) {
-      if (!decoder_.next()) {
+      if (!next_intact()) {
         iteration_ = Iteration::ended;
         break;
       }
@@ -49,7 +50,7 @@ class FfmpegSource final : public Video::Source {
       if (!start) start = time;
       while (shown.data != nullptr && static_cast<Index>(frames.size()) < n && instant() < time)
         frames.push_back(shown);
-      shown = convert(decoder_.frames() - 1, time);
+      shown = transformed(convert(decoder_.frames() - 1, time), options.transform);
     }
     if (shown.data == nullptr && frames.empty()) fail("the stream ended before its first frame");
     while (static_cast<Index>(frames.size()) < n) frames.push_back(shown);
@@ -73,8 +74,8 @@ class FfmpegSource final : public Video::Source {
     return sample_indices(options.rule, {times_, end_time()}, n, info_.fps, options.bounds);
   }
 
-  bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
-             std::vector<Frame>& frames) override {
+  bool fetch(const std::vector<Index>& indices, const FrameTransform& transform,
+             const CancelToken& cancel, std::vector<Frame>& frames) override {
     const ReadScope scope(*this, cancel);
     iteration_ = Iteration::none;
     Index last_packet = -1;
@@ -90,7 +91,7 @@ class FfmpegSource final : public Video::Source {
         return false;
       }
       if (index_again()) return false;
-      frames.push_back(convert(i, times_[static_cast<std::size_t>(i)]));
+      frames.push_back(transformed(convert(i, times_[static_cast<std::size_t>(i)]), transform));
       last_packet = packet;
     }
     return true;
@@ -100,7 +101,7 @@ class FfmpegSource final : public Video::Source {
     const ReadScope scope(*this, {});
     start_iteration();
     if (iteration_ == Iteration::ended) return std::nullopt;
-    while (decoder_.next()) {
+    while (next_intact()) {
       const Index number = decoder_.frames() - 1;
       const double time = next_time();
       if (rate_filter_.select(time)) return convert(number, time);
@@ -197,6 +198,21 @@ class FfmpegSource final : public Video::Source {
     first_arrival_.reset();
   }
 
+  /// Decodes the next frame. Of a live source, leaves out damaged frames and those after them,
+  /// which refer to them, up to the next keyframe.
+  bool next_intact() {
+    while (decoder_.next()) {
+      if (decoder_.seekable()) return true;
+      const AVFrame& frame = decoder_.frame();
+      const bool damaged =
+          (frame.flags & AV_FRAME_FLAG_CORRUPT) != 0 || frame.decode_error_flags != 0;
+      is_damaged_ = damaged || (is_damaged_ && frame.pict_type != AV_PICTURE_TYPE_I);
+      if (!is_damaged_) return true;
+      ++info_.skipped_frames;
+    }
+    return false;
+  }
+
   /// Time of the frame that was decoded last, in the iteration.
   double next_time() {
     if (!decoder_.demuxer().lacks_clock()) return timeline_->next(decoder_.pts());
@@ -254,6 +270,7 @@ class FfmpegSource final : public Video::Source {
   std::vector<double> times_;           // of the frames of an indexed file
   std::optional<Timeline> timeline_;    // of the iteration
   std::optional<std::chrono::steady_clock::time_point> first_arrival_;
+  bool is_damaged_ = false;  // frames of a live source, since a damaged one
   Lookup lookup_ = Lookup::none;
   Iteration iteration_ = Iteration::none;
 };

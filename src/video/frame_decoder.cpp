@@ -6,6 +6,20 @@
 
 namespace pllava::detail {
 
+namespace {
+
+/// Whether H.264 data in Annex B format begin an IDR picture before any other.
+bool begins_with_idr(const AVPacket& packet) {
+  for (int i = 0; i + 3 < packet.size; ++i) {
+    if (packet.data[i] != 0 || packet.data[i + 1] != 0 || packet.data[i + 2] != 1) continue;
+    const int type = packet.data[i + 3] & 31;
+    if (type >= 1 && type <= 5) return type == 5;
+  }
+  return false;
+}
+
+}  // namespace
+
 FrameDecoder::FrameDecoder(MediaInput& input)
     : input_(input), packet_(av_packet_alloc()), frame_(av_frame_alloc()) {
   if (!packet_ || !frame_) throw OutOfMemoryError(input_.name, sizeof(AVFrame));
@@ -80,13 +94,19 @@ const PacketIndex& FrameDecoder::read_index() {
   const std::int64_t pts = packet_->pts;
   const std::int64_t dts = packet_->dts;
   av_packet_unref(packet_.get());
-  if (pts == AV_NOPTS_VALUE || dts != packets.front().dts) return read_index_from_packets();
-  const std::int64_t shift = pts - packets.front().pts;
-  for (PacketInfo& p : packets) p.pts += shift;
+  const bool has_pts = packets.front().pts != AV_NOPTS_VALUE;
+  if ((has_pts && pts == AV_NOPTS_VALUE) || dts != packets.front().dts)
+    return read_index_from_packets();
+  const std::int64_t shift = has_pts ? pts - packets.front().pts : 0;
+  if (has_pts)
+    for (PacketInfo& p : packets) p.pts += shift;
   set_index(std::move(packets));
-  if (!index_->has_timestamps()) return read_index_from_packets();
+  if (has_pts && !index_->has_timestamps()) return read_index_from_packets();
   index_is_unverified_ = true;
-  seek(0);
+  if (has_pts)
+    seek(0);
+  else
+    restart();
   return *index_;
 }
 
@@ -137,6 +157,13 @@ bool FrameDecoder::find_position() {
   return false;
 }
 
+/// Whether the packet is the one that the container's index lists next.
+bool FrameDecoder::is_expected(const AVPacket& packet) const {
+  if (next_packet_ >= index_->packet_count()) return false;
+  const PacketInfo& expected = index_->packet(next_packet_);
+  return expected.pts != AV_NOPTS_VALUE ? packet.pts == expected.pts : packet.dts == expected.dts;
+}
+
 /// Sends the decoder one packet, or the end of the stream.
 void FrameDecoder::feed() {
   while (feed_ == Feed::read_packet) {
@@ -150,9 +177,7 @@ void FrameDecoder::feed() {
       return;
     }
     if (position_ == Position::after_seek && !find_position()) continue;
-    if (index_is_unverified_ && (next_packet_ >= index_->packet_count() ||
-                                 index_->packet(next_packet_).pts != packet_->pts))
-      index_is_wrong_ = true;
+    if (index_is_unverified_ && !is_expected(*packet_)) index_is_wrong_ = true;
     if (next_packet_++ < first_packet_)
       av_packet_unref(packet_.get());
     else
@@ -213,7 +238,44 @@ bool FrameDecoder::decode_packet(Index number) {
   return false;
 }
 
+/// Whether a keyframe is never preceded in presentation order by packets after it, so that frames
+/// can be counted from it: codecs without references between frames, and H.264 frames whose
+/// keyframes are IDR pictures (seek_by_count checks that).
+bool FrameDecoder::groups_are_closed() const {
+  const AVCodecParameters& parameters = *demuxer_->stream().codecpar;
+  const AVCodecDescriptor* const codec = avcodec_descriptor_get(parameters.codec_id);
+  if (codec != nullptr && (codec->props & AV_CODEC_PROP_INTRA_ONLY) != 0) return true;
+  return parameters.codec_id == AV_CODEC_ID_H264 && parameters.field_order == AV_FIELD_PROGRESSIVE;
+}
+
+/// Continues at packet `key`, a keyframe that is also frame `key`. False if that is not certain;
+/// the decoder is then at the start of the file.
+bool FrameDecoder::seek_by_count(Index key) {
+  avcodec_flush_buffers(codec_.get());
+  av_packet_unref(packet_.get());
+  feed_ = Feed::read_packet;
+  pts_ = AV_NOPTS_VALUE;
+  position_ = Position::reading;
+  if (demuxer_->seek(index_->packet(key).dts) && read_packet() &&
+      packet_->dts == index_->packet(key).dts &&
+      (demuxer_->stream().codecpar->codec_id != AV_CODEC_ID_H264 || begins_with_idr(*packet_))) {
+    feed_ = Feed::send_packet;
+    first_packet_ = key;
+    next_packet_ = key + 1;
+    frames_ = key;
+    return true;
+  }
+  can_seek_by_count_ = false;
+  open();
+  return false;
+}
+
 bool FrameDecoder::decode_nth(Index number) {
+  if (index_ && can_seek_by_count_ && groups_are_closed() && !index_->has_hidden()) {
+    const Index key = index_->key_packet_before(number);
+    if ((frames_ > number || key > frames_) && index_->packet(key).dts != AV_NOPTS_VALUE)
+      seek_by_count(key);
+  }
   if (frames_ > number) restart();
   while (next())
     if (frames_ == number + 1) return true;

@@ -75,6 +75,9 @@ class FrameDecoder {
   void seek(Index packet);
   void read_from_start(Index first_packet);
   bool find_position();
+  bool groups_are_closed() const;
+  bool seek_by_count(Index key);
+  bool is_expected(const AVPacket& packet) const;
   void feed();
 
   MediaInput& input_;
@@ -85,6 +88,7 @@ class FrameDecoder {
   std::optional<PacketIndex> index_;
   bool index_is_unverified_ = false;  // it comes from the container
   bool index_is_wrong_ = false;
+  bool can_seek_by_count_ = true;
   bool seekable_ = false;
 
   int codec_stream_ = -1;  // the stream that codec_ decodes

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -11,7 +12,9 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
+#include "deep_grey.hpp"
 #include "exif.hpp"
 #include "ffmpeg_handles.hpp"
 #include "frame_converter.hpp"
@@ -41,8 +44,9 @@ bool has_animation(Bytes file) {
   return file.size() > kFlags && (file[kFlags] & kAnimation) != std::byte{0};
 }
 
-/// Number of the directories of a TIFF file, which are a linked list. Stops at a cycle.
-int count_tiff_directories(Bytes file) {
+/// The offsets of the directories of a TIFF file, one for each page. They are a linked list; stops
+/// at a cycle.
+std::vector<std::size_t> tiff_directories(Bytes file) {
   constexpr std::size_t kMaxPages = 65535;
   const bool little_endian = has(file, 0, "II");
   const auto integer = [&](std::size_t at, std::size_t size) -> std::size_t {
@@ -52,13 +56,22 @@ int count_tiff_directories(Bytes file) {
       value = value << 8 | static_cast<std::size_t>(file[at + (little_endian ? size - 1 - i : i)]);
     return value;
   };
-  std::set<std::size_t> directories;
+  std::vector<std::size_t> directories;
+  std::set<std::size_t> seen;
   for (std::size_t at = integer(4, 4); at != 0 && directories.size() < kMaxPages;) {
     const std::size_t entries = integer(at, 2);
-    if (entries == 0 || !directories.insert(at).second) break;
+    if (entries == 0 || !seen.insert(at).second) break;
+    directories.push_back(at);
     at = integer(at + 2 + entries * 12, 4);
   }
-  return std::max(static_cast<int>(directories.size()), 1);
+  return directories;
+}
+
+/// Makes the directory at `offset` the first of a TIFF file.
+void set_first_directory(std::span<std::uint8_t> file, std::size_t offset) {
+  const bool little_endian = file[0] == 'I';
+  for (std::size_t i = 0; i < 4; ++i)
+    file[4 + i] = static_cast<std::uint8_t>(offset >> 8 * (little_endian ? i : 3 - i));
 }
 
 /// Decodes a page of a TIFF or WebP file with FFmpeg.
@@ -78,13 +91,22 @@ Frame decode_with_ffmpeg(Bytes file, const ImagePage& page, const VideoOptions& 
   std::memcpy(packet->data, file.data(), file.size());
   codec->max_pixels = options.max_pixels;
   codec->thread_count = 1;  // frame threads would return the image at the next one
-  FfmpegDictionary settings;
-  if (page.page > 0) settings.set("page", std::to_string(page.page + 1));  // counted from 1
-  int status = avcodec_open2(codec.get(), decoder, settings.address());
+  if (page.page > 0)
+    set_first_directory({packet->data, file.size()},
+                        tiff_directories(file).at(static_cast<std::size_t>(page.page)));
+  int status = avcodec_open2(codec.get(), decoder, nullptr);
   if (status >= 0) status = avcodec_send_packet(codec.get(), packet.get());
   if (status >= 0) status = avcodec_send_packet(codec.get(), nullptr);
   if (status >= 0) status = avcodec_receive_frame(codec.get(), frame.get());
   if (status < 0) fail("the image cannot be decoded (" + ffmpeg_error_text(status) + ")");
+  if (frame->format == AV_PIX_FMT_GRAY16LE || frame->format == AV_PIX_FMT_GRAY16BE) {
+    constexpr bool kIsLittleEndian = std::endian::native == std::endian::little;
+    std::uint8_t* const data = frame->data[0];
+    if ((frame->format == AV_PIX_FMT_GRAY16LE) != kIsLittleEndian)
+      for (std::ptrdiff_t i = 0; i + 1 < std::ptrdiff_t{frame->linesize[0]} * frame->height; i += 2)
+        std::swap(data[i], data[i + 1]);
+    return rgb_from_deep_grey(data, frame->width, frame->height, frame->linesize[0]);
+  }
   return FrameConverter().to_rgb(*frame, {}, name);
 }
 
@@ -119,7 +141,8 @@ int count_pages(const fs::path& path) {
 }
 
 int count_pages(Bytes file) {
-  return is_tiff(file) ? count_tiff_directories(file) : 1;
+  if (!is_tiff(file)) return 1;
+  return std::max(static_cast<int>(tiff_directories(file).size()), 1);
 }
 
 Frame read_page(const ImagePage& page, const VideoOptions& options) {

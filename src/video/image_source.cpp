@@ -53,11 +53,11 @@ class ImageSource final : public Video::Source {
     return numbers;
   }
 
-  bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
-             std::vector<Frame>& frames) override {
+  bool fetch(const std::vector<Index>& indices, const FrameTransform& transform,
+             const CancelToken& cancel, std::vector<Frame>& frames) override {
     for (const Index i : indices) {
       if (cancel.cancelled()) throw CancelledError("reading images");
-      frames.push_back(load(i));
+      frames.push_back(transformed(load(i), transform));
     }
     return true;
   }

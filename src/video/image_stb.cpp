@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "deep_grey.hpp"
 #include "exif.hpp"
 #include "image_pages.hpp"
 #include "pllava/media/image_io.hpp"
@@ -108,6 +109,12 @@ Frame decode_with_stb(std::span<const std::byte> file, const std::string& name, 
   };
   if (stbi_info_from_memory(bytes, size, &width, &height, &channels) == 0) fail(name, reason());
   check_size(name, width, height, max_pixels);
+  if (channels == 1 && stbi_is_16_bit_from_memory(bytes, size) != 0) {
+    const std::unique_ptr<stbi_us, void (*)(void*)> grey(
+        stbi_load_16_from_memory(bytes, size, &width, &height, &channels, 1), stbi_image_free);
+    if (!grey) fail(name, reason());
+    return detail::rgb_from_deep_grey(grey.get(), width, height, Index{2} * width);
+  }
   // Transparency is not always declared in the header that stbi_info reads.
   const int wanted = jpeg ? 3 : 4;
   const std::shared_ptr<stbi_uc> pixels(
@@ -150,6 +157,14 @@ Frame decode_pnm(std::span<const std::byte> file, const std::string& name, Index
   const std::size_t values = static_cast<std::size_t>(width * height) * channels;
   if (at > file.size() || file.size() - at < values * depth) fail(name, "the file is truncated");
 
+  if (channels == 1 && max_value == 65535) {
+    std::vector<std::uint16_t> grey(values);
+    for (std::uint16_t& value : grey) {
+      value = static_cast<std::uint16_t>(byte(at) << 8 | byte(at + 1));
+      at += 2;
+    }
+    return detail::rgb_from_deep_grey(grey.data(), width, height, 2 * width);
+  }
   std::vector<std::uint8_t> pixels(values / channels * 3);
   for (std::size_t i = 0, out = 0; i < values; ++i, at += depth) {
     const int value = depth == 2 ? byte(at) << 8 | byte(at + 1) : byte(at);

@@ -123,6 +123,12 @@ Index PacketIndex::find(std::int64_t pts) const {
   return it != by_pts_.end() && packet(*it).pts == pts ? *it : -1;
 }
 
+Index PacketIndex::key_packet_before(Index number) const {
+  Index key = std::min(number, packet_count() - 1);
+  while (key > 0 && !packet(key).key) --key;
+  return key;
+}
+
 Index PacketIndex::keyframe_before(Index number) const {
   for (Index i = number; i > 0; --i)
     if (packet(i).key && packet(i).pts <= packet(number).pts) return i;

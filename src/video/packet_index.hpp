@@ -44,6 +44,9 @@ class PacketIndex {
     return packets_[static_cast<std::size_t>(number)];
   }
 
+  bool has_hidden() const noexcept { return frames_.size() != packets_.size(); }
+  /// The last keyframe at or before packet `number` in file order.
+  Index key_packet_before(Index number) const;
   /// Number of the packet with this timestamp, -1 if there is none.
   Index find(std::int64_t pts) const;
 

@@ -63,23 +63,23 @@ class Video::Source {
   /// Whether the source can be read from its start again, so that frames can be chosen by index.
   virtual bool seekable() const noexcept { return true; }
   /// The next frames of a source that is not seekable, see SampleOptions::live_seconds.
-  virtual std::vector<Frame> take(Index n, double seconds, const CancelToken& cancel) {
-    static_cast<void>(n), static_cast<void>(seconds), static_cast<void>(cancel);
-    return {};
-  }
+  virtual std::vector<Frame> take(Index, const SampleOptions&) { return {}; }
   /// Determines info().frame_count.
   virtual void build_index(const CancelToken& cancel) = 0;
   /// The indices, from 0, that the sampling rule chooses.
   virtual std::vector<Index> choose(Index n, const SampleOptions& options) const = 0;
   /// Appends the frames of these ascending, distinct, valid indices. False: the file is damaged and
   /// info().frame_count was wrong. It is corrected now, and the caller has to choose indices again.
-  virtual bool fetch(const std::vector<Index>& indices, const CancelToken& cancel,
-                     std::vector<Frame>& frames) = 0;
+  virtual bool fetch(const std::vector<Index>& indices, const FrameTransform& transform,
+                     const CancelToken& cancel, std::vector<Frame>& frames) = 0;
   /// The next frame at options().fps.
   virtual std::optional<Frame> next() = 0;
   virtual void rewind() = 0;
 
  protected:
+  static Frame transformed(Frame frame, const FrameTransform& transform) {
+    return transform ? transform(frame) : frame;
+  }
   [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name_, problem); }
 
   std::string name_;

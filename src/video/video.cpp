@@ -79,6 +79,19 @@ std::unique_ptr<Video::Source> open_memory(std::vector<std::byte> file, const st
   return detail::make_ffmpeg_source(name, options, bytes);
 }
 
+/// Replaces "%20" by a blank, and so on.
+std::string without_percent_codes(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_code = text[i] == '%' && i + 2 < text.size() &&
+                         std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
+                         std::isxdigit(static_cast<unsigned char>(text[i + 2])) != 0;
+    result += is_code ? static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16)) : text[i];
+    if (is_code) i += 2;
+  }
+  return result;
+}
+
 /// Where the authority of a URL begins, after "://".
 std::size_t authority_of(const std::string& url) {
   return url.find("://") + 3;
@@ -94,8 +107,9 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
   if (source == "-")
     return open_memory(detail::read_pipe(source, "standard input", options.cancel),
                        "standard input", options);
-  const fs::path path = file_url ? source.substr(kFileScheme.size()) : source;
   std::error_code error;
+  fs::path path = file_url ? source.substr(kFileScheme.size()) : source;
+  if (file_url && !fs::exists(path, error)) path = without_percent_codes(path.string());
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
     if (auto files = detail::match_file_pattern(path, source))
@@ -130,7 +144,8 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
 
 /// Fetches the frames of the indices that `choose` returns; each distinct frame is decoded once.
 template <class Choose>
-Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
+Clip gather(Video::Source& source, const FrameTransform& transform, const CancelToken& cancel,
+            Choose&& choose) {
   for (;;) {
     source.build_index(cancel);
     const std::vector<Index> indices = choose();
@@ -139,7 +154,7 @@ Clip gather(Video::Source& source, const CancelToken& cancel, Choose&& choose) {
     distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
     std::vector<Frame> frames;
     frames.reserve(distinct.size());
-    if (!source.fetch(distinct, cancel, frames)) continue;
+    if (!source.fetch(distinct, transform, cancel, frames)) continue;
 
     Clip clip;
     clip.source = source.name();
@@ -163,7 +178,7 @@ Clip take(Video::Source& source, Index n, const SampleOptions& options) {
   Clip clip;
   clip.source = source.name();
   clip.fps = source.info().fps;
-  clip.frames = source.take(n, options.live_seconds, options.cancel);
+  clip.frames = source.take(n, options);
   clip.warnings = source.info().warnings;
   return clip;
 }
@@ -215,7 +230,7 @@ const std::string& Video::source() const noexcept {
 
 Clip Video::sample(Index n, const SampleOptions& options) {
   if (!impl_->seekable()) return take(*impl_, n, options);
-  return gather(*impl_, options.cancel, [&] {
+  return gather(*impl_, options.transform, options.cancel, [&] {
     try {
       return impl_->choose(n, options);
     } catch (const ArgumentError& e) {
@@ -226,7 +241,7 @@ Clip Video::sample(Index n, const SampleOptions& options) {
 
 Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
   Index announced = 0;  // frames, before decoding showed that some are damaged
-  return gather(*impl_, cancel, [&] {
+  return gather(*impl_, {}, cancel, [&] {
     const Index count = impl_->info().frame_count;
     announced = std::max(announced, count);
     for (const Index i : indices)

@@ -129,6 +129,20 @@ TEST_CASE("PNM values are scaled from the file's maximum to 255", "[image_io]") 
         std::vector<int>{0, 127, 255});
 }
 
+TEST_CASE("16-bit grey uses the range of the bits in use", "[image_io]") {
+  const auto grey = [](int max) {
+    const auto byte = [](int value) { return static_cast<char>(value); };
+    const std::string pgm = std::string("P5\n2 1\n65535\n") + byte(max / 2 >> 8) + byte(max / 2) +
+                            byte(max >> 8) + byte(max);
+    const Frame f = decode_image(std::as_bytes(std::span(pgm.data(), pgm.size())));
+    return std::vector<int>{f.data[0], f.data[3]};
+  };
+  CHECK(grey(1023) == std::vector<int>{127, 255});
+  CHECK(grey(4095) == std::vector<int>{127, 255});
+  CHECK(grey(3000) == std::vector<int>{93, 187});
+  CHECK(grey(65535) == std::vector<int>{127, 255});
+}
+
 TEST_CASE("Transparent pixels are over white", "[image_io]") {
   // RGBA: opaque, half transparent and transparent black.
   const std::string png = rgba_png(3, 1, std::string("\x0a\x14\x1e\xff\0\0\0\x80\0\0\0\0", 12));

@@ -415,6 +415,20 @@ TEST_CASE("Each frame of a clip is cropped by its own shape", "[preprocess]") {
   }
 }
 
+TEST_CASE("Preprocessing a crop gives the pixels of its frame", "[preprocess]") {
+  const PreprocessConfig config{.image_size = 32, .long_edge = 60};
+  for (const auto& [w, h] : {std::pair<Index, Index>{90, 70}, {33, 100}, {32, 32}, {20, 11}}) {
+    Frame frame = synthetic(w, h);
+    frame.index = 5;
+    const Frame crop = crop_large_frame(frame, config, 0);
+    CHECK(crop.width == 32);
+    CHECK(crop.index == 5);
+    CHECK(crop_large_frame(frame, config, w * h).data == frame.data);
+    CHECK(preprocess(Clip{.frames = {crop}}, config) ==
+          preprocess(Clip{.frames = {frame}}, config));
+  }
+}
+
 TEST_CASE("Sizes that cannot be scaled are refused", "[preprocess]") {
   CHECK(contains(message([] { stage_one_size(1, 1000); }), "336000x336"));
   CHECK(contains(message([] { stage_one_size(0, 10); }), "0x10"));

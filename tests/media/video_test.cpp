@@ -538,6 +538,8 @@ TEST_CASE("A file cannot make the library open another file", "[video]") {
   std::filesystem::copy_file(dir / "secret.ts", dir / "file:a.ts");
   CHECK(Video::open((dir / "file:a.ts").string()).info().frame_count == 30);
   CHECK(Video::open("file://" + secret).info().frame_count == 30);
+  std::filesystem::copy_file(dir / "secret.ts", dir / "a b.ts");
+  CHECK(Video::open("file://" + (dir / "a%20b.ts").string()).info().frame_count == 30);
 }
 
 TEST_CASE("Unreachable addresses are refused with their name", "[video]") {
@@ -650,6 +652,35 @@ TEST_CASE("Pipes and bytes in memory are read like files", "[video]") {
   CHECK(contains(error_of([&] { Video::open(memory("")); }), "memory: is empty"));
 }
 
+TEST_CASE("The pages of a TIFF file are its frames", "[video]") {
+  // Two directories of a grey image of 2 x 1 pixels, without compression.
+  const auto number = [](std::uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> 8 * i);
+    return text;
+  };
+  std::string tiff = "II" + number(42, 2) + number(8, 4);
+  constexpr std::uint32_t kDirectoryBytes = 2 + 8 * 12 + 4;
+  for (std::uint32_t page = 0; page < 2; ++page) {
+    const auto next = page == 0 ? 8 + kDirectoryBytes : 0u;
+    const std::uint32_t pixels = 8 + 2 * kDirectoryBytes + 2 * page;
+    tiff += number(8, 2);
+    const std::pair<std::uint32_t, std::uint32_t> tags[] = {
+        {256, 2}, {257, 1}, {258, 8}, {259, 1}, {262, 1}, {273, pixels}, {278, 1}, {279, 2}};
+    for (const auto& [tag, value] : tags)
+      tiff += number(tag, 2) + number(4, 2) + number(1, 4) + number(value, 4);
+    tiff += number(next, 4);
+  }
+  tiff += std::string("\x0a\x14\x1e\x28", 4);
+  const test::TempDirectory dir;
+  Video video = Video::open(dir.write("pages.tif", tiff).string());
+  REQUIRE(video.info().frame_count == 2);
+  const Clip clip = video.frames_at(Indices{1, 0});
+  CHECK(rgb_at(clip.frames[0], 0, 0) == std::vector<int>{30, 30, 30});
+  CHECK(rgb_at(clip.frames[0], 1, 0) == std::vector<int>{40, 40, 40});
+  CHECK(rgb_at(clip.frames[1], 0, 0) == std::vector<int>{10, 10, 10});
+}
+
 TEST_CASE("Waiting for a writer of a pipe can be cancelled", "[video]") {
   const test::TempDirectory dir;
   const auto pipe = dir / "pipe";
@@ -741,6 +772,10 @@ TEST_CASE("Invalid options and indices are refused", "[video]") {
   CHECK_THROWS_AS(Video::open(file, {.fps = nan}), ArgumentError);
   CHECK_THROWS_AS(Video::open(file, {.threads = 0}), ArgumentError);
   CHECK_THROWS_AS(Video::open(file, {.stream = -2}), ArgumentError);
+  CHECK(contains(error_of<ArgumentError>([&] {
+                   Video::open(file, {.input_options = {{"no_such", "1"}}});
+                 }),
+                 "no input option \"no_such\""));
   CHECK(contains(error_of([&] { Video::open(file, {.stream = 1}); }), "no video stream 1"));
   CHECK_THROWS_AS(Video::open(file, {.max_pixels = 0}), ArgumentError);
   CHECK_THROWS_AS(Video::open(file, {.timeout = nan}), ArgumentError);

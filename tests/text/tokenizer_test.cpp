@@ -308,6 +308,7 @@ TEST_CASE("malformed and unsupported files are rejected with the key", "[tokeniz
   CHECK_THAT(refusal("/model/vocab/new", -1), Contains("an id from 0"));
   CHECK_THAT(refusal("/model/vocab/new", 1.5), Contains("an id from 0"));
   CHECK_THAT(refusal("/model/vocab/new", 4000000000u), Contains("an id from 0"));
+  CHECK_THAT(refusal("/model/vocab/new", 16'000'000), Contains("an id from 0"));
   CHECK_THAT(refusal("/model/vocab/", 4000), Contains("not empty"));
   CHECK_THAT(refusal("/model/merges", 1), Contains("(model.merges)"));
   CHECK_THAT(refusal("/model/merges/7", "a b c"), Contains("model.merges[7]"));
@@ -348,6 +349,17 @@ TEST_CASE("malformed and unsupported files are rejected with the key", "[tokeniz
   CHECK_THAT(refusal("/decoder/decoders/2", {{"type", "ByteFallback"}}), Contains("in this order"));
   CHECK_THAT(refusal("/decoder/decoders/3/stop", 1), Contains("decoders[3].stop"));
   CHECK_THAT(refusal("/decoder/decoders/3/content", "ab"), Contains("one character"));
+}
+
+TEST_CASE("a normalizer cannot grow a text without bounds", "[tokenizer]") {
+  json file = json::parse(read_file(kData / "tokenizer.json"));
+  const json doubling = {{"type", "Replace"}, {"pattern", {{"String", "e"}}}, {"content", "ee"}};
+  json steps = json::array();
+  for (int i = 0; i < 40; ++i) steps.push_back(doubling);
+  file["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  const test::TempDirectory directory;
+  const Tokenizer hostile = Tokenizer::from_file(directory.write("tokenizer.json", file.dump()));
+  CHECK_THROWS_AS(hostile.encode("eeee"), PromptError);
 }
 
 TEST_CASE("a file with deep nesting is rejected", "[tokenizer]") {

@@ -72,8 +72,8 @@ inline bool same_image(const Frame& a, const Frame& b) noexcept {
 
 /// The frames of one video, in the order the model sees them.
 struct Clip {
-  std::vector<Frame> frames;
-  std::string source;                      ///< name for messages and reports, such as the file's
+  std::vector<Frame> frames = {};
+  std::string source = {};                 ///< name for messages and reports, such as the file's
   double fps = 0.0;                        ///< average frame rate of the video, 0 if unknown
   Index total_frames = 0;                  ///< frame count of the whole video, 0 if unknown
   std::vector<std::string> warnings = {};  ///< VideoInfo::warnings

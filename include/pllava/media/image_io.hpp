@@ -21,7 +21,8 @@ struct ImageOptions {
 };
 
 /// Reads an image file as dense RGB. Grey is repeated; transparent pixels are over white, as in
-/// browsers; 16-bit channels and PNM files with other maximum values are scaled to 8 bits. The
+/// browsers; 16-bit channels and PNM files with other maximum values are scaled to 8 bits; in
+/// 16-bit grey, the fewest of 10, 12, 14 and 16 bits that hold all values are the full range. The
 /// decoder of JPEG, PNG and BMP is stb_image: JPEG values differ from libjpeg's (and so Pillow's)
 /// by a few levels; the other formats are exact.
 /// Throws MediaError: missing, empty, damaged or unknown file, or more than `max_pixels` pixels.

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,12 +34,16 @@ struct VideoOptions {
   int threads = 2;                       ///< of the decoder; pixels do not depend on it
   Index max_pixels = kDefaultMaxPixels;  ///< limit per frame; larger ones throw MediaError
   FrameNumbering numbering = FrameNumbering::shown;
-  /// Number of the video stream, counted from 0 among the video streams; -1: FFmpeg's choice, the
-  /// default stream, then the one with the most pixels.
+  /// Number of the video stream, counted from 0 among the video streams; -1: the first that the
+  /// file marks as default, else the first.
   int stream = -1;
   /// Turn and mirror frames as the container's display matrix or the image's EXIF data request.
   bool apply_orientation = true;
-  double timeout = 30.0;    ///< seconds that a stream or camera may send no data
+  double timeout = 30.0;  ///< seconds that a stream or camera may send no data
+  /// Options of FFmpeg's protocols, formats and devices, such as {"framerate", "30"} for a raw
+  /// stream or a camera, "video_size", "headers", "rtsp_transport". Unknown names throw
+  /// ArgumentError.
+  std::map<std::string, std::string> input_options = {};
   CancelToken cancel = {};  ///< stops `open`, `next` and `rewind` with CancelledError
   /// FFmpeg's log level is one per process. True: the first Video sets it to quiet if it still has
   /// FFmpeg's default. False: it is not changed.
@@ -55,6 +61,7 @@ struct VideoInfo {
                           ///< unless VideoOptions::apply_orientation is off
   double pixel_aspect =
       1.0;  ///< width of a pixel divided by its height, before rotation; not applied
+  Index skipped_frames = 0;  ///< damaged frames of a live source that were left out
   /// What a caller should know about the source, in plain English: frames that cannot be decoded,
   /// other video streams, files that are left out. Grows while frames are read.
   std::vector<std::string> warnings = {};
@@ -64,6 +71,10 @@ struct VideoInfo {
 /// query, which can be secrets, are replaced by "***".
 std::string without_secrets(const std::string& source);
 
+/// Called with each frame that is chosen, in the order of decoding; the result is kept in its
+/// place.
+using FrameTransform = std::function<Frame(const Frame&)>;
+
 struct SampleOptions {
   SamplingRule rule = SamplingRule::eval;
   std::optional<TimeRange> bounds = {};  ///< seconds; not with `demo`
@@ -71,6 +82,9 @@ struct SampleOptions {
   /// stream: the frames on display at equally spaced times of its next seconds. If it ends earlier,
   /// its last frame is repeated. Rule and bounds do not apply.
   double live_seconds = 8.0;
+  /// Crops large frames while decoding, so that only one is in memory at full size: see
+  /// `crop_large_frame`.
+  FrameTransform transform = {};
   CancelToken cancel = {};  ///< stops the call with CancelledError
 };
 

@@ -15,11 +15,11 @@
 namespace pllava {
 
 struct WatchOptions {
-  std::string task;  ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
+  std::string task = {};  ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
   /// Key of a conversation template; empty for the task's template in the model's chat_format().
-  std::string conversation_template;
-  std::string system;  ///< replaces the template's system text where not empty
-  Index capacity = 0;  ///< KV cache positions to reserve; 0: the model's whole context
+  std::string conversation_template = {};
+  std::string system = {};  ///< replaces the template's system text where not empty
+  Index capacity = 0;       ///< KV cache positions to reserve; 0: the model's whole context
   RunControl control = {};
   bool trace = false;  ///< keep intermediate results in the report (clips only)
 };

@@ -184,6 +184,12 @@ PLLAVA_INLINE Frame crop_frame(const Frame& frame, const StageOneSize& size,
   return out;
 }
 
+PLLAVA_INLINE Frame crop_large_frame(const Frame& frame, const PreprocessConfig& config,
+                                     Index min_pixels) {
+  if (frame.width * frame.height <= min_pixels) return frame;
+  return crop_frame(frame, stage_one_size(frame.width, frame.height, config), config);
+}
+
 PLLAVA_INLINE void normalise(const Frame& crop, float* out, const PreprocessConfig& config) {
   const Index side = config.image_size;
   if (crop.width != side || crop.height != side)

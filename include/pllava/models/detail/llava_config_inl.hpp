@@ -25,6 +25,7 @@ inline Activation read_activation(const JsonReader& json, const char* key, const
   throw json.error(key, "quick_gelu, gelu or silu", json.find(key));
 }
 
+constexpr Index kMaxContext = 1 << 20;  // its rotary table takes 512 MiB at head_dim 128
 constexpr Index kMaxToken = std::numeric_limits<std::int32_t>::max();
 constexpr Index kMaxLayers = 1024;
 
@@ -62,7 +63,7 @@ inline TextConfig read_text(const JsonReader& json) {
   t.heads = json.size("num_attention_heads", 32);
   t.kv_heads = json.size("num_key_value_heads", t.heads);
   t.head_dim = json.size("head_dim", t.width / t.heads);
-  t.context = json.size("max_position_embeddings", 2048);
+  t.context = json.integer("max_position_embeddings", 2048, 1, kMaxContext);
   t.norm_eps = static_cast<float>(json.number("rms_norm_eps", 1e-6));
   t.rope_theta = json.number("rope_theta", 10000.0);
   t.activation = detail::read_activation(json, "hidden_act", "silu");

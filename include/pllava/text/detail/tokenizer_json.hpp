@@ -1,6 +1,8 @@
 // Reader of tokenizer.json, the file of the `tokenizers` package.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -90,13 +92,15 @@ class TokenizerJson {
     const Json* vocab = model.find("vocab");
     if (vocab == nullptr || !vocab->is_object())
       throw model.error("vocab", "an object of token: id", vocab);
+    // Ids are nearly dense; the table of a single large id would take much memory.
+    const auto max_id = static_cast<double>(
+        std::min<std::size_t>(8 * vocab->size() + 65536, static_cast<std::size_t>(kMaxTokenId)));
     for (const auto& [token, value] : vocab->items()) {
       const auto fail = [&, &name = token](const std::string& expected, const Json& got) {
         throw model.error(("vocab[\"" + name + "\"]").c_str(), expected, &got);
       };
-      if (!value.is_number_integer() || value.get<double>() < 0 ||
-          value.get<double>() > kMaxTokenId) {
-        fail("an id from 0 to " + std::to_string(kMaxTokenId), value);
+      if (!value.is_number_integer() || value.get<double>() < 0 || value.get<double>() > max_id) {
+        fail("an id from 0 to " + std::to_string(static_cast<Index>(max_id)), value);
       }
       if (token.empty()) fail("a token that is not empty", value);
       const auto id = value.get<std::size_t>();

@@ -57,7 +57,8 @@ struct TokenizerModel {
   void encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
     if (!parts.metaspace) return bpe.encode(text, out);
     const Metaspace& meta = *parts.metaspace;
-    std::string spaced = rewrite(std::string(text), {" ", meta.replacement});
+    std::string spaced =
+        rewrite(std::string(text), std::vector{TextRewrite{" ", meta.replacement}});
     const bool prepend = meta.prepend_scheme == Metaspace::PrependScheme::always ||
                          (meta.prepend_scheme == Metaspace::PrependScheme::first && first);
     if (prepend && !spaced.starts_with(meta.replacement)) spaced.insert(0, meta.replacement);

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
-#include <ranges>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -234,10 +233,12 @@ void Demuxer::select_stream() {
   if (wanted >= static_cast<int>(streams.size()))
     input_.fail("has no video stream " + std::to_string(wanted) + "; expected 0 to " +
                 std::to_string(streams.size() - 1));
-  int selected = streams[0];
-  for (const int i : streams | std::views::reverse)
-    if ((context_->streams[i]->disposition & AV_DISPOSITION_DEFAULT) != 0) selected = i;
-  if (wanted >= 0) selected = streams[static_cast<std::size_t>(wanted)];
+  const auto first_default = std::find_if(streams.begin(), streams.end(), [&](int i) {
+    return (context_->streams[i]->disposition & AV_DISPOSITION_DEFAULT) != 0;
+  });
+  const int selected = wanted >= 0                      ? streams[static_cast<std::size_t>(wanted)]
+                       : first_default != streams.end() ? *first_default
+                                                        : streams[0];
   for (unsigned i = 0; i < context_->nb_streams; ++i)
     context_->streams[i]->discard =
         i == static_cast<unsigned>(selected) ? AVDISCARD_DEFAULT : AVDISCARD_ALL;

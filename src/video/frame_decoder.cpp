@@ -8,12 +8,27 @@ namespace pllava::detail {
 
 namespace {
 
-/// Whether H.264 data in Annex B format begin an IDR picture before any other.
-bool begins_with_idr(const AVPacket& packet) {
-  for (int i = 0; i + 3 < packet.size; ++i) {
-    if (packet.data[i] != 0 || packet.data[i + 1] != 0 || packet.data[i + 2] != 1) continue;
-    const int type = packet.data[i + 3] & 31;
-    if (type >= 1 && type <= 5) return type == 5;
+/// Whether the first picture of an H.264 packet is an IDR picture. NAL units follow start codes
+/// (Annex B) or lengths (avcC).
+bool begins_with_idr(const AVPacket& packet, const AVCodecParameters& parameters) {
+  constexpr int kFirstSlice = 1, kIdrSlice = 5;  // types of NAL units with a picture
+  const bool has_lengths = parameters.extradata_size > 4 && parameters.extradata[0] == 1;
+  const int length_bytes = has_lengths ? (parameters.extradata[4] & 3) + 1 : 0;
+  for (std::int64_t i = 0; i + 4 < packet.size;) {
+    std::int64_t header = i + 3;
+    std::int64_t next = i + 1;
+    if (has_lengths) {
+      std::int64_t length = 0;
+      for (int k = 0; k < length_bytes; ++k) length = length << 8 | packet.data[i + k];
+      header = i + length_bytes;
+      next = header + length;
+    } else if (packet.data[i] != 0 || packet.data[i + 1] != 0 || packet.data[i + 2] != 1) {
+      ++i;
+      continue;
+    }
+    const int type = packet.data[header] & 31;
+    if (type >= kFirstSlice && type <= kIdrSlice) return type == kIdrSlice;
+    i = next;
   }
   return false;
 }
@@ -256,9 +271,10 @@ bool FrameDecoder::seek_by_count(Index key) {
   feed_ = Feed::read_packet;
   pts_ = AV_NOPTS_VALUE;
   position_ = Position::reading;
+  const AVCodecParameters& parameters = *demuxer_->stream().codecpar;
   if (demuxer_->seek(index_->packet(key).dts) && read_packet() &&
       packet_->dts == index_->packet(key).dts &&
-      (demuxer_->stream().codecpar->codec_id != AV_CODEC_ID_H264 || begins_with_idr(*packet_))) {
+      (parameters.codec_id != AV_CODEC_ID_H264 || begins_with_idr(*packet_, parameters))) {
     feed_ = Feed::send_packet;
     first_packet_ = key;
     next_packet_ = key + 1;

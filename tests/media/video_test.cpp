@@ -100,7 +100,7 @@ std::vector<Made> kinds_of_clip() {
       {"animation.gif", {.codec = "gif"}},
   };
   if (test::has_encoder("libx264"))
-    for (const char* name : {"x264.mp4", "x264.mkv", "x264.ts", "x264.flv"})
+    for (const char* name : {"x264.mp4", "x264.mkv", "x264.ts", "x264.flv", "x264.avi"})
       all.push_back({name, {.codec = "libx264"}});
   return all;
 }
@@ -172,6 +172,44 @@ TEST_CASE("only the groups of pictures of the sampled frames are decoded", "[vid
     CHECK(numbers_of(video.frames_at(Indices{252, 252, 252})) == Indices{252, 252, 252});
     CHECK(video.decoded_frames() - before <= 13);
   }
+}
+
+TEST_CASE("Files without presentation times are decoded from a keyframe where that is exact",
+          "[video]") {
+  const test::TempDirectory dir;
+  std::vector<test::ClipSpec> specs{{.codec = "mjpeg", .frames = 60}};
+  if (test::has_encoder("libx264"))
+    specs.push_back({.codec = "libx264", .frames = 60, .gop = 10, .b_frames = 0});
+  for (const test::ClipSpec& spec : specs) {
+    CAPTURE(spec.codec);
+    test::write_clip(dir / "clip.avi", spec);
+    Video video = Video::open((dir / "clip.avi").string());
+    const Index before = video.decoded_frames();
+    CHECK(numbers_of(video.frames_at(Indices{55, 25})) == Indices{55, 25});
+    CHECK(video.decoded_frames() - before <= 2 * 10);
+    CHECK(video.info().fps == Approx(25));
+  }
+}
+
+TEST_CASE("A damaged index gives frames, and the index of a cut file is not used", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mp4", {.frames = 30});
+  std::string bytes = read_file(dir / "clip.mp4");
+  // Composition offsets: version and flags, number of runs, then (count, offset) of each run.
+  // Exchange the offsets of the first two runs.
+  const std::size_t table = bytes.find("ctts") + 4;
+  REQUIRE(table > 4);
+  for (int i = 0; i < 4; ++i)
+    std::swap(bytes[table + 12 + static_cast<std::size_t>(i)],
+              bytes[table + 20 + static_cast<std::size_t>(i)]);
+  Video video = Video::open(dir.write("exchanged.mp4", bytes).string());
+  const Clip clip = video.frames_at(up_to(video.info().frame_count));  // FFmpeg reads it too
+  CHECK(clip.frames.size() >= 29);
+  // Of a file that is cut, the index is not used.
+  test::write_clip(dir / "whole.mp4", {.frames = 60});
+  const std::string whole = read_file(dir / "whole.mp4");
+  Video cut = Video::open(dir.write("cut.mp4", whole.substr(0, whole.size() * 3 / 4)).string());
+  CHECK(cut.info().frame_count < 60);
 }
 
 TEST_CASE("Repeated indices share their pixels", "[video]") {

@@ -5,7 +5,10 @@
 #include <cctype>
 #include <cstdint>
 #include <fstream>
+#include <span>
 #include <string_view>
+
+#include "byte_reader.hpp"
 
 namespace pllava::detail {
 
@@ -20,9 +23,7 @@ std::string diagnose_boxes(std::ifstream& file, std::uint64_t file_size) {
     file.seekg(static_cast<std::streamoff>(at));
     file.read(reinterpret_cast<char*>(head.data()), head.size());
     const auto integer = [&](std::size_t begin, std::size_t size) {
-      std::uint64_t value = 0;
-      for (std::size_t i = 0; i < size; ++i) value = value << 8 | head[begin + i];
-      return value;
+      return read_integer(std::as_bytes(std::span(head)), begin, size).value_or(0);
     };
     const std::string_view name(reinterpret_cast<const char*>(head.data()) + 4, 4);
     std::uint64_t size = integer(0, 4);

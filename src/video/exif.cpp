@@ -1,68 +1,42 @@
 #include "exif.hpp"
 
 #include <cstdint>
-#include <cstring>
-#include <optional>
 #include <string_view>
+
+#include "byte_reader.hpp"
 
 namespace pllava::detail {
 
 namespace {
 
-using Bytes = std::span<const std::byte>;
-
-/// Bounds-checked access to integers of either byte order.
-class Reader {
- public:
-  Reader(Bytes bytes, bool little_endian) : bytes_(bytes), little_endian_(little_endian) {}
-
-  std::optional<std::uint32_t> integer(std::size_t at, std::size_t size) const {
-    if (at > bytes_.size() || size > bytes_.size() - at) return std::nullopt;
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-      const std::size_t k = little_endian_ ? size - 1 - i : i;
-      value = value << 8 | static_cast<std::uint32_t>(bytes_[at + k]);
-    }
-    return value;
-  }
-
- private:
-  Bytes bytes_;
-  bool little_endian_;
-};
-
-bool has(Bytes bytes, std::size_t at, std::string_view text) {
-  return at <= bytes.size() && text.size() <= bytes.size() - at &&
-         std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
-}
-
 /// The value of the orientation tag in the first directory of TIFF data, 1 (upright) if none.
-std::uint32_t tiff_orientation(Bytes tiff) {
-  constexpr std::uint32_t kOrientationTag = 0x112;
-  constexpr std::uint32_t kShort = 3;
-  const bool little_endian = has(tiff, 0, {"II*\0", 4});
-  if (!little_endian && !has(tiff, 0, {"MM\0*", 4})) return 1;
-  const Reader read(tiff, little_endian);
-  const auto directory = read.integer(4, 4);
+std::uint64_t tiff_orientation(Bytes tiff) {
+  constexpr std::uint64_t kOrientationTag = 0x112;
+  constexpr std::uint64_t kShort = 3;
+  if (!is_tiff(tiff)) return 1;
+  const auto read = [&](std::size_t at, std::size_t size) {
+    return read_integer(tiff, at, size, has(tiff, 0, "II"));
+  };
+  const auto directory = read(4, 4);
   if (!directory) return 1;
-  const auto entries = read.integer(*directory, 2);
-  for (std::uint32_t i = 0; entries && i < *entries; ++i) {
-    const std::size_t entry = std::size_t{*directory} + 2 + std::size_t{12} * i;
-    const auto tag = read.integer(entry, 2);
+  const auto entries = read(*directory, 2);
+  for (std::uint64_t i = 0; entries && i < *entries; ++i) {
+    const std::size_t entry = *directory + 2 + 12 * i;
+    const auto tag = read(entry, 2);
     if (!tag) return 1;
     if (*tag != kOrientationTag) continue;
-    const auto value = read.integer(entry + 8, 2);
-    return read.integer(entry + 2, 2) == kShort && value ? *value : 1;
+    const auto value = read(entry + 8, 2);
+    return read(entry + 2, 2) == kShort && value ? *value : 1;
   }
   return 1;
 }
 
 /// The TIFF data of the APP1 segment of a JPEG file.
 Bytes jpeg_exif(Bytes file) {
-  const Reader read(file, false);
+  const auto read = [&](std::size_t at, std::size_t size) { return read_integer(file, at, size); };
   for (std::size_t at = 2;;) {
-    const auto marker = read.integer(at, 2);
-    const auto length = read.integer(at + 2, 2);
+    const auto marker = read(at, 2);
+    const auto length = read(at + 2, 2);
     if (!marker || !length || *marker >> 8 != 0xff || *length < 2) return {};
     if (*marker == 0xffff) {  // padding
       ++at;
@@ -79,9 +53,8 @@ Bytes jpeg_exif(Bytes file) {
 /// The data of the first chunk with this name, in a file of chunks that start at `at`: name and
 /// length in the order of PNG or of RIFF.
 Bytes chunk(Bytes file, std::size_t at, std::string_view name, bool riff) {
-  const Reader read(file, riff);
   for (;;) {
-    const auto length = read.integer(riff ? at + 4 : at, 4);
+    const auto length = read_integer(file, riff ? at + 4 : at, 4, riff);
     if (!length) return {};
     const std::size_t data = at + 8;
     if (data > file.size()) return {};

@@ -1,15 +1,13 @@
 #include "frame_converter.hpp"
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
-#include <vector>
 
 extern "C" {
 #include <libavutil/pixdesc.h>
 }
 
+#include "over_white.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava::detail {
@@ -19,20 +17,6 @@ namespace {
 bool has_alpha(const AVFrame& frame) {
   const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
   return format != nullptr && (format->flags & AV_PIX_FMT_FLAG_ALPHA) != 0;
-}
-
-/// Dense RGB from RGBA, over white as in browsers.
-Frame over_white(const AVFrame& rgba) {
-  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rgba.width) *
-                                   static_cast<std::size_t>(rgba.height) * 3);
-  std::uint8_t* out = pixels.data();
-  for (int y = 0; y < rgba.height; ++y) {
-    const std::uint8_t* p = rgba.data[0] + std::ptrdiff_t{y} * rgba.linesize[0];
-    for (int x = 0; x < rgba.width; ++x, p += 4)
-      for (int c = 0; c < 3; ++c)
-        *out++ = static_cast<std::uint8_t>((p[c] * p[3] + 255 * (255 - p[3]) + 127) / 255);
-  }
-  return Frame::own(std::move(pixels), rgba.width, rgba.height);
 }
 
 }  // namespace
@@ -87,7 +71,7 @@ Frame FrameConverter::to_rgb(const AVFrame& in, const Orientation& orientation,
     if (!tone_mapper_ || !tone_mapper_->fits(in)) tone_mapper_.emplace(in);
     frame = tone_mapper_->map(*out);
   } else if (format == AV_PIX_FMT_RGBA) {
-    frame = over_white(*out);
+    frame = over_white(out->data[0], in.width, in.height, out->linesize[0]);
   } else {
     frame = Frame::borrow(out->data[0], in.width, in.height, PixelFormat::rgb, out->linesize[0]);
     frame.owner = out;

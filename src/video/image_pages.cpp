@@ -10,10 +10,10 @@
 #include <new>
 #include <set>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "byte_reader.hpp"
 #include "deep_grey.hpp"
 #include "exif.hpp"
 #include "ffmpeg_handles.hpp"
@@ -25,17 +25,6 @@ namespace pllava::detail {
 namespace fs = std::filesystem;
 
 namespace {
-
-using Bytes = std::span<const std::byte>;
-
-bool has(Bytes bytes, std::size_t at, std::string_view text) {
-  return bytes.size() >= at + text.size() &&
-         std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
-}
-
-bool is_tiff(Bytes head) {
-  return has(head, 0, {"II*\0", 4}) || has(head, 0, {"MM\0*", 4});
-}
 
 /// Whether a WebP file with an extended header is an animation.
 bool has_animation(Bytes file) {
@@ -49,12 +38,8 @@ bool has_animation(Bytes file) {
 std::vector<std::size_t> tiff_directories(Bytes file) {
   constexpr std::size_t kMaxPages = 65535;
   const bool little_endian = has(file, 0, "II");
-  const auto integer = [&](std::size_t at, std::size_t size) -> std::size_t {
-    if (at > file.size() || size > file.size() - at) return 0;
-    std::size_t value = 0;
-    for (std::size_t i = 0; i < size; ++i)
-      value = value << 8 | static_cast<std::size_t>(file[at + (little_endian ? size - 1 - i : i)]);
-    return value;
+  const auto integer = [&](std::size_t at, std::size_t size) {
+    return static_cast<std::size_t>(read_integer(file, at, size, little_endian).value_or(0));
   };
   std::vector<std::size_t> directories;
   std::set<std::size_t> seen;

@@ -15,6 +15,7 @@
 #include "deep_grey.hpp"
 #include "exif.hpp"
 #include "image_pages.hpp"
+#include "over_white.hpp"
 #include "pllava/media/image_io.hpp"
 
 // Pixels that a damaged file does not define are 0, not memory of the process.
@@ -84,16 +85,6 @@ void check_huffman_tables(std::span<const std::byte> file, const std::string& na
   }
 }
 
-/// Dense RGB from stb_image's RGBA, over white as in browsers.
-Frame over_white(const stbi_uc* rgba, Index width, Index height) {
-  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * height * 3));
-  std::uint8_t* out = pixels.data();
-  for (Index i = 0; i < width * height; ++i, rgba += 4)
-    for (int c = 0; c < 3; ++c)
-      *out++ = static_cast<std::uint8_t>((rgba[c] * rgba[3] + 255 * (255 - rgba[3]) + 127) / 255);
-  return Frame::own(std::move(pixels), width, height);
-}
-
 Frame decode_with_stb(std::span<const std::byte> file, const std::string& name, Index max_pixels) {
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
@@ -121,7 +112,7 @@ Frame decode_with_stb(std::span<const std::byte> file, const std::string& name, 
       stbi_load_from_memory(bytes, size, &width, &height, &channels, wanted),
       [](stbi_uc* p) { stbi_image_free(p); });
   if (!pixels) fail(name, reason());
-  if (!jpeg) return over_white(pixels.get(), width, height);
+  if (!jpeg) return detail::over_white(pixels.get(), width, height, Index{4} * width);
   Frame frame = Frame::borrow(pixels.get(), width, height);
   frame.owner = pixels;
   return frame;

@@ -5,18 +5,17 @@
 #include <span>
 #include <string_view>
 
+#include "byte_reader.hpp"
+
 namespace pllava::detail {
 
 namespace {
 
 constexpr std::uint64_t kMaxMoovBytes = std::uint64_t{64} << 20;
 
-using Bytes = std::span<const unsigned char>;
-
+/// The big-endian integer at `at`, 0 outside of the bytes.
 std::uint64_t integer(Bytes bytes, std::size_t at, std::size_t size) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < size; ++i) value = value << 8 | bytes[at + i];
-  return value;
+  return read_integer(bytes, at, size).value_or(0);
 }
 
 /// Calls visit(name, contents) for each box. False if a box is damaged.
@@ -49,10 +48,10 @@ Bytes find_box(Bytes bytes, std::span<const std::string_view> names) {
 }
 
 /// The moov box, without its header. Empty if there is none.
-std::vector<unsigned char> read_moov(const std::string& path) {
+std::vector<std::byte> read_moov(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   for (std::uint64_t at = 0;;) {
-    std::array<unsigned char, 16> head{};
+    std::array<std::byte, 16> head{};
     file.seekg(static_cast<std::streamoff>(at));
     if (!file.read(reinterpret_cast<char*>(head.data()), head.size())) return {};
     std::uint64_t size = integer(head, 0, 4);
@@ -64,7 +63,7 @@ std::vector<unsigned char> read_moov(const std::string& path) {
       continue;
     }
     if (size > kMaxMoovBytes) return {};
-    std::vector<unsigned char> moov(static_cast<std::size_t>(size - header));
+    std::vector<std::byte> moov(static_cast<std::size_t>(size - header));
     file.seekg(static_cast<std::streamoff>(at + header));
     if (!file.read(reinterpret_cast<char*>(moov.data()), static_cast<std::streamsize>(moov.size())))
       return {};
@@ -77,7 +76,7 @@ std::uint64_t track_number(Bytes trak) {
   constexpr std::string_view kPath[] = {"tkhd"};
   const Bytes header = find_box(trak, kPath);
   if (header.empty()) return 0;
-  const std::size_t at = header[0] == 1 ? 20 : 12;  // after version, flags and two times
+  const std::size_t at = header[0] == std::byte{1} ? 20 : 12;  // after version, flags and two times
   return header.size() >= at + 4 ? integer(header, at, 4) : 0;
 }
 
@@ -106,7 +105,7 @@ std::optional<std::vector<std::int64_t>> composition_offsets(const std::string& 
                                                              std::size_t samples) {
   constexpr std::string_view kTable[] = {"mdia", "minf", "stbl"};
   constexpr std::string_view kOffsets[] = {"ctts"};
-  const std::vector<unsigned char> moov = read_moov(path);
+  const std::vector<std::byte> moov = read_moov(path);
   bool is_fragmented = false;
   std::optional<std::vector<std::int64_t>> offsets;
   const bool whole = for_each_box(moov, [&](std::string_view name, Bytes contents) {

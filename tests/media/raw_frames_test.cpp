@@ -6,6 +6,7 @@
 
 #include "pllava/media/frame_ring.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/nv12.hpp"
 
 using namespace pllava;
@@ -14,16 +15,6 @@ namespace {
 
 std::vector<std::uint8_t> bytes_of(const Frame& f) {
   return std::vector<std::uint8_t>(f.data, f.data + f.stride * f.height);
-}
-
-template <class E = MediaError, class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 constexpr YuvEncoding kEncodings[] = {YuvEncoding::bt601_limited, YuvEncoding::bt601_full,
@@ -57,7 +48,7 @@ TEST_CASE("YUYV has the colors of NV12 with the same values", "[raw_frames]") {
   for (const YuvEncoding encoding : kEncodings)
     CHECK(bytes_of(rgb_from_yuyv({yuyv.data(), 15}, 6, 4, encoding)) ==
           test::to_rgb(image, encoding));
-  CHECK(error_of([&] {
+  CHECK(test::message_of<MediaError>([&] {
           rgb_from_yuyv({yuyv.data(), 0}, 5, 4);
         }).find("5 columns") != std::string::npos);
 }
@@ -72,18 +63,22 @@ TEST_CASE("16-bit grey is scaled from its range", "[raw_frames]") {
   };
   CHECK(first(0, 65535) == std::vector<int>{0, 4, 6, 8, 255});
   CHECK(first(1000, 2000) == std::vector<int>{0, 0, 128, 255, 255});
-  CHECK(error_of<ArgumentError>([&] { first(5, 5); }).find("black < white") != std::string::npos);
+  CHECK(test::message_of<ArgumentError>([&] { first(5, 5); }).find("black < white") !=
+        std::string::npos);
 }
 
 TEST_CASE("Raw frames without valid pixels are refused", "[raw_frames]") {
   const std::uint8_t pixel[8]{};
-  CHECK(error_of([&] { rgb_from_nv12({nullptr}, {pixel}, 2, 2); }) != "no error");
-  CHECK(error_of([&] {
+  CHECK(test::message_of<MediaError>([&] { rgb_from_nv12({nullptr}, {pixel}, 2, 2); }) != "");
+  CHECK(test::message_of<MediaError>([&] {
           rgb_from_nv12({pixel, 1}, {pixel}, 2, 2);
         }).find("1 bytes apart") != std::string::npos);
-  CHECK(error_of([&] { rgb_from_nv12({pixel, -2}, {pixel}, 2, 2); }) != "no error");
-  CHECK(error_of([&] { rgb_from_nv12({pixel, Index{1} << 40}, {pixel}, 2, 2); }) != "no error");
-  CHECK(error_of([&] { rgb_from_grey16({pixel}, 0, 2); }).find("0x2") != std::string::npos);
+  CHECK(test::message_of<MediaError>([&] { rgb_from_nv12({pixel, -2}, {pixel}, 2, 2); }) != "");
+  CHECK(test::message_of<MediaError>([&] {
+          rgb_from_nv12({pixel, Index{1} << 40}, {pixel}, 2, 2);
+        }) != "");
+  CHECK(test::message_of<MediaError>([&] { rgb_from_grey16({pixel}, 0, 2); }).find("0x2") !=
+        std::string::npos);
 }
 
 TEST_CASE("Copied, shared and borrowed frames", "[raw_frames]") {
@@ -98,8 +93,9 @@ TEST_CASE("Copied, shared and borrowed frames", "[raw_frames]") {
   CHECK(bytes_of(converted) == std::vector<std::uint8_t>{1, 2, 3, 0, 4, 5});
   CHECK(shared.data == buffer.data());
   CHECK(to_rgb(converted).data == converted.data);
-  CHECK(error_of([&] { Frame::share(nullptr, buffer.data(), 1, 1); }).find("owner") !=
-        std::string::npos);
+  CHECK(test::message_of<MediaError>([&] {
+          Frame::share(nullptr, buffer.data(), 1, 1);
+        }).find("owner") != std::string::npos);
 }
 
 TEST_CASE("A ring keeps copies of the last frames", "[raw_frames]") {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pllava/weights/safetensors.hpp"
+#include "support/message_of.hpp"
 #include "support/temp_directory.hpp"
 
 namespace test {
@@ -36,21 +37,6 @@ inline pllava::NamedTensor floats(const std::string& name, const pllava::Shape& 
   owner->resize(static_cast<std::size_t>(shape.count()));
   const auto* data = reinterpret_cast<const std::byte*>(owner->data());
   return {name, {pllava::DType::f32, shape, data, owner}};
-}
-
-/// The message of the Error of type E that `call` throws; "" if it throws none.
-template <class E, class F>
-std::string message_of(F&& call) {
-  try {
-    call();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return {};
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace test

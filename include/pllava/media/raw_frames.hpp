@@ -7,8 +7,8 @@
 
 namespace pllava {
 
-/// Color encoding of NV12: the coefficients of BT.601 or BT.709, in limited range (Y from 16 to
-/// 235, Cb and Cr from 16 to 240) or full range (all from 0 to 255).
+/// Color encoding of NV12 and YUYV: the coefficients of BT.601 or BT.709, in limited range (Y from
+/// 16 to 235, Cb and Cr from 16 to 240) or full range (all from 0 to 255).
 ///
 /// RGB is computed in integers. Pixel (x, y) uses the chroma pair (x / 2, y / 2). With
 /// u = Cb - 128, v = Cr - 128, and c a multiple of y' = Y - 16 (limited) or Y (full),

@@ -32,12 +32,6 @@ class Rows {
   Index stride_;
 };
 
-PLLAVA_INLINE void check_raw_size(Index width, Index height) {
-  if (width < 1 || height < 1 || width > kMaxSide || height > kMaxSide)
-    throw MediaError("", "a frame of " + std::to_string(width) + "x" + std::to_string(height) +
-                             " pixels; expected sides from 1 to " + std::to_string(kMaxSide));
-}
-
 /// Writes one RGB pixel.
 inline void store_yuv(std::uint8_t* rgb, const YuvCoefficients& f, int y, int cb, int cr) {
   const std::int64_t luma = std::int64_t{f.luma_scale} * (y - f.luma_offset) + (1 << 15);
@@ -55,7 +49,7 @@ inline void store_yuv(std::uint8_t* rgb, const YuvCoefficients& f, int y, int cb
 
 PLLAVA_INLINE Frame rgb_from_nv12(const Plane& luma, const Plane& chroma, Index width, Index height,
                                   YuvEncoding encoding) {
-  detail::check_raw_size(width, height);
+  detail::check_sides(width, height);
   const detail::Rows y(luma, width, "an NV12 luma plane");
   const detail::Rows uv(chroma, (width + 1) / 2 * 2, "an NV12 chroma plane");
   const detail::YuvCoefficients f = detail::yuv_coefficients(encoding);
@@ -71,7 +65,7 @@ PLLAVA_INLINE Frame rgb_from_nv12(const Plane& luma, const Plane& chroma, Index 
 
 PLLAVA_INLINE Frame rgb_from_yuyv(const Plane& pixels, Index width, Index height,
                                   YuvEncoding encoding) {
-  detail::check_raw_size(width, height);
+  detail::check_sides(width, height);
   if (width % 2 != 0)
     throw MediaError(
         "", "a YUYV frame of " + std::to_string(width) + " columns; expected an even number");
@@ -92,7 +86,7 @@ PLLAVA_INLINE Frame rgb_from_grey16(const Plane& pixels, Index width, Index heig
   if (black >= white)
     throw ArgumentError("rgb_from_grey16: black is " + std::to_string(black) + " and white " +
                         std::to_string(white) + "; expected black < white");
-  detail::check_raw_size(width, height);
+  detail::check_sides(width, height);
   const detail::Rows rows(pixels, 2 * width, "a 16-bit grey frame");
   std::uint8_t* out = nullptr;
   Frame frame = detail::make_rgb_frame(width, height, out);

@@ -17,6 +17,13 @@ inline constexpr Index kMaxSide = Index{1} << 24;
 /// Largest number of bytes between two rows.
 inline constexpr Index kMaxStride = Index{1} << 32;
 
+/// Throws MediaError for sides below 1 or above kMaxSide.
+inline void check_sides(Index width, Index height) {
+  if (width < 1 || height < 1 || width > kMaxSide || height > kMaxSide)
+    throw MediaError("", "a frame of " + std::to_string(width) + "x" + std::to_string(height) +
+                             " pixels; expected sides from 1 to " + std::to_string(kMaxSide));
+}
+
 /// Throws MediaError unless `frame` describes pixels that the host can read.
 inline void check_frame(const Frame& frame) {
   const std::string size = std::to_string(frame.width) + "x" + std::to_string(frame.height);
@@ -24,9 +31,7 @@ inline void check_frame(const Frame& frame) {
     throw MediaError("", "a frame in a GPU's memory (" + size +
                              "); expected one in host memory, or the CUDA backend");
   if (frame.data == nullptr) throw MediaError("", "a frame without pixels (" + size + ")");
-  if (frame.width < 1 || frame.height < 1 || frame.width > kMaxSide || frame.height > kMaxSide)
-    throw MediaError(
-        "", "a frame of " + size + " pixels; expected sides from 1 to " + std::to_string(kMaxSide));
+  check_sides(frame.width, frame.height);
   const Index row = frame.width * channels_of(frame.format);
   if (frame.stride < row || frame.stride > kMaxStride)
     throw MediaError("", "rows of a " + size + " frame are " + std::to_string(frame.stride) +

@@ -36,10 +36,11 @@ struct ModelFiles {
 /// Pipeline::load on the CPU uses it by itself. Null if options.cache is empty.
 ///
 /// The file is used if it was written from the same files with the same options: canonical paths,
-/// sizes, times of the last change, the whole config.json, the safetensors headers, and the first,
-/// middle and last 4 KiB of each tensor are compared. Otherwise it is written again and appears
-/// when all weights are loaded and commit() is called. Not detected: a change of other bytes of a
-/// tensor with the file's size and time kept. Throws as cpu::PackedWeights.
+/// sizes, times of the last changes of content and status, the whole config.json, the safetensors
+/// headers, and the first, middle and last 4 KiB of each tensor are compared. If only the status
+/// time differs (a copied file), the checksums of the whole files are compared, which reads them.
+/// Otherwise the file is written again and appears when all weights are loaded and commit() is
+/// called. Changed bytes of the file itself are found by checksums. Throws as cpu::PackedWeights.
 std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
                                                    const LoadOptions& options, DType dtype);
 

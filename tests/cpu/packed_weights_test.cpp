@@ -1,6 +1,7 @@
 // Weights that a first load leaves for the next ones.
 #include "pllava/cpu/packed_weights.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -11,7 +12,9 @@
 #include <vector>
 
 #include "pllava/pllava.hpp"
+#include "pllava/weights/safetensors.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/temp_directory.hpp"
 
 namespace {
@@ -55,11 +58,14 @@ TEST_CASE("Weights come out of the cache as they would be packed", "[packed_weig
       const auto made = fs::last_write_time(options.cache);
       CHECK((logits(load()) == expected));
       CHECK(fs::last_write_time(options.cache) == made);
-      // Changed bytes in the file change the answer: the file is what was read.
-      std::string bytes = read(options.cache);
-      std::fill(bytes.end() - 4096, bytes.end(), '\0');  // of the last matrix
-      write(options.cache, bytes);
-      CHECK((logits(load()) != expected));
+      // A changed byte anywhere in the file is found: the file is what was read.
+      const std::string whole = read(options.cache);
+      for (const std::size_t at : {whole.size() / 7, whole.size() / 2, whole.size() - 3000}) {
+        std::string bytes = whole;
+        bytes[at] ^= 16;
+        write(options.cache, bytes);
+        CHECK(test::message_of<LoadError>(load).find("checksum") != std::string::npos);
+      }
     }
 }
 
@@ -122,19 +128,37 @@ TEST_CASE("A checkpoint replaced with its size and time kept is packed again", "
   const fs::path weights = model / "model.safetensors";
   const auto time = fs::last_write_time(weights);
   std::string bytes = read(weights);
-  for (std::size_t i = 1; i <= 64; ++i) bytes[bytes.size() - i] ^= 1;  // of the last tensor
-  write(weights, bytes);
-  fs::last_write_time(weights, time);
-  const std::string cached = read(options.cache);
-  load();
-  CHECK((read(options.cache) != cached));
+  // Far from the sampled bytes of a tensor of 64 KiB or more.
+  const SafetensorsFile file = SafetensorsFile::open(weights);
+  const auto large = std::ranges::find_if(
+      file.entries(), [](const SafetensorsEntry& e) { return e.size >= 65536; });
+  REQUIRE(large != file.entries().end());
+  const auto changed = [&](std::size_t at) {
+    std::string other = bytes;
+    other[at] ^= 1;
+    const std::string cached = read(options.cache);
+    write(weights, other);
+    fs::last_write_time(weights, time);
+    load();
+    const bool packed_again = read(options.cache) != cached;
+    write(weights, bytes);
+    fs::last_write_time(weights, time);
+    load();
+    return packed_again;
+  };
+  CHECK(changed(bytes.size() - 1));
+  CHECK(changed(large->offset + large->size / 4));
   // The same file under a relative path keeps its cache.
   const std::string repacked = read(options.cache);
   const fs::path relative = fs::relative(model);
   REQUIRE(relative.is_relative());
   Pipeline::load(relative, options, {.dtype = DType::f32});
   CHECK((read(options.cache) == repacked));
-  CHECK_FALSE(before.empty());
+  // So does a file that is written again with the same bytes and time.
+  write(weights, bytes);
+  fs::last_write_time(weights, time);
+  CHECK((logits(load()) == before));
+  CHECK((read(options.cache) == repacked));
 }
 
 TEST_CASE("Packed weights refuse a weight at another weight's place", "[packed_weights]") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 
 #include "pllava/checkpoint/detail/quantization_json.hpp"
 #include "pllava/cpu/backend.hpp"
@@ -17,14 +18,49 @@ namespace pllava {
 
 namespace detail {
 
-/// Adds what identifies a file: its canonical path, size, time of the last change and digest.
-inline void add_file(nlohmann::json& files, const std::filesystem::path& file,
-                     std::uint64_t digest) {
-  const std::filesystem::path path = std::filesystem::canonical(file);
-  nlohmann::json& identity = files[path.string()];
-  identity.push_back(std::filesystem::file_size(path));
-  identity.push_back(std::filesystem::last_write_time(path).time_since_epoch().count());
-  identity.push_back(digest);
+/// Identifies a file: its size, digest, and the times of the last changes of its content and of its
+/// status, which programs cannot set.
+inline nlohmann::json file_identity(const std::filesystem::path& path, std::uint64_t digest) {
+  struct ::stat status {};
+  if (::stat(path.c_str(), &status) != 0)
+    throw LoadError("the file cannot be read",
+                    {.file = path.string(), .tensor = {}, .expected = {}, .got = {}});
+  return {{"size", status.st_size},
+          {"changed", {status.st_mtim.tv_sec, status.st_mtim.tv_nsec}},
+          {"status_changed", {status.st_ctim.tv_sec, status.st_ctim.tv_nsec}},
+          {"digest", digest}};
+}
+
+/// The origin of packed weights as JSON: the load options and the files.
+inline nlohmann::json packed_origin(const Checkpoint& checkpoint, const LoadOptions& options,
+                                    DType dtype) {
+  nlohmann::json origin;
+  origin["dtype"] = name_of(dtype);
+  origin["lora_alpha"] = options.lora_alpha;
+  origin["vision"] = to_json(options.quantize.vision);
+  origin["language"] = to_json(options.quantize.language);
+  nlohmann::json& files = origin["files"] = nlohmann::json::object();
+  for (const std::filesystem::path file : checkpoint.report().files) {
+    const std::filesystem::path weights = std::filesystem::canonical(file);
+    files[weights.string()] = file_identity(weights, SafetensorsFile::open(file).sampled_digest());
+    const std::filesystem::path config = file.parent_path() / "config.json";
+    if (std::error_code error; std::filesystem::exists(config, error))
+      files[std::filesystem::canonical(config).string()] =
+          file_identity(config, Digest().add(MappedFile::open(config)->bytes()).value());
+  }
+  return origin;
+}
+
+/// Adds the checksum of its whole content to each file of an origin.
+inline nlohmann::json with_content(nlohmann::json origin) {
+  for (auto& [path, identity] : origin["files"].items())
+    identity["content"] = checksum(MappedFile::open(path)->bytes());
+  return origin;
+}
+
+inline nlohmann::json without_status_times(nlohmann::json origin) {
+  for (auto& identity : origin["files"]) identity.erase("status_changed");
+  return origin;
 }
 
 }  // namespace detail
@@ -62,20 +98,18 @@ PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoin
                                                                  const LoadOptions& options,
                                                                  DType dtype) {
   if (options.cache.empty()) return nullptr;
-  nlohmann::json origin;
-  origin["dtype"] = name_of(dtype);
-  origin["lora_alpha"] = options.lora_alpha;
-  origin["vision"] = detail::to_json(options.quantize.vision);
-  origin["language"] = detail::to_json(options.quantize.language);
-  origin["files"] = nlohmann::json::object();
-  for (const std::filesystem::path file : checkpoint.report().files) {
-    const std::filesystem::path config = file.parent_path() / "config.json";
-    detail::add_file(origin["files"], file, SafetensorsFile::open(file).sampled_digest());
-    if (std::error_code error; std::filesystem::exists(config, error))
-      detail::add_file(origin["files"], config,
-                       Digest().add(MappedFile::open(config)->bytes()).value());
-  }
-  return std::make_shared<cpu::PackedWeights>(options.cache, origin.dump());
+  const nlohmann::json origin = detail::packed_origin(checkpoint, options, dtype);
+  // A copied or unpacked file has a new status time: then its whole content is compared.
+  const auto is_current = [&](std::string_view text) {
+    nlohmann::json stored = nlohmann::json::parse(text), same_time = stored;
+    for (auto& identity : same_time["files"]) identity.erase("content");
+    if (same_time == origin) return true;
+    return detail::without_status_times(same_time) == detail::without_status_times(origin) &&
+           detail::without_status_times(stored) ==
+               detail::without_status_times(detail::with_content(origin));
+  };
+  return std::make_shared<cpu::PackedWeights>(options.cache, is_current,
+                                              [&] { return detail::with_content(origin).dump(); });
 }
 
 PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,

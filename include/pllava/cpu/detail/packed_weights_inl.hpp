@@ -1,11 +1,12 @@
 // Bodies of cpu/packed_weights.hpp.
 //
-// The file: kPackedMagic, then records: a length (64 bits, little-endian) and that many bytes. The
-// first record is the origin. Each weight is a record with its key and one record per block of
-// memory.
+// The file: kPackedMagic, then records: a length (64 bits, little-endian), that many bytes, and a
+// checksum (64 bits) of each 4 MiB of them. The first record is the origin. Each weight is a record
+// with its key and one record per block of memory.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -21,7 +22,8 @@ namespace detail {
 
 inline constexpr std::string_view kPackedMagic = "pllava: packed weights, ";
 /// Changes with the layout of the file and of the panels in it.
-inline constexpr std::string_view kPackedLayout = "layout 2\n";
+inline constexpr std::string_view kPackedLayout = "layout 3\n";
+inline constexpr std::size_t kPackedPart = std::size_t{4} << 20;  // bytes of a checksum
 
 inline std::string_view name_of(WeightRole role) noexcept {
   switch (role) {
@@ -31,6 +33,16 @@ inline std::string_view name_of(WeightRole role) noexcept {
     case WeightRole::vector: return "vector";
   }
   return "?";
+}
+
+inline std::size_t parts_of(std::size_t size) noexcept {
+  return size / kPackedPart + (size % kPackedPart != 0 ? 1 : 0);
+}
+
+inline std::span<const std::byte> part_of(std::span<const std::byte> record,
+                                          std::size_t part) noexcept {
+  const std::size_t begin = part * kPackedPart;
+  return record.subspan(begin, std::min(kPackedPart, record.size() - begin));
 }
 
 inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
@@ -60,7 +72,8 @@ PLLAVA_INLINE std::string packed_key(std::span<const HostTensor> parts, WeightRo
 }
 
 PLLAVA_INLINE PackedWeights::PackedWeights(const std::filesystem::path& path,
-                                           const std::string& origin)
+                                           const std::function<bool(std::string_view)>& is_current,
+                                           const std::function<std::string()>& origin)
     : path_(path) {
   std::error_code error;
   if (std::filesystem::exists(path_, error)) {
@@ -71,14 +84,15 @@ PLLAVA_INLINE PackedWeights::PackedWeights(const std::filesystem::path& path,
                       {.file = path_.string(), .tensor = {}, .expected = {}, .got = {}});
     at_ = detail::kPackedMagic.size() + detail::kPackedLayout.size();
     if (text.substr(detail::kPackedMagic.size()).starts_with(detail::kPackedLayout) &&
-        detail::as_text(next_record("the origin of the weights")) == origin)
+        is_current(detail::as_text(checked(next_record("the origin of the weights")))))
       return;
     file_.reset();
   }
   output_ = std::make_unique<pllava::detail::OutputFile>(path_);
   output_->write(detail::kPackedMagic.data(), detail::kPackedMagic.size());
   output_->write(detail::kPackedLayout.data(), detail::kPackedLayout.size());
-  write_record(origin.data(), origin.size());
+  const std::string identity = origin();
+  write_record(identity.data(), identity.size());
 }
 
 PLLAVA_INLINE PackedWeights::~PackedWeights() = default;
@@ -94,10 +108,26 @@ PLLAVA_INLINE std::span<const std::byte> PackedWeights::next_record(const std::s
   std::uint64_t size = 0;
   const std::size_t left = all.size() - at_;
   if (left >= sizeof size) std::memcpy(&size, all.data() + at_, sizeof size);
-  if (left < sizeof size || left - sizeof size < size)
+  const std::size_t room = left < sizeof size ? 0 : left - sizeof size;
+  const std::size_t checksums = detail::parts_of(std::min<std::uint64_t>(size, room)) * kChecksum;
+  if (left < sizeof size || size > room || room - size < checksums)
     throw damaged(expected + " at offset " + std::to_string(at_), "the end of the file");
   const auto record = all.subspan(at_ + sizeof size, static_cast<std::size_t>(size));
-  at_ += sizeof size + record.size();
+  at_ += sizeof size + record.size() + checksums;
+  return record;
+}
+
+PLLAVA_INLINE bool PackedWeights::is_intact(std::span<const std::byte> record,
+                                            std::size_t part) const noexcept {
+  std::uint64_t stored = 0;
+  std::memcpy(&stored, record.data() + record.size() + part * kChecksum, kChecksum);
+  return checksum(detail::part_of(record, part)) == stored;
+}
+
+PLLAVA_INLINE std::span<const std::byte> PackedWeights::checked(
+    std::span<const std::byte> record) const {
+  for (std::size_t i = 0; i < detail::parts_of(record.size()); ++i)
+    if (!is_intact(record, i)) throw damaged("bytes with the stored checksum", "changed bytes");
   return record;
 }
 
@@ -105,13 +135,18 @@ PLLAVA_INLINE void PackedWeights::write_record(const void* data, std::size_t siz
   const auto length = static_cast<std::uint64_t>(size);
   output_->write(&length, sizeof length);
   output_->write(data, size);
+  const std::span record(static_cast<const std::byte*>(data), size);
+  for (std::size_t i = 0; i < detail::parts_of(size); ++i) {
+    const std::uint64_t sum = checksum(detail::part_of(record, i));
+    output_->write(&sum, kChecksum);
+  }
 }
 
 PLLAVA_INLINE void PackedWeights::begin_weight(const std::string& key) {
   key_ = key;
   if (writes()) write_record(key.data(), key.size());
   if (!reads()) return;
-  const std::string_view stored = detail::as_text(next_record("the weight"));
+  const std::string_view stored = detail::as_text(checked(next_record("the weight")));
   if (stored != key) throw damaged("the weight at this place", std::string(stored.substr(0, 400)));
 }
 
@@ -121,14 +156,17 @@ PLLAVA_INLINE void PackedWeights::read(void* memory, Index bytes, ThreadPool& po
     throw damaged("a block of " + std::to_string(bytes) + " bytes",
                   "one of " + std::to_string(block.size()));
   const auto begin_of_block = static_cast<std::size_t>(block.data() - file_->bytes().data());
-  constexpr Index kPart = Index{4} << 20;
-  pool.run((bytes + kPart - 1) / kPart, [&](Index i) {
-    const Index begin = i * kPart;
-    const auto part = static_cast<std::size_t>(std::min(kPart, bytes - begin));
-    std::memcpy(static_cast<std::byte*>(memory) + begin, block.data() + begin, part);
+  std::atomic<bool> intact = true;
+  pool.run(static_cast<Index>(detail::parts_of(block.size())), [&](Index i) {
+    const auto number = static_cast<std::size_t>(i);
+    const auto part = detail::part_of(block, number);
+    if (!is_intact(block, number)) intact = false;
+    const auto begin = static_cast<std::size_t>(part.data() - block.data());
+    std::memcpy(static_cast<std::byte*>(memory) + begin, part.data(), part.size());
     // The copy is resident now; the pages of the file need not be.
-    file_->release(begin_of_block + static_cast<std::size_t>(begin), part);
+    file_->release(begin_of_block + begin, part.size());
   });
+  if (!intact) throw damaged("bytes with the stored checksum", "changed bytes");
 }
 
 PLLAVA_INLINE void PackedWeights::write(const void* memory, Index bytes) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "device.hpp"
+#include "output.hpp"
 #include "pllava/core/stopwatch.hpp"
 #ifdef PLLAVA_HAS_SENTENCEPIECE
 #include "pllava/text/tokenizer_sentencepiece.hpp"
@@ -80,7 +81,11 @@ LoadedModel load_model(const Context& context) {
   pllava::Stopwatch watch;
   pllava::Pipeline pipeline = context.options.random_weights.empty() ? from_checkpoint(context)
                                                                      : from_random_weights(context);
-  return {std::move(pipeline), watch.lap()};
+  const double load_ms = watch.lap();
+  if (!pipeline.warnings().empty()) context.status.clear();
+  for (const std::string& warning : pipeline.warnings())
+    report_warning(context.options.model + ": " + warning);
+  return {std::move(pipeline), load_ms};
 }
 
 }  // namespace cli

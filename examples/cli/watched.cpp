@@ -22,11 +22,12 @@ Watched watch(const Context& context, const LoadedModel& model, const std::strin
                   .frame_indices = {},
                   .frame_times = {},
                   .total_frames = clip.total_frames,
-                  .warnings = clip.warnings,
+                  .warnings = model.pipeline.warnings(),
                   .video_rows = model.pipeline.config().pool.output.count(),
                   .load_ms = model.load_ms,
                   .decode_ms = decode_ms,
                   .session = model.pipeline.watch(clip, watch_options(context))};
+  watched.warnings.insert(watched.warnings.end(), clip.warnings.begin(), clip.warnings.end());
   for (const pllava::Frame& frame : clip.frames) {
     watched.frame_indices.push_back(frame.index);
     watched.frame_times.push_back(frame.time);

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/cpu/backend_options.hpp"
@@ -65,10 +67,12 @@ class Pipeline {
   template <class Architectures = BuiltinArchitectures, Backend B>
   static Pipeline load(ModelFiles files, B backend, const RunControl& control = {}) {
     const Checkpoint& checkpoint = files.checkpoint;
-    return Pipeline(build<Architectures>(
-                        std::move(backend), checkpoint.config(),
-                        with_progress(checkpoint[""], checkpoint.tensors().required(), control)),
-                    std::move(files.tokenizer), files.preprocess);
+    Pipeline pipeline(build<Architectures>(
+                          std::move(backend), checkpoint.config(),
+                          with_progress(checkpoint[""], checkpoint.tensors().required(), control)),
+                      std::move(files.tokenizer), files.preprocess);
+    pipeline.add_warnings(checkpoint.report());
+    return pipeline;
   }
 
   /// A model of random weights with one token per byte, on the CPU: for trying sizes and speeds
@@ -113,6 +117,9 @@ class Pipeline {
   const ModelConfig& config() const noexcept { return model_->config(); }
   const Tokenizer& tokenizer() const noexcept { return tokenizer_; }
   const PreprocessConfig& preprocess_config() const noexcept { return preprocess_; }
+  /// What a caller should know about a model that was loaded, in plain English: defects that
+  /// LoadOptions::strict = false let pass, and end_token_warnings.
+  const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   /// Frames to sample from a clip.
   Index frames() const noexcept { return config().frames; }
 
@@ -148,9 +155,12 @@ class Pipeline {
   Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
            const PreprocessConfig& preprocess);
 
+  void add_warnings(const LoadReport& report);
+
   std::shared_ptr<const Model> model_;
   Tokenizer tokenizer_;
   PreprocessConfig preprocess_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace pllava

@@ -120,6 +120,13 @@ TEST_CASE("One error lists every missing, misshapen, wrongly typed and unused te
   CHECK_FALSE(test::contains(message, "image_newline"));
   const auto loose = Checkpoint::open(dir.path(), {.strict = false});
   CHECK(loose.report().missing.size() == 1);
+  CHECK(loose.report().warnings() ==
+        std::vector<std::string>{
+            "1 tensor is missing: " + kQuery,
+            "1 tensor is misshapen: language_model.model.norm.weight: expected (64), got (63)",
+            "1 tensor is of the wrong dtype: multi_modal_projector.linear_1.bias: expected F32, "
+            "F16 or BF16, got I32",
+            "1 tensor is unused: stray.weight"});
   CHECK_THROWS_AS(query(loose), LoadError);
 }
 

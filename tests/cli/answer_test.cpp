@@ -11,6 +11,8 @@
 #include "pllava/media/frame_sampling.hpp"
 #include "pllava/text/prompt.hpp"
 #include "pllava/text/tokenizer.hpp"
+#include "pllava/weights/random_weights.hpp"
+#include "pllava/weights/safetensors.hpp"
 #include "support/catch.hpp"
 #include "support/clip_writer.hpp"
 
@@ -156,6 +158,31 @@ TEST_CASE("clip options select the frames", "[program]") {
   CHECK(std::ranges::min(late) >= 30);
   const Indices early = indices({"--end", "0.5", "--frames", "4"});
   CHECK(std::ranges::max(early) <= 10);
+}
+
+TEST_CASE("What a lenient load leaves out is said", "[program]") {
+  const std::filesystem::path model = copy_of_model("lenient");
+  json config = json::parse(std::ifstream(model / "generation_config.json"));
+  config["eos_token_id"] = 9;
+  std::ofstream(model / "generation_config.json") << config;
+  const pllava::HostTensor stray = pllava::RandomWeights(1).tensor({"adapter.lora_A", {2, 2}});
+  std::filesystem::rename(model / "model.safetensors", model / "model-00001-of-00002.safetensors");
+  const std::vector<pllava::NamedTensor> more = {{"adapter.lora_A", stray}};
+  pllava::write_safetensors(model / "model-00002-of-00002.safetensors", more);
+  const std::vector<std::string> arguments = {
+      "caption", clip(), "--model", model.string(), "--json", "--max-new-tokens", "1"};
+  CHECK(run(arguments).code == 1);
+  std::vector<std::string> lenient = arguments;
+  lenient.push_back("--lenient");
+  const Result result = run(lenient);
+  REQUIRE(result.code == 0);
+  const std::string unused = "1 tensor is unused: adapter.lora_A";
+  CHECK(result.err.starts_with("pllava: warning: " + model.string() + ": " + unused));
+  const json warnings = json::parse(result.out)["warnings"];
+  REQUIRE(warnings.size() == 3);
+  CHECK(warnings[0] == unused);
+  CHECK(contains(warnings[1], "eos_token_id 9 is "));
+  CHECK(contains(warnings[2], "</s>"));
 }
 
 TEST_CASE("prompt and generation options change the prompt and the tokens", "[program]") {

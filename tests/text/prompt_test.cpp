@@ -119,6 +119,25 @@ TEST_CASE("chat_format is chatml only if <|im_end|> ends a sequence", "[prompt]"
   CHECK(chat_format(chatml, Ids{}) == ChatFormat::vicuna);
 }
 
+TEST_CASE("Doubtful end tokens are named", "[prompt]") {
+  using Ids = std::vector<pllava::Index>;
+  using Texts = std::vector<std::string>;
+  pllava::TokenizerParts parts;
+  parts.vocab = {"<unk>", "<s>", "</s>", "a"};
+  parts.unk_token = "<unk>";
+  parts.added_tokens = {{2, "</s>", true}};
+  const pllava::Tokenizer vicuna{parts};
+  CHECK(end_token_warnings(vicuna, Ids{2}).empty());
+  const std::string no_end = "the token \"</s>\" (2) is not an eos_token_id; answers may not end";
+  CHECK(end_token_warnings(vicuna, Ids{3}) ==
+        Texts{"eos_token_id 3 is \"a\", which is not a special token", no_end});
+  CHECK(end_token_warnings(vicuna, Ids{2, 9}) ==
+        Texts{"eos_token_id 9 is not a token of the tokenizer"});
+  CHECK(end_token_warnings(vicuna, Ids{}) == Texts{no_end});
+  parts.added_tokens.push_back({7, "<|im_end|>", false});
+  CHECK(end_token_warnings(pllava::Tokenizer{parts}, Ids{7}).empty());
+}
+
 TEST_CASE("long strings equal the reference's byte for byte", "[prompt]") {
   // Length and hash detect any change, including white space.
   const auto check = [](const std::string& text, std::size_t size, std::uint64_t hash) {

@@ -55,6 +55,8 @@ struct LoadReport {
   /// The default type of the computation: f32 if most tensors are f32, else bf16, as in the
   /// reference.
   DType dtype() const noexcept;
+  /// The defects as sentences, each with some names: "2 tensors are unused: a, b".
+  std::vector<std::string> warnings() const;
   /// Several lines for a log.
   std::string str() const;
 };

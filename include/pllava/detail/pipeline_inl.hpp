@@ -11,6 +11,7 @@
 #include "pllava/io/mapped_file.hpp"
 #include "pllava/pipeline.hpp"
 #include "pllava/runtime/detail/frames_for_model.hpp"
+#include "pllava/text/prompt.hpp"
 #include "pllava/weights/random_weights.hpp"
 #include "pllava/weights/safetensors.hpp"
 
@@ -79,6 +80,12 @@ PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer t
         "tokenizer and model disagree about the image token",
         {"tokenizer.json", std::string(kVideoToken), std::to_string(config().image_token),
          image ? std::to_string(*image) : "no such token"});
+}
+
+PLLAVA_INLINE void Pipeline::add_warnings(const LoadReport& report) {
+  warnings_ = report.warnings();
+  for (std::string& warning : end_token_warnings(tokenizer_, config().eos_tokens))
+    warnings_.push_back(std::move(warning));
 }
 
 PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& directory,

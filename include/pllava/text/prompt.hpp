@@ -96,6 +96,12 @@ enum class ChatFormat : std::uint8_t {
 /// model, else vicuna.
 ChatFormat chat_format(const Tokenizer& tokenizer, std::span<const Index> eos_ids);
 
+/// Why a model's answers may not end: sentences about `eos_ids` that the tokenizer does not have or
+/// that are not special tokens, and about "</s>", which ends an answer in the vicuna format, if it
+/// is a token but not among them. Empty if there is no doubt.
+std::vector<std::string> end_token_warnings(const Tokenizer& tokenizer,
+                                            std::span<const Index> eos_ids);
+
 /// The prompt of a benchmark of the reference: its templates and the text around each question.
 struct TaskPrompt {
   std::string name;

@@ -58,6 +58,8 @@ class Tokenizer {
 
   /// The id of a token, spelled as in the file; nullopt if there is none.
   std::optional<std::int32_t> id_of(std::string_view token) const;
+  /// Whether an id has a token.
+  bool has_token(std::int32_t id) const noexcept;
   /// The token of an id, spelled as in the file. Throws ArgumentError for an id without a token.
   std::string_view token(std::int32_t id) const;
   /// Whether decode() omits this id with skip_special_tokens. False for ids without a token.

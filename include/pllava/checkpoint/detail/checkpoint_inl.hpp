@@ -56,6 +56,27 @@ PLLAVA_INLINE DType LoadReport::dtype() const noexcept {
   return f32 != dtypes.end() && 2 * f32->second > tensors ? DType::f32 : DType::bf16;
 }
 
+PLLAVA_INLINE std::vector<std::string> LoadReport::warnings() const {
+  constexpr std::size_t kNamed = 3;
+  const std::pair<const char*, const std::vector<std::string>*> lists[] = {
+      {"missing", &missing},
+      {"misshapen", &misshapen},
+      {"of the wrong dtype", &wrong_dtype},
+      {"unused", &unused}};
+  std::vector<std::string> sentences;
+  for (const auto& [state, list] : lists) {
+    if (list->empty()) continue;
+    const std::vector<std::string> named(
+        list->begin(), list->begin() + static_cast<std::ptrdiff_t>(std::min(kNamed, list->size())));
+    std::string text = std::to_string(list->size());
+    text.append(list->size() == 1 ? " tensor is " : " tensors are ").append(state).append(": ");
+    text += detail::joined(named);
+    if (list->size() > kNamed) text += ", and " + std::to_string(list->size() - kNamed) + " more";
+    sentences.push_back(std::move(text));
+  }
+  return sentences;
+}
+
 PLLAVA_INLINE std::string LoadReport::str() const {
   std::string text = std::to_string(tensors) + " tensors from " + std::to_string(files.size()) +
                      " file(s), " + std::to_string(ignored) + " ignored\n" +

@@ -177,10 +177,35 @@ PLLAVA_INLINE std::vector<std::string> conversation_keys() {
   return keys;
 }
 
+namespace detail {
+inline constexpr std::string_view kChatmlEnd = "<|im_end|>";
+}
+
 PLLAVA_INLINE ChatFormat chat_format(const Tokenizer& tokenizer, std::span<const Index> eos_ids) {
-  const std::optional<std::int32_t> im_end = tokenizer.id_of("<|im_end|>");
+  const std::optional<std::int32_t> im_end = tokenizer.id_of(detail::kChatmlEnd);
   const bool ends_answers = im_end && std::ranges::find(eos_ids, Index{*im_end}) != eos_ids.end();
   return ends_answers ? ChatFormat::chatml : ChatFormat::vicuna;
+}
+
+PLLAVA_INLINE std::vector<std::string> end_token_warnings(const Tokenizer& tokenizer,
+                                                          std::span<const Index> eos_ids) {
+  constexpr std::string_view kEnd = "</s>";
+  std::vector<std::string> sentences;
+  for (const Index id : eos_ids) {
+    const std::string name = "eos_token_id " + std::to_string(id);
+    const auto token = static_cast<std::int32_t>(id);
+    if (!tokenizer.has_token(token))
+      sentences.push_back(name + " is not a token of the tokenizer");
+    else if (!tokenizer.is_special(token) && tokenizer.token(token) != detail::kChatmlEnd)
+      sentences.push_back(name + " is \"" + std::string(tokenizer.token(token)) +
+                          "\", which is not a special token");
+  }
+  const std::optional<std::int32_t> end = tokenizer.id_of(kEnd);
+  if (chat_format(tokenizer, eos_ids) == ChatFormat::vicuna && end &&
+      std::ranges::find(eos_ids, Index{*end}) == eos_ids.end())
+    sentences.push_back("the token \"" + std::string(kEnd) + "\" (" + std::to_string(*end) +
+                        ") is not an eos_token_id; answers may not end");
+  return sentences;
 }
 
 PLLAVA_INLINE std::string template_key(const TaskPrompt& task, ChatFormat format) {

@@ -86,6 +86,10 @@ PLLAVA_INLINE std::optional<std::int32_t> Tokenizer::id_of(std::string_view toke
   return id == detail::kNoToken ? std::nullopt : std::optional(id);
 }
 
+PLLAVA_INLINE bool Tokenizer::has_token(std::int32_t id) const noexcept {
+  return model_->known(id);
+}
+
 PLLAVA_INLINE std::string_view Tokenizer::token(std::int32_t id) const {
   if (!model_->known(id)) throw ArgumentError("no token has the id " + std::to_string(id));
   for (const AddedToken& token : model_->parts.added_tokens) {

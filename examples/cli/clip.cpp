@@ -28,6 +28,7 @@ pllava::VideoOptions video_options(const Context& context) {
   video.input_options = o.input_options;
   video.cancel = context.interrupt.token();
   video.apply_orientation = !o.raw_orientation;
+  video.square_pixels = o.square_pixels;
   if (o.decord_numbering) video.numbering = pllava::FrameNumbering::decord;
   return video;
 }

@@ -58,6 +58,7 @@ struct Options {
   int stream = -1;                                   ///< video stream, -1: default
   std::map<std::string, std::string> input_options;  ///< of FFmpeg
   bool raw_orientation = false;
+  bool square_pixels = false;
   bool decord_numbering = false;
 
   // prompt and answer

@@ -98,6 +98,15 @@ Demuxer::Demuxer(MediaInput& input) : input_(input) {
               !(is_playlist && context_->duration <= 0);
 }
 
+bool Demuxer::is_endless() const {
+  constexpr std::array<std::string_view, 6> kLiveSchemes = {"rtsp", "rtmp", "rtp",
+                                                            "srtp", "srt",  "udp"};
+  if (input_.kind == MediaInput::Kind::camera) return true;
+  return input_.kind == MediaInput::Kind::url && !seekable_ && duration() <= 0 &&
+         std::ranges::any_of(kLiveSchemes,
+                             [&](auto scheme) { return input_.address.starts_with(scheme); });
+}
+
 bool Demuxer::lacks_clock() const {
   const std::string_view format = context_->iformat->name;
   return input_.is_remote() && !seekable_ &&
@@ -324,9 +333,12 @@ bool Demuxer::read(AVPacket& packet) {
       continue;
     }
     if (status < 0) {
-      if (input_.is_remote() && status != AVERROR_EOF)
+      const int cause = status == AVERROR_EOF && context_->pb != nullptr && context_->pb->error < 0
+                            ? context_->pb->error  // some demuxers return the end instead
+                            : status;
+      if (input_.is_remote() && cause != AVERROR_EOF)
         input_.fail(input_.interrupted() ? "no data for " + seconds_text(input_.options.timeout)
-                                         : "the stream broke (" + ffmpeg_error_text(status) + ")");
+                                         : "the stream broke (" + ffmpeg_error_text(cause) + ")");
       return false;
     }
     if (packet.stream_index == stream_->index) return true;

@@ -54,6 +54,9 @@ class Demuxer {
   AVStream& stream() const noexcept { return *stream_; }
   /// Whether the source can be read from its start again, and ends.
   bool seekable() const noexcept { return seekable_; }
+  /// Whether the source sends frames until it is switched off: a camera, or a live stream of a
+  /// protocol for such streams. Its end is a fault. (Over HTTP and TCP, finite files arrive too.)
+  bool is_endless() const;
   /// Whether frames have no timestamps and arrive as they are captured.
   bool lacks_clock() const;
   /// A sentence about the video streams that are not read; empty if there are none.

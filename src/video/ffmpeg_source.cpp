@@ -1,6 +1,8 @@
 #include "ffmpeg_source.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <exception>
 #include <optional>
 #include <utility>
@@ -44,6 +46,7 @@ class FfmpegSource final : public Video::Source {
     while (static_cast<Index>(frames.size()) < n && iteration_ == Iteration::running) {
       if (!next_intact()) {
         iteration_ = Iteration::ended;
+        warn_of_early_end(n - static_cast<Index>(frames.size()), n);
         break;
       }
       const double time = next_time();
@@ -107,6 +110,10 @@ class FfmpegSource final : public Video::Source {
       if (rate_filter_.select(time)) return convert(number, time);
     }
     if (decoder_.frames() == 0) fail("none of its frames can be decoded");
+    const std::string end =
+        "the sender ended the stream after " + std::to_string(decoder_.frames()) + " frames";
+    if (decoder_.demuxer().is_endless()) fail(end);
+    if (!decoder_.seekable()) info_.warnings.push_back(end);
     iteration_ = Iteration::ended;
     return std::nullopt;
   }
@@ -151,15 +158,14 @@ class FfmpegSource final : public Video::Source {
   void describe() {
     const AVStream& stream = decoder_.demuxer().stream();
     const AVCodecParameters& parameters = *stream.codecpar;
-    info_.width = orientation_.transpose ? parameters.height : parameters.width;
-    info_.height = orientation_.transpose ? parameters.width : parameters.height;
+    info_.pixel_aspect = pixel_aspect(stream.sample_aspect_ratio, parameters.sample_aspect_ratio);
+    info_.width = display_width(parameters.width, parameters.height);
+    info_.height = parameters.height;
+    if (orientation_.transpose) std::swap(info_.width, info_.height);
     info_.fps = decoder_.demuxer().frame_rate();
     info_.duration = decoder_.demuxer().duration();
     info_.codec = avcodec_get_name(parameters.codec_id);
     info_.rotation = Orientation::of(stream).degrees();
-    const AVRational aspect = stream.sample_aspect_ratio.num > 0 ? stream.sample_aspect_ratio
-                                                                 : parameters.sample_aspect_ratio;
-    if (aspect.num > 0 && aspect.den > 0) info_.pixel_aspect = av_q2d(aspect);
     if (const std::string others = decoder_.demuxer().other_video_streams(); !others.empty())
       info_.warnings.push_back(others);
   }
@@ -196,6 +202,11 @@ class FfmpegSource final : public Video::Source {
     rate_filter_.reset();
     timeline_ = new_timeline();
     first_arrival_.reset();
+  }
+
+  void warn_of_early_end(Index missing, Index n) {
+    info_.warnings.push_back("the stream ended early; " + std::to_string(missing) + " of " +
+                             std::to_string(n) + " frames repeat its last frame");
   }
 
   /// Decodes the next frame. Of a live source, leaves out damaged frames and those after them,
@@ -254,9 +265,28 @@ class FfmpegSource final : public Video::Source {
     decoder_.restart();
   }
 
+  /// The first of the aspect ratios that is given; 1 if none is, or it is not plausible.
+  static double pixel_aspect(const AVRational& first, const AVRational& second) {
+    constexpr double kMost = 16.0;
+    const AVRational& given = first.num > 0 && first.den > 0 ? first : second;
+    if (given.num <= 0 || given.den <= 0) return 1.0;
+    const double aspect = av_q2d(given);
+    return aspect > 1.0 / kMost && aspect < kMost ? aspect : 1.0;
+  }
+
+  /// Width of a frame of the stream in square pixels, if they are wanted.
+  Index display_width(int width, int height) const {
+    if (!options_.square_pixels || info_.pixel_aspect == 1.0) return width;
+    const Index scaled = std::max<Index>(std::llround(width * info_.pixel_aspect), 1);
+    input_.check_size(scaled, height);
+    return scaled;
+  }
+
   /// The frame that was decoded last.
   Frame convert(Index number, double time) {
-    Frame frame = converter_.to_rgb(decoder_.frame(), orientation_, name_);
+    const AVFrame& decoded = decoder_.frame();
+    Frame frame = converter_.to_rgb(decoded, orientation_, name_,
+                                    static_cast<int>(display_width(decoded.width, decoded.height)));
     frame.index = number;
     frame.time = time;
     return frame;

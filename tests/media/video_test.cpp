@@ -350,6 +350,53 @@ TEST_CASE("Joined recordings keep file order and rising times", "[video]") {
   }
 }
 
+TEST_CASE("Pixels become square on request", "[video]") {
+  const test::TempDirectory dir;
+  const auto shape = [&](const std::string& name, int width, int height, int rotation,
+                         bool square) {
+    test::write_clip(dir / name,
+                     {.frames = 3, .rotation = rotation, .pixel_aspect = {width, height}});
+    Video video = Video::open((dir / name).string(), {.square_pixels = square});
+    CHECK(video.info().pixel_aspect == Approx(static_cast<double>(width) / height));
+    const Frame frame = video.frames_at(Indices{2}).frames[0];
+    CHECK(video.info().width == frame.width);
+    CHECK(video.info().height == frame.height);
+    if (rotation == 0) CHECK(test::shown_index(frame) == 2);
+    return std::pair(frame.width, frame.height);
+  };
+  CHECK(shape("wide.mov", 16, 11, 0, false) == std::pair<Index, Index>(96, 64));
+  CHECK(shape("wide.mov", 16, 11, 0, true) == std::pair<Index, Index>(140, 64));
+  CHECK(shape("tall.mov", 1, 2, 0, true) == std::pair<Index, Index>(48, 64));
+  CHECK(shape("turned.mov", 2, 1, 90, true) == std::pair<Index, Index>(64, 192));
+  test::write_clip(dir / "large.mov", {.frames = 1, .pixel_aspect = {4, 1}});
+  CHECK(contains(error_of([&] {
+                   Video::open((dir / "large.mov").string(),
+                               {.max_pixels = 96 * 64, .square_pixels = true});
+                 }),
+                 "384x64"));
+}
+
+TEST_CASE("High dynamic range is mapped to sRGB", "[video]") {
+  // Values by ITU-R BT.2100 and BT.2390: 10 cd/m² of PQ are below the knee, 203 cd/m² of HLG (75 %)
+  // above it.
+  struct Grey {
+    const char* transfer;
+    int luma, srgb;
+  };
+  const Grey greys[] = {{"smpte2084", 16, 0},       {"smpte2084", 82, 63},
+                        {"smpte2084", 181, 255},    {"arib-std-b67", 16, 0},
+                        {"arib-std-b67", 126, 137}, {"arib-std-b67", 180, 229},
+                        {"arib-std-b67", 235, 255}};
+  const test::TempDirectory dir;
+  for (const Grey& grey : greys) {
+    CAPTURE(grey.transfer, grey.luma);
+    test::write_clip(dir / "hdr.mkv",
+                     {.frames = 1, .transfer = grey.transfer, .color = {{grey.luma, 128, 128}}});
+    const Frame frame = Video::open((dir / "hdr.mkv").string()).frames_at(Indices{0}).frames[0];
+    for (const int channel : rgb_at(frame, 40, 30)) CHECK(std::abs(channel - grey.srgb) <= 4);
+  }
+}
+
 TEST_CASE("The container's rotation is applied", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "0.mov", {.frames = 12});
@@ -385,7 +432,7 @@ TEST_CASE("Colors follow the file's matrix and range", "[video]") {
   const test::TempDirectory dir;
   const auto color = [&](const std::string& name, bool bt709, bool full) {
     test::write_clip(dir / name,
-                     {.frames = 3, .bt709 = bt709, .full_range = full, .uniform = true});
+                     {.frames = 3, .bt709 = bt709, .full_range = full, .color = {{128, 64, 192}}});
     return rgb_at(Video::open((dir / name).string()).sample(1).frames[0], 48, 32);
   };
   // Y = 128, U = 64, V = 192 by hand: R = a(Y - o) + r(V - 128), ... rounded.
@@ -739,7 +786,10 @@ TEST_CASE("A source that cannot be read again gives its next seconds", "[video]"
   };
   // Frames on display at 0.25, 0.75, 1.25 and 1.75 s.
   CHECK(numbers_of(clip_of(2, 4)) == Indices{6, 18, 31, 43});
-  CHECK(numbers_of(clip_of(8, 4)) == Indices{25, 75, 99, 99});  // it ends after 4 s
+  const Clip early = clip_of(8, 4);  // it ends after 4 s
+  CHECK(numbers_of(early) == Indices{25, 75, 99, 99});
+  CHECK(early.warnings ==
+        std::vector<std::string>{"the stream ended early; 2 of 4 frames repeat its last frame"});
   test::ByteServer server(bytes);
   Video video = Video::open(server.url());
   CHECK(contains(error_of<ArgumentError>([&] {
@@ -748,6 +798,10 @@ TEST_CASE("A source that cannot be read again gives its next seconds", "[video]"
                  "can be read again"));
   CHECK(contains(error_of([&] { video.frames_at(Indices{0}); }), "iterate over its frames"));
   CHECK(test::shown_index(*video.next()) == 0);
+  while (video.next()) {
+  }
+  CHECK(video.info().warnings ==
+        std::vector<std::string>{"the sender ended the stream after 100 frames"});
 }
 
 TEST_CASE("Secrets of an address are not in messages", "[video]") {

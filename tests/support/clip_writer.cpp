@@ -11,6 +11,7 @@ extern "C" {
 #include <libavutil/display.h>
 #include <libavutil/log.h>
 #include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
 }
 
 namespace test {
@@ -34,14 +35,14 @@ void paint(AVFrame& frame, int number, const ClipSpec& spec) {
     for (int x = 0; x < frame.width; ++x) {
       const int bit = y * kRows / frame.height * kColumns + x * kColumns / frame.width;
       frame.data[0][y * frame.linesize[0] + x] =
-          static_cast<std::uint8_t>(spec.uniform               ? 128
+          static_cast<std::uint8_t>(spec.color                 ? (*spec.color)[0]
                                     : (number >> bit & 1) != 0 ? 235
                                                                : 16);
     }
   for (int plane = 1; plane < 3 && frame.data[plane] != nullptr; ++plane)
     for (int y = 0; y < (frame.height + 1) / 2; ++y)
       std::memset(frame.data[plane] + y * frame.linesize[plane],
-                  spec.uniform ? (plane == 1 ? 64 : 192) : 128,
+                  spec.color ? (*spec.color)[static_cast<std::size_t>(plane)] : 128,
                   static_cast<std::size_t>((frame.width + 1) / 2));
 }
 
@@ -101,6 +102,12 @@ Owned<AVCodecContext> open_encoder(const ClipSpec& spec, bool global_header) {
   codec->thread_count = 1;
   codec->pix_fmt = pixel_format(spec);
   if (spec.bt709) codec->colorspace = AVCOL_SPC_BT709;
+  if (!spec.transfer.empty()) {
+    codec->color_trc = static_cast<AVColorTransferCharacteristic>(
+        av_color_transfer_from_name(spec.transfer.c_str()));
+    codec->color_primaries = AVCOL_PRI_BT2020;
+  }
+  codec->sample_aspect_ratio = {spec.pixel_aspect[0], spec.pixel_aspect[1]};
   if (spec.full_range) codec->color_range = AVCOL_RANGE_JPEG;
   if (spec.codec == "libx264") av_opt_set(codec->priv_data, "x264-params", "scenecut=0", 0);
   if (global_header) codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
@@ -115,6 +122,7 @@ AVStream* begin_file(AVFormatContext& container, const AVCodecContext& codec,
   check(avcodec_parameters_from_context(stream->codecpar, &codec), "parameters");
   stream->time_base = codec.time_base;
   if (spec.times_ms.empty()) stream->avg_frame_rate = codec.framerate;
+  stream->sample_aspect_ratio = codec.sample_aspect_ratio;
   tag_rotation(stream, spec.rotation);
   check(avio_open(&container.pb, path.c_str(), AVIO_FLAG_WRITE), "file");
   AVDictionary* options = nullptr;

@@ -1,8 +1,10 @@
 // Writes video files whose frames show their index, so that a test can identify a frame.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,11 +23,14 @@ struct ClipSpec {
   int first_time = 0;  ///< of the first frame, in frames; containers hide frames before 0
   /// Presentation times in milliseconds instead of a constant rate.
   std::vector<std::int64_t> times_ms = {};
-  int rotation = 0;         ///< degrees clockwise, in the display matrix
-  bool index_first = true;  ///< mp4, mov: index before the frames, so that truncation keeps it
-  bool bt709 = false;       ///< tag the color matrix as BT.709; otherwise untagged
-  bool full_range = false;  ///< tag the range as full; otherwise untagged
-  bool uniform = false;     ///< every frame is Y = 128, U = 64, V = 192 and shows no index
+  int rotation = 0;              ///< degrees clockwise, in the display matrix
+  bool index_first = true;       ///< mp4, mov: index before the frames, so that truncation keeps it
+  bool bt709 = false;            ///< tag the color matrix as BT.709; otherwise untagged
+  bool full_range = false;       ///< tag the range as full; otherwise untagged
+  std::string transfer = {};     ///< FFmpeg's name of a transfer function, with BT.2020's primaries
+  int pixel_aspect[2] = {1, 1};  ///< width to height of a pixel
+  /// Y, U and V of every pixel: the frames show no index.
+  std::optional<std::array<int, 3>> color = {};
 };
 
 /// Whether this FFmpeg can encode with `codec`.

@@ -39,6 +39,8 @@ struct VideoOptions {
   int stream = -1;
   /// Turn and mirror frames as the container's display matrix or the image's EXIF data request.
   bool apply_orientation = true;
+  /// Scale frames to the width at which their pixels are square. The reference does not.
+  bool square_pixels = false;
   double timeout = 30.0;  ///< seconds that a stream or camera may send no data
   /// Options of FFmpeg's protocols, formats and devices, such as {"framerate", "30"} for a raw
   /// stream or a camera, "video_size", "headers", "rtsp_transport". Unknown names throw
@@ -59,8 +61,9 @@ struct VideoInfo {
   std::string codec;      ///< FFmpeg's name; "images" for image files
   int rotation = 0;       ///< degrees clockwise in the container: 0, 90, 180 or 270; applied
                           ///< unless VideoOptions::apply_orientation is off
-  double pixel_aspect =
-      1.0;  ///< width of a pixel divided by its height, before rotation; not applied
+  /// Width of a stored pixel divided by its height, before rotation; applied if
+  /// VideoOptions::square_pixels is on.
+  double pixel_aspect = 1.0;
   Index skipped_frames = 0;  ///< damaged frames of a live source that were left out
   /// What a caller should know about the source, in plain English: frames that cannot be decoded,
   /// other video streams, files that are left out. Grows while frames are read.
@@ -100,7 +103,7 @@ struct SampleOptions {
 ///
 /// Frames are RGB of the native size in presentation order. Indices are exact for all containers,
 /// with B-frames, variable rates, edit lists and missing timestamps. The rotation and mirroring of
-/// the container's display matrix are applied; the pixel aspect ratio is ignored. Colors are
+/// the container's display matrix are applied; the pixel aspect ratio on request. Colors are
 /// converted by FFmpeg's defaults with the file's matrix (BT.709 if tagged, BT.601 if untagged) and
 /// range.
 ///

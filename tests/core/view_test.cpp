@@ -10,6 +10,16 @@ namespace {
 
 using namespace pllava;
 
+TEST_CASE("The count of a shape that no memory holds is limited", "[view]") {
+  constexpr Index kLarge = Index{1} << 24;
+  CHECK(Shape{kLarge, kLarge}.count() == kLarge * kLarge);
+  CHECK(Shape{kLarge, kLarge, kLarge}.count() == kMaxCount);
+  CHECK(Shape{kLarge, kLarge, kLarge, Index{0}}.count() == 0);
+  CHECK(Grid{kLarge, kLarge, kLarge}.count() == kMaxCount);
+  const Index bytes = Shape{kLarge, kLarge, kLarge}.count() * size_of(DType::f32);
+  CHECK_THROWS_AS(cpu::Backend({.threads = 1}).allocate(bytes), OutOfMemoryError);
+}
+
 TEST_CASE("A shape counts its elements, compares and prints", "[view]") {
   CHECK(Shape{}.count() == 1);
   CHECK(Shape{}.str() == "()");

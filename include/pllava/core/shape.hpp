@@ -11,6 +11,15 @@
 
 namespace pllava {
 
+/// The most elements that are counted. Their bytes, at 8 each, still fit an Index.
+inline constexpr Index kMaxCount = Index{1} << 59;
+
+/// a * b, at most kMaxCount.
+constexpr Index saturated_product(Index a, Index b) noexcept {
+  Index product = 0;
+  return __builtin_mul_overflow(a, b, &product) || product > kMaxCount ? kMaxCount : product;
+}
+
 /// The dimensions of a tensor.
 class Shape {
  public:
@@ -25,10 +34,10 @@ class Shape {
   constexpr Index operator[](int axis) const noexcept {
     return dims_[static_cast<std::size_t>(axis)];
   }
-  /// Number of elements; 1 for rank 0.
+  /// Number of elements; 1 for rank 0. At most kMaxCount: no memory holds more.
   constexpr Index count() const noexcept {
     Index n = 1;
-    for (int i = 0; i < rank_; ++i) n *= (*this)[i];
+    for (int i = 0; i < rank_; ++i) n = saturated_product(n, (*this)[i]);
     return n;
   }
   constexpr bool operator==(const Shape&) const = default;
@@ -51,7 +60,8 @@ struct Grid {
   Index h = 1;
   Index w = 1;
 
-  constexpr Index count() const noexcept { return t * h * w; }
+  /// Number of cells, at most kMaxCount.
+  constexpr Index count() const noexcept { return saturated_product(saturated_product(t, h), w); }
   constexpr bool operator==(const Grid&) const = default;
   std::string str() const {
     return std::to_string(t) + "x" + std::to_string(h) + "x" + std::to_string(w);

@@ -1,6 +1,7 @@
 // A fixed number of threads that run indexed tasks.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
@@ -25,10 +26,16 @@ namespace pllava {
 /// without waiting for each other or oversubscribing the machine.
 class ThreadPool {
  public:
-  /// `threads` 0 means one for each processor that the process may use. Throws Error if the system
-  /// cannot start them.
+  static constexpr Index kMaxThreads = 1024;
+
+  /// `threads` 0 means one for each processor that the process may use. Throws ArgumentError for a
+  /// negative number or more than kMaxThreads, Error if the system cannot start them.
   explicit ThreadPool(Index threads = 0) {
-    if (threads <= 0) threads = available_processors();
+    if (threads < 0 || threads > kMaxThreads)
+      throw ArgumentError("the number of threads is " + std::to_string(threads) +
+                          "; expected 1 to " + std::to_string(kMaxThreads) +
+                          ", or 0 for one a processor");
+    if (threads == 0) threads = std::min(available_processors(), kMaxThreads);
     try {
       for (Index i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
     } catch (const std::system_error& e) {

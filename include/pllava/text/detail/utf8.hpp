@@ -39,8 +39,9 @@ inline std::size_t utf8_error(std::string_view s) noexcept {
   return i;
 }
 
-/// Code point of the well-formed character `c`.
+/// Code point of the well-formed character `c`; U+FFFD for another number of bytes.
 inline char32_t utf8_code(std::string_view c) noexcept {
+  if (c.empty() || c.size() > 4) return 0xfffd;
   const auto lead = static_cast<unsigned char>(c[0]);
   if (c.size() == 1) return lead;
   char32_t code = lead & (0x7fu >> c.size());

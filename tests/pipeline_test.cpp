@@ -71,6 +71,18 @@ TEST_CASE("A 16-bit checkpoint is computed in bf16 by default", "[pipeline]") {
   CHECK(logits({}) == logits(DType::f32));
 }
 
+TEST_CASE("Type and threads are among the load options", "[pipeline]") {
+  const Directory dir;  // bf16
+  const auto logits = [&](const LoadOptions& options, const cpu::BackendOptions& backend = {}) {
+    Session session = Pipeline::load(dir.path(), options, backend).watch(clip(16));
+    return session.ask("What?", {.max_new_tokens = 1, .first_logits = true}).first_logits;
+  };
+  CHECK(logits({.dtype = DType::f32, .threads = 2}) == logits({}, {.dtype = DType::f32}));
+  CHECK(logits({.dtype = DType::f32}, {.dtype = DType::bf16}) == logits({}));
+  CHECK_THROWS_AS(logits({.threads = -1}), ArgumentError);
+  CHECK_THROWS_AS(logits({.threads = 100000}), ArgumentError);
+}
+
 TEST_CASE("Loading reports every tensor and can be cancelled at each", "[pipeline]") {
   const Directory dir;
   Index last = -1, total = 0;

@@ -49,8 +49,8 @@ std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
 /// Threads: const after construction and safe to share; copies share the weights.
 class Pipeline {
  public:
-  /// Loads a checkpoint directory for the CPU. Computes in bf16 where the checkpoint is of 16 bits,
-  /// unless `backend` names a type. Throws LoadError, OutOfMemoryError, CancelledError.
+  /// Loads a checkpoint directory for the CPU, as in `load("model", {.threads = 4})`. Throws
+  /// LoadError, ArgumentError (invalid options), OutOfMemoryError, CancelledError.
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
                        const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 
@@ -123,7 +123,10 @@ class Pipeline {
   /// Frames to sample from a clip.
   Index frames() const noexcept { return config().frames; }
 
-  /// Encodes the clip and prefills the prompt up to it. Throws MediaError, PromptError,
+  /// Encodes the clip and prefills the prompt up to it. A clip with fewer frames than `frames()`,
+  /// even one, repeats frames as sampling would (each stands for an equal share of the time). All
+  /// frames of a longer clip are encoded and then pooled over time to the same number of visual
+  /// tokens. Throws MediaError (no frames, other sizes than the pixels given), PromptError,
   /// ContextError, CancelledError.
   Session watch(const Clip& clip, const WatchOptions& options = {}) const;
 

@@ -21,6 +21,11 @@
 namespace pllava {
 
 struct LoadOptions {
+  /// Pipeline::load for the CPU: type of the computation and number of threads, if
+  /// cpu::BackendOptions leaves them open. Empty: f32 for f32 checkpoints, else bf16. 0: one thread
+  /// for each processor that the process may use.
+  std::optional<DType> dtype = {};
+  Index threads = 0;
   double lora_alpha = 4;  ///< not stored in checkpoints; W + alpha/r · B·A is loaded
   bool strict = true;     ///< false: defects of the tensors go to the report, not to a LoadError
   std::filesystem::path base = {};   ///< llava-hf directory that an adapter-only one extends

@@ -125,7 +125,9 @@ PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,
                                       const RunControl& control) {
   ModelFiles files = ModelFiles::open(directory, options);
   cpu::BackendOptions chosen = backend;
+  if (!chosen.dtype) chosen.dtype = options.dtype;
   if (!chosen.dtype) chosen.dtype = files.checkpoint.report().dtype();
+  if (chosen.threads == 0) chosen.threads = options.threads;
   chosen.packed = packed_weights(files.checkpoint, options, *chosen.dtype);
   Pipeline pipeline = load(std::move(files), cpu::Backend(chosen), control);
   if (chosen.packed != nullptr) chosen.packed->commit();

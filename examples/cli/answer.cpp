@@ -12,15 +12,12 @@
 namespace cli {
 namespace {
 
-/// Streams a label and an answer to a terminal, without the white space that answers begin with.
+/// Streams a label and an answer to a terminal.
 class StreamedText {
  public:
   StreamedText(Status& status, std::string label) : status_(status), label_(std::move(label)) {}
 
-  void write(std::string_view piece) {
-    if (!begun_) piece.remove_prefix(std::min(piece.find_first_not_of(" \t\r\n"), piece.size()));
-    if (!piece.empty()) show(piece);
-  }
+  void write(std::string_view piece) { show(piece); }
   void finish() { show("\n"); }
   /// Ends the line after an error, so that the error message starts a new one.
   void abandon() {

@@ -1,5 +1,6 @@
 // chat: a conversation with questions from stdin.
 #include <iostream>
+#include <string>
 #include <string_view>
 
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include "answer.hpp"
 #include "commands.hpp"
 #include "output.hpp"
+#include "pllava/error.hpp"
 #include "watched.hpp"
 
 namespace cli {
@@ -18,6 +20,20 @@ bool read_line(std::string& line) {
   const Interrupt::EndsProgram guard;
   if (::isatty(STDIN_FILENO) != 0) std::cerr << "> " << std::flush;
   return static_cast<bool>(std::getline(std::cin, line));
+}
+
+/// Answers, if necessary after forgetting old questions.
+void answer_in_context(const Context& context, Watched& watched, const std::string& question) {
+  for (;;) {
+    try {
+      return answer(context, watched, question);
+    } catch (const pllava::ContextError& e) {
+      if (!context.options.forget_oldest)
+        throw pllava::Error(std::string(e.what()) +
+                            "; start a new chat, or use --forget-oldest to drop old questions");
+      if (!watched.session.forget_oldest_turn(context.control())) throw;
+    }
+  }
 }
 
 }  // namespace
@@ -34,7 +50,7 @@ int chat(const Context& context) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     if (line.ends_with('\r')) line.pop_back();
     try {
-      answer(context, watched, line);
+      answer_in_context(context, watched, line);
     } catch (const pllava::Error& e) {  // the session is unchanged
       if (context.interrupt.requested()) throw;
       context.status.clear();

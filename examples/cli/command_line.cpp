@@ -63,6 +63,8 @@ void add_chat(CLI::App& app, Options& o) {
       "The conversation includes the previous questions and answers. Ctrl-D ends the chat.");
   add_video(chat, o);
   add_answering(chat, o);
+  chat.add_flag("--forget-oldest", o.forget_oldest,
+                "when the context is full, forget the oldest questions and answers");
 }
 
 void add_trace(CLI::App& app, Options& o) {

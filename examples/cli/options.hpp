@@ -59,9 +59,11 @@ struct Options {
   std::map<std::string, std::string> input_options;  ///< of FFmpeg
   bool raw_orientation = false;
   bool square_pixels = false;
+  bool follow_other_hosts = false;
   bool decord_numbering = false;
 
   // prompt and answer
+  bool forget_oldest = false;  ///< questions of a chat that do not fit the context
   std::vector<std::string> questions;
   std::string prompt;  ///< empty: the task's question, else kDefaultPrompt
   std::string conversation_template;

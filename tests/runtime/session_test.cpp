@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pllava/pllava.hpp"
+#include "pllava/runtime/detail/piece_trimmer.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
 #include "support/tiny_model.hpp"
@@ -64,7 +65,7 @@ TEST_CASE("The callback receives the answer in pieces, and false stops it", "[se
     pieces += p;
     return true;
   });
-  CHECK(pieces.find(whole.text) != std::string::npos);
+  CHECK(pieces == whole.text);
   session.rewind(video);
   const Answer cut =
       session.ask("What happens?", short_answer(), [](std::string_view) { return false; });
@@ -106,6 +107,65 @@ TEST_CASE("A stop string leaves the context with the answer before it", "[sessio
   const Answer expected_follow_up = expected.ask("And then?", short_answer());
   CHECK(follow_up.prompt_ids == expected_follow_up.prompt_ids);
   CHECK(follow_up.output_ids == expected_follow_up.output_ids);
+}
+
+TEST_CASE("Streamed pieces are the text without white space at its ends", "[session]") {
+  using detail::PieceTrimmer;
+  const auto pieces = [](std::initializer_list<std::string_view> given) {
+    PieceTrimmer trimmer;
+    std::vector<std::string> result;
+    for (const std::string_view piece : given) result.push_back(trimmer.push(piece));
+    return result;
+  };
+  using Pieces = std::vector<std::string>;
+  CHECK(pieces({" ", "\n A", " man", " ", "\n", "runs. ", " "}) ==
+        Pieces{"", "A", " man", "", "", " \nruns.", ""});
+  CHECK(pieces({" \t", ""}) == Pieces{"", ""});
+}
+
+TEST_CASE("The oldest turns of a full context can be forgotten", "[session]") {
+  const Pipeline model = tiny();
+  Session session = model.watch(clip());
+  const Index empty = session.length();
+  CHECK_FALSE(session.forget_oldest_turn());
+  session.ask("What happens?", short_answer());
+  CHECK(session.forget_oldest_turn());
+  CHECK(session.length() == empty);
+  const Answer again = session.ask("And now?", short_answer());
+  Session fresh = model.watch(clip());
+  const Answer expected = fresh.ask("And now?", short_answer());
+  CHECK(again.prompt_ids == expected.prompt_ids);
+  CHECK(again.output_ids == expected.output_ids);
+
+  session.ask("Who is it?", short_answer());
+  const auto mark = session.mark();
+  CHECK(session.forget_oldest_turn());
+  CHECK_THROWS_AS(session.rewind(mark), ArgumentError);
+  const Answer third = session.ask("Where?", short_answer());
+  CHECK(third.prompt.find("And now?") == std::string::npos);
+  CHECK(third.prompt.starts_with("USER:<image> Who is it? ASSISTANT:"));
+  CHECK(third.prompt_ids == model.tokenizer().encode(third.prompt));
+
+  WatchOptions small;
+  small.capacity = empty + 150;
+  Session full = model.watch(clip(), small);
+  Index asked = 0, forgotten = 0;
+  while (asked < 8) {
+    try {
+      full.ask("Is there a question " + std::to_string(asked) + "?", short_answer());
+      ++asked;
+    } catch (const ContextError&) {
+      REQUIRE(full.forget_oldest_turn());
+      ++forgotten;
+    }
+  }
+  CHECK(forgotten > 0);
+
+  CancelSource cancel;
+  cancel.cancel();
+  CHECK_THROWS_AS(full.forget_oldest_turn({cancel.token(), {}}), CancelledError);
+  CHECK(full.length() == empty);
+  CHECK(full.ask("And now?", short_answer()).output_ids == expected.output_ids);
 }
 
 TEST_CASE("Marks of other sessions and calls from a callback are refused", "[session]") {

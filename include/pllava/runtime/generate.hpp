@@ -20,7 +20,8 @@ struct GenerateOptions {
   RunControl control = {};
 };
 
-/// Receives pieces of the answer as whole UTF-8 characters. Returning false stops generation, and
+/// Receives pieces of the answer as whole UTF-8 characters; they concatenate to Answer::text.
+/// Returning false stops generation, and
 /// the callback is not called again.
 using PieceCallback = std::function<bool(std::string_view piece)>;
 

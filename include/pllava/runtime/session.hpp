@@ -58,6 +58,11 @@ class Session {
   Mark mark() const;
   void rewind(const Mark& mark);
 
+  /// Removes the oldest question and its answer, so that a full context has room again. The later
+  /// ones are prefilled again after the video. Returns false if there is no question. Throws
+  /// ArgumentError from a callback of `ask`, CancelledError; after it no question is left.
+  bool forget_oldest_turn(const RunControl& control = {});
+
   /// Positions of the context in use, and in all.
   Index length() const { return context().length(); }
   Index capacity() const { return context().capacity(); }
@@ -85,6 +90,7 @@ class Session {
   std::unique_ptr<InferenceContext> context_;
   Dialogue dialogue_;
   std::vector<std::int32_t> ids_;      // everything that was appended to the context
+  std::size_t prefix_ids_ = 0;         // up to and including the video
   std::vector<std::int32_t> pending_;  // generated, not yet appended
   std::shared_ptr<const char> identity_ = std::make_shared<const char>();
   bool is_asking_ = false;

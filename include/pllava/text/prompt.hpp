@@ -157,9 +157,19 @@ class Dialogue {
   /// The prompt of the conversation so far, with answers.
   std::string prompt() const;
 
+  /// Number of questions so far.
+  std::size_t turns() const noexcept { return turns_.size(); }
+  /// The same conversation without its first `count` questions and their answers.
+  Dialogue without_first_turns(std::size_t count) const;
+
  private:
+  struct Turn {
+    std::string question, answer;
+  };
+
   Conversation conversation_;
   TaskPrompt task_;
+  std::vector<Turn> turns_;
   std::string prefix_;
   std::size_t given_ = 0;  // length of the part of prompt() that was returned or generated
 };

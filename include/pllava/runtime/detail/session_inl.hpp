@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/runtime/detail/frames_for_model.hpp"
+#include "pllava/runtime/detail/piece_trimmer.hpp"
 #include "pllava/runtime/session.hpp"
 
 namespace pllava {
@@ -31,13 +33,6 @@ inline std::uint64_t digest_of(std::span<const std::int32_t> ids) {
   return digest;
 }
 
-inline std::string trimmed(const std::string& text) {
-  const char* space = " \t\n\r\f\v";
-  const std::size_t begin = text.find_first_not_of(space);
-  if (begin == std::string::npos) return {};
-  return text.substr(begin, text.find_last_not_of(space) - begin + 1);
-}
-
 }  // namespace detail
 
 PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tokenizer,
@@ -48,6 +43,7 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
       dialogue_(
           detail::make_dialogue(options, chat_format(tokenizer_, model_->config().eos_tokens))) {
   ids_ = tokenizer_.encode(dialogue_.prefix());
+  prefix_ids_ = ids_.size();
   const Index image_token = model_->config().image_token;
   if (ids_.empty() || ids_.back() != static_cast<std::int32_t>(image_token))
     throw PromptError("the tokenizer does not give the image token " + std::to_string(image_token) +
@@ -113,6 +109,23 @@ PLLAVA_INLINE void Session::restore(const Mark& mark) {
   dialogue_ = mark.dialogue;
 }
 
+PLLAVA_INLINE bool Session::forget_oldest_turn(const RunControl& control) {
+  if (is_asking_) throw ArgumentError("forget_oldest_turn: the session is answering a question");
+  InferenceContext& kept = context();
+  if (dialogue_.turns() == 0) return false;
+  Dialogue rest = dialogue_.without_first_turns(1);
+  const std::vector<std::int32_t> text = tokenizer_.encode(
+      rest.prompt().substr(rest.prefix().size()), {.bos = false, .continues = true});
+  kept.truncate(report_.prefix_tokens);
+  ids_.resize(prefix_ids_);
+  pending_.clear();
+  dialogue_ = dialogue_.without_first_turns(dialogue_.turns());
+  if (!text.empty()) kept.append_tokens(text, control);
+  ids_.insert(ids_.end(), text.begin(), text.end());
+  dialogue_ = std::move(rest);
+  return true;
+}
+
 PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOptions& options,
                                   const PieceCallback& on_piece) {
   if (is_asking_) throw ArgumentError("ask: the session is answering another question");
@@ -159,6 +172,7 @@ PLLAVA_INLINE Answer Session::generate(const std::string& question, const Genera
   sampler.observe(ids_);
   StreamDecoder decoder(tokenizer_, {.continues = true});
   StopMatcher stops(options.stop);
+  detail::PieceTrimmer trimmer;
   std::string raw;
   Stopwatch watch;
   context_->append_tokens(text, options.control);
@@ -169,9 +183,10 @@ PLLAVA_INLINE Answer Session::generate(const std::string& question, const Genera
   answer.prefill_ms = watch.lap();
 
   const auto emit = [&](const std::string& piece) {
-    if (piece.empty()) return true;
     raw += piece;
-    return !on_piece || on_piece(piece);
+    const std::string trimmed = trimmer.push(piece);
+    answer.text += trimmed;
+    return trimmed.empty() || !on_piece || on_piece(trimmed);
   };
   for (;;) {
     const std::int32_t id = context_->sample(sampler);
@@ -208,7 +223,6 @@ PLLAVA_INLINE Answer Session::generate(const std::string& question, const Genera
   if (answer.finish_reason == FinishReason::stop_string)
     remove_stop_string(answer.output_ids, ends, raw, first_row, first_id);
   dialogue_.answered(raw);
-  answer.text = detail::trimmed(raw);
   return answer;
 }
 

@@ -295,6 +295,7 @@ PLLAVA_INLINE std::string Dialogue::ask(std::string question) {
   }
   const bool first = conversation_.messages().empty();
   if (!first) answered("");  // an unanswered question gets an empty answer
+  turns_.push_back({question, {}});
   conversation_.user_query({.text = std::move(question),
                             .pre_query = task_.pre_query,
                             .post_query = task_.post_query,
@@ -305,12 +306,22 @@ PLLAVA_INLINE std::string Dialogue::ask(std::string question) {
 }
 
 PLLAVA_INLINE void Dialogue::answered(std::string_view text) {
+  if (!turns_.empty()) turns_.back().answer += text;
   conversation_.extend_answer(text);
   given_ = conversation_.prompt().size();
 }
 
 PLLAVA_INLINE std::string Dialogue::prompt() const {
   return conversation_.messages().empty() ? prefix_ : conversation_.prompt();
+}
+
+PLLAVA_INLINE Dialogue Dialogue::without_first_turns(std::size_t count) const {
+  Dialogue rest(conversation_.conversation_template(), task_);
+  for (std::size_t i = count; i < turns_.size(); ++i) {
+    rest.ask(turns_[i].question);
+    rest.answered(turns_[i].answer);
+  }
+  return rest;
 }
 
 PLLAVA_INLINE std::string extract_answer(const ConversationTemplate& conversation_template,

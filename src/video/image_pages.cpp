@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstring>
 #include <fstream>
 #include <limits>
 #include <new>
@@ -19,19 +18,13 @@
 #include "ffmpeg_handles.hpp"
 #include "frame_converter.hpp"
 #include "pllava/media/image_io.hpp"
+#include "still_image.hpp"
 
 namespace pllava::detail {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Whether a WebP file with an extended header is an animation.
-bool has_animation(Bytes file) {
-  constexpr std::size_t kFlags = 20;
-  constexpr auto kAnimation = std::byte{2};
-  return file.size() > kFlags && (file[kFlags] & kAnimation) != std::byte{0};
-}
 
 /// The offsets of the directories of a TIFF file, one for each page. They are a linked list; stops
 /// at a cycle.
@@ -62,28 +55,18 @@ void set_first_directory(std::span<std::uint8_t> file, std::size_t offset) {
 /// Decodes a page of a TIFF or WebP file with FFmpeg.
 Frame decode_with_ffmpeg(Bytes file, const ImagePage& page, const VideoOptions& options) {
   const std::string name = page.path.string();
-  const auto fail = [&](const std::string& problem) { throw MediaError(name, problem); };
-  if (has(file, 12, "VP8X") && has_animation(file))
-    fail("is an animated WebP, which is not read; convert it to GIF, APNG or MP4");
-  const AVCodec* const decoder =
-      avcodec_find_decoder(is_tiff(file) ? AV_CODEC_ID_TIFF : AV_CODEC_ID_WEBP);
-  if (decoder == nullptr) fail("this FFmpeg has no decoder for TIFF or WebP");
-  const FfmpegHandle<AVCodecContext> codec(avcodec_alloc_context3(decoder));
-  const FfmpegHandle<AVPacket> packet(av_packet_alloc());
-  const FfmpegHandle<AVFrame> frame(av_frame_alloc());
-  if (!codec || !packet || !frame || av_new_packet(packet.get(), static_cast<int>(file.size())) < 0)
-    throw OutOfMemoryError(name, file.size());
-  std::memcpy(packet->data, file.data(), file.size());
-  codec->max_pixels = options.max_pixels;
-  codec->thread_count = 1;  // frame threads would return the image at the next one
-  if (page.page > 0)
-    set_first_directory({packet->data, file.size()},
+  if (is_animated_webp(file))
+    throw MediaError(name,
+                     "is an animated WebP; open it by itself, it is not one image of several");
+  std::vector<std::byte> copy;
+  if (page.page > 0) {
+    copy.assign(file.begin(), file.end());
+    set_first_directory({reinterpret_cast<std::uint8_t*>(copy.data()), copy.size()},
                         tiff_directories(file).at(static_cast<std::size_t>(page.page)));
-  int status = avcodec_open2(codec.get(), decoder, nullptr);
-  if (status >= 0) status = avcodec_send_packet(codec.get(), packet.get());
-  if (status >= 0) status = avcodec_send_packet(codec.get(), nullptr);
-  if (status >= 0) status = avcodec_receive_frame(codec.get(), frame.get());
-  if (status < 0) fail("the image cannot be decoded (" + ffmpeg_error_text(status) + ")");
+    file = copy;
+  }
+  const auto frame = decode_still_image(file, is_tiff(file) ? AV_CODEC_ID_TIFF : AV_CODEC_ID_WEBP,
+                                        name, options.max_pixels);
   if (frame->format == AV_PIX_FMT_GRAY16LE || frame->format == AV_PIX_FMT_GRAY16BE) {
     constexpr bool kIsLittleEndian = std::endian::native == std::endian::little;
     std::uint8_t* const data = frame->data[0];
@@ -117,6 +100,13 @@ bool is_animated_png(std::istream& file) {
     file.seekg(std::streamoff{length} + 4, std::ios::cur);  // data and checksum
   }
   return false;
+}
+
+bool is_animated_webp(Bytes head) noexcept {
+  constexpr std::size_t kFlags = 20;
+  constexpr auto kAnimation = std::byte{2};
+  return has(head, 0, "RIFF") && has(head, 8, "WEBPVP8X") && head.size() > kFlags &&
+         (head[kFlags] & kAnimation) != std::byte{0};
 }
 
 int count_pages(const fs::path& path) {

@@ -28,6 +28,9 @@ bool is_animated_png(std::istream& file);
 int count_pages(const std::filesystem::path& path);
 int count_pages(std::span<const std::byte> file);
 
+/// Whether the bytes begin like a WebP file with an animation, see webp_source.hpp.
+bool is_animated_webp(std::span<const std::byte> head) noexcept;
+
 /// The page as RGB. Throws MediaError naming the file, OutOfMemoryError.
 Frame read_page(const ImagePage& page, const VideoOptions& options);
 

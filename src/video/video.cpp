@@ -21,6 +21,7 @@
 #include "image_source.hpp"
 #include "pipe.hpp"
 #include "source.hpp"
+#include "webp_source.hpp"
 
 extern "C" {
 #include <libavutil/log.h>
@@ -74,6 +75,7 @@ std::unique_ptr<Video::Source> open_memory(std::vector<std::byte> file, const st
   const auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(file));
   std::istringstream head(std::string(reinterpret_cast<const char*>(bytes->data()),
                                       std::min<std::size_t>(bytes->size(), 65536)));
+  if (detail::is_animated_webp(*bytes)) return detail::make_webp_source(name, options, bytes);
   if (detail::is_still_image(*bytes) && !detail::is_animated_png(head))
     return detail::make_image_source(name, options, bytes);
   return detail::make_ffmpeg_source(name, options, bytes);
@@ -124,7 +126,7 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
   if (fs::is_fifo(status))
     return open_memory(detail::read_pipe(path.string(), source, options.cancel), source, options);
   if (fs::is_regular_file(status)) {
-    std::array<char, 16> head{};
+    std::array<char, 32> head{};
     std::ifstream file(path, std::ios::binary);
     if (!file) throw MediaError(source, std::string("the file cannot be read; ") + kExpectedSource);
     file.read(head.data(), head.size());
@@ -132,7 +134,12 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
     if (size == 0) throw MediaError(source, std::string("the file is empty; ") + kExpectedSource);
     const std::string extension = detail::lower_extension(path);
     const bool motion_jpeg = extension == ".mjpeg" || extension == ".mjpg";
-    const bool still = detail::is_still_image(std::as_bytes(std::span(head.data(), size)));
+    const auto bytes = std::as_bytes(std::span(head.data(), size));
+    if (detail::is_animated_webp(bytes))
+      return detail::make_webp_source(
+          source, options,
+          std::make_shared<const std::vector<std::byte>>(detail::read_image_file(path)));
+    const bool still = detail::is_still_image(bytes);
     file.clear();
     file.seekg(0);
     if (still && !motion_jpeg && !detail::is_animated_png(file))

@@ -27,8 +27,10 @@ pllava::VideoOptions video_options(const Context& context) {
   video.stream = o.stream;
   video.input_options = o.input_options;
   video.cancel = context.interrupt.token();
+  video.progress = context.control().progress;
   video.apply_orientation = !o.raw_orientation;
   video.square_pixels = o.square_pixels;
+  video.follow_other_hosts = o.follow_other_hosts;
   if (o.decord_numbering) video.numbering = pllava::FrameNumbering::decord;
   return video;
 }

@@ -195,6 +195,8 @@ void add_clip(CLI::App& app, Options& o) {
       ->allow_extra_args(false);
   app.add_flag("--raw-orientation", o.raw_orientation,
                "ignore the rotation of the container and the EXIF orientation of images");
+  app.add_flag("--follow-other-hosts", o.follow_other_hosts,
+               "let the playlist of a stream name addresses of other hosts and ports");
   app.add_flag("--square-pixels", o.square_pixels,
                "scale frames whose pixels are not square (the reference does not)");
   app.add_flag(

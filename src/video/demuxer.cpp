@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "diagnosis.hpp"
@@ -60,6 +62,20 @@ std::string seconds_text(double seconds) {
   return text + " s";
 }
 
+/// Host and port of a URL: "cam.local:80". Empty if it has none.
+std::string host_and_port(const char* url) {
+  char scheme[32] = {}, host[256] = {};
+  int port = -1;
+  av_url_split(scheme, sizeof scheme, nullptr, 0, host, sizeof host, &port, nullptr, 0, url);
+  if (host[0] == '\0') return {};
+  std::string_view protocol = scheme;
+  if (protocol.starts_with("crypto+")) protocol.remove_prefix(7);
+  if (port < 0) port = protocol == "https" ? 443 : protocol == "http" ? 80 : 0;
+  std::string text = std::string(host) + ':' + std::to_string(port);
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
 int interrupt_callback(void* input) {
   return static_cast<const MediaInput*>(input)->interrupted();
 }
@@ -73,11 +89,18 @@ void MediaInput::extend_deadline() {
 }
 
 bool MediaInput::interrupted() const {
-  return cancelled() || (is_remote() && std::chrono::steady_clock::now() > deadline);
+  return cancelled() || stop.cancelled() ||
+         (is_remote() && std::chrono::steady_clock::now() > deadline);
 }
 
 void MediaInput::check_cancelled() const {
   if (cancelled()) throw CancelledError("reading of " + name);
+}
+
+void MediaInput::check_refused_address() const {
+  if (refused_address.empty()) return;
+  fail("the playlist names " + refused_address + ", which is on another host or port; expected " +
+       host_and_port(address.c_str()) + ", or VideoOptions::follow_other_hosts");
 }
 
 void MediaInput::check_size(Index width, Index height) const {
@@ -111,6 +134,19 @@ bool Demuxer::lacks_clock() const {
   const std::string_view format = context_->iformat->name;
   return input_.is_remote() && !seekable_ &&
          (format == "mpjpeg" || (context_->iformat->flags & AVFMT_NOTIMESTAMPS) != 0);
+}
+
+/// Opens an address, for FFmpeg: that of the source or one in a playlist.
+int Demuxer::open_address(AVFormatContext* context, AVIOContext** io, const char* address,
+                          int flags, AVDictionary** options) {
+  auto& self = *static_cast<Demuxer*>(context->opaque);
+  MediaInput& input = self.input_;
+  if (input.kind == MediaInput::Kind::url && !input.options.follow_other_hosts &&
+      host_and_port(address) != host_and_port(input.address.c_str())) {
+    if (input.refused_address.empty()) input.refused_address = without_secrets(address);
+    return AVERROR(EACCES);
+  }
+  return self.default_open_(context, io, address, flags, options);
 }
 
 /// Reads MediaInput::bytes, for FFmpeg.
@@ -163,6 +199,8 @@ void Demuxer::open_container() {
   AVFormatContext* context = avformat_alloc_context();
   if (context == nullptr) throw OutOfMemoryError(input_.name, sizeof(AVFormatContext));
   context->interrupt_callback = {interrupt_callback, &input_};
+  context->opaque = this;
+  default_open_ = std::exchange(context->io_open, open_address);
   if (input_.kind == MediaInput::Kind::memory) {
     constexpr int kBufferBytes = 32 * 1024;
     auto* const buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
@@ -198,6 +236,7 @@ void Demuxer::fail_to_open(int status) const {
                                    : diagnosis) +
                 "; " + kExpectedSource);
   }
+  input_.check_refused_address();
   if (input_.interrupted()) input_.fail("no data for " + seconds_text(input_.options.timeout));
   input_.fail("cannot be opened (" + reason + ")");
 }
@@ -235,6 +274,7 @@ std::vector<int> Demuxer::video_streams() const {
 
 void Demuxer::select_stream() {
   const std::vector<int> streams = video_streams();
+  if (streams.empty()) input_.check_refused_address();
   if (streams.empty())
     input_.fail("contains no video, only " + std::to_string(context_->nb_streams) +
                 " other stream(s); " + kExpectedSource);
@@ -311,6 +351,10 @@ std::vector<PacketInfo> Demuxer::container_index() const {
   return packets;
 }
 
+std::int64_t Demuxer::size() const {
+  return context_->pb == nullptr ? 0 : std::max<std::int64_t>(avio_size(context_->pb), 0);
+}
+
 /// Whether `stream` appeared while reading and replaces the video stream of the same program.
 bool Demuxer::continues_in(int stream) const {
   if (stream < probed_streams_ ||
@@ -333,6 +377,7 @@ bool Demuxer::read(AVPacket& packet) {
       continue;
     }
     if (status < 0) {
+      input_.check_refused_address();
       const int cause = status == AVERROR_EOF && context_->pb != nullptr && context_->pb->error < 0
                             ? context_->pb->error  // some demuxers return the end instead
                             : status;

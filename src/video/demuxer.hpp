@@ -25,7 +25,9 @@ struct MediaInput {
   VideoOptions options;
   std::shared_ptr<const std::vector<std::byte>> bytes = {};  ///< the file, for memory
   CancelToken cancel = {};                                   ///< of the current call
+  CancelToken stop = {};                                     ///< of the thread that reads
   std::chrono::steady_clock::time_point deadline = {};
+  std::string refused_address = {};  ///< that a playlist names: see follow_other_hosts
 
   /// Restarts the timeout.
   void extend_deadline();
@@ -33,10 +35,12 @@ struct MediaInput {
   bool is_remote() const { return kind == Kind::url || kind == Kind::camera; }
   /// Whether the call or the source (VideoOptions::cancel) is cancelled.
   bool cancelled() const { return cancel.cancelled() || options.cancel.cancelled(); }
-  /// Whether it is cancelled or, if data arrive over time, past the deadline.
+  /// Whether it is cancelled or stopped or, if data arrive over time, past the deadline.
   bool interrupted() const;
   /// Throws CancelledError.
   void check_cancelled() const;
+  /// Throws MediaError if a playlist named an address that was refused.
+  void check_refused_address() const;
   /// Throws MediaError for frames above VideoOptions::max_pixels.
   void check_size(Index width, Index height) const;
   [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name, problem); }
@@ -61,6 +65,8 @@ class Demuxer {
   bool lacks_clock() const;
   /// A sentence about the video streams that are not read; empty if there are none.
   std::string other_video_streams() const;
+  /// When opening of the container began.
+  std::chrono::steady_clock::time_point opened_at() const noexcept { return opened_at_; }
   /// Seconds, 0 if unknown.
   double duration() const;
   /// Average frames per second, 0 if unknown.
@@ -74,6 +80,10 @@ class Demuxer {
   /// them; presentation times up to a constant. Empty if the container has no such index, or it
   /// does not fit the file.
   std::vector<PacketInfo> container_index() const;
+
+  /// Offset of the data that were read last, and size of the file, in bytes; 0 if unknown.
+  std::int64_t position() const { return context_->pb == nullptr ? 0 : avio_tell(context_->pb); }
+  std::int64_t size() const;
 
   /// Reads the next packet of the video stream. False at the end; for a damaged file this can be
   /// early. Throws MediaError for a stream that breaks or times out, CancelledError.
@@ -90,12 +100,16 @@ class Demuxer {
   std::vector<int> video_streams() const;
   void select_stream();
 
+  static int open_address(AVFormatContext* context, AVIOContext** io, const char* address,
+                          int flags, AVDictionary** options);
   static int read_memory(void* demuxer, std::uint8_t* to, int size);
   static std::int64_t seek_memory(void* demuxer, std::int64_t offset, int whence);
 
   MediaInput& input_;
+  const std::chrono::steady_clock::time_point opened_at_ = std::chrono::steady_clock::now();
   FfmpegHandle<AVIOContext> memory_io_;  // outlives context_
   std::size_t memory_position_ = 0;
+  int (*default_open_)(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) = nullptr;
   FfmpegHandle<AVFormatContext> context_;
   AVStream* stream_ = nullptr;
   int probed_streams_ = 0;  // streams that are known from the start

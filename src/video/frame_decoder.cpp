@@ -128,7 +128,12 @@ const PacketIndex& FrameDecoder::read_index() {
 const PacketIndex& FrameDecoder::read_index_from_packets() {
   restart();
   std::vector<PacketInfo> packets;
+  const auto mebibytes = [](std::int64_t bytes) { return static_cast<Index>(bytes >> 20); };
+  Index reported = 0;
   while (read_packet()) {
+    const Index read = mebibytes(demuxer_->position());
+    if (input_.options.progress && read > reported)
+      input_.options.progress("index", reported = read, mebibytes(demuxer_->size()));
     packets.push_back({packet_->pts, packet_->dts, (packet_->flags & AV_PKT_FLAG_KEY) != 0,
                        (packet_->flags & AV_PKT_FLAG_DISCARD) != 0});
     av_packet_unref(packet_.get());

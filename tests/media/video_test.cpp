@@ -766,6 +766,71 @@ TEST_CASE("The pages of a TIFF file are its frames", "[video]") {
   CHECK(rgb_at(clip.frames[1], 0, 0) == std::vector<int>{10, 10, 10});
 }
 
+TEST_CASE("An animated WebP gives the frames that Pillow gives", "[video]") {
+  const auto path = std::filesystem::path(PLLAVA_TEST_DATA) / "webp" / "animation.webp";
+  const std::string bytes = read_file(path),
+                    expected = read_file(path.parent_path() / "animation.rgb");
+  Video video = Video::open(path.string());
+  const VideoInfo info = video.info();
+  REQUIRE(info.frame_count == 5);
+  CHECK(info.width == 40);
+  CHECK(info.height == 24);
+  CHECK(info.duration == Approx(0.54));  // 5 ms are shown for 100 ms, as browsers do
+  const std::size_t size = 40 * 24 * 3;
+  REQUIRE(expected.size() == 5 * size);
+  const auto check = [&](const Frame& frame, std::size_t number, double time) {
+    CHECK(frame.index == static_cast<Index>(number));
+    CHECK(frame.time == Approx(time));
+    CHECK(std::equal(frame.data, frame.data + size,
+                     reinterpret_cast<const std::uint8_t*>(expected.data()) + number * size));
+  };
+  const double times[] = {0, 0.04, 0.12, 0.32, 0.42};
+  const Clip clip = video.frames_at(Indices{4, 1, 2});
+  check(clip.frames[0], 4, times[4]);
+  check(clip.frames[1], 1, times[1]);
+  check(clip.frames[2], 2, times[2]);
+  std::size_t count = 0;
+  for (const Frame& frame : video) check(frame, count, times[count]), ++count;
+  CHECK(count == 5);
+  // Cut anywhere, it gives fewer frames or an error.
+  for (std::size_t end = 0; end < bytes.size(); end += 7) {
+    try {
+      Video cut = Video::open(
+          std::vector<std::byte>(reinterpret_cast<const std::byte*>(bytes.data()),
+                                 reinterpret_cast<const std::byte*>(bytes.data()) + end));
+      CHECK(cut.info().frame_count < 5);
+      cut.next();
+    } catch (const MediaError&) {
+    }
+  }
+  const test::TempDirectory dir;
+  dir.write("a.webp", bytes);
+  CHECK(contains(error_of([&] { Video::open(dir.path().string()); }), "open it by itself"));
+}
+
+TEST_CASE("Reading a file without an index is reported and can be cancelled", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mkv",
+                   {.codec = "rawvideo", .width = 240, .height = 160, .frames = 120});
+  const Index size = static_cast<Index>(std::filesystem::file_size(dir / "clip.mkv") >> 20);
+  REQUIRE(size >= 2);
+  std::vector<Index> reported;
+  CancelSource source;
+  VideoOptions options;
+  options.cancel = source.token();
+  options.progress = [&](std::string_view stage, Index done, Index total) {
+    CHECK(stage == "index");
+    CHECK(total == size);
+    reported.push_back(done);
+  };
+  CHECK(Video::open((dir / "clip.mkv").string(), options).info().frame_count == 120);
+  CHECK(std::ranges::is_sorted(reported));
+  REQUIRE_FALSE(reported.empty());
+  CHECK(reported.back() == size);
+  options.progress = [&](std::string_view, Index, Index) { source.cancel(); };
+  CHECK_THROWS_AS(Video::open((dir / "clip.mkv").string(), options), CancelledError);
+}
+
 TEST_CASE("Waiting for a writer of a pipe can be cancelled", "[video]") {
   const test::TempDirectory dir;
   const auto pipe = dir / "pipe";
@@ -802,6 +867,43 @@ TEST_CASE("A source that cannot be read again gives its next seconds", "[video]"
   }
   CHECK(video.info().warnings ==
         std::vector<std::string>{"the sender ended the stream after 100 frames"});
+}
+
+TEST_CASE("Late frames of a live source are dropped and counted, on request none", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts",
+                   {.codec = "mpeg2video", .frames = 200, .fps = 50, .b_frames = 0});
+  const std::string bytes = read_file(dir / "clip.ts");
+  for (const bool drop : {true, false}) {
+    test::ByteServer server(bytes);
+    Video video = Video::open(server.url(), {.drop_late_frames = drop});
+    Indices numbers;
+    while (const auto frame = video.next()) numbers.push_back(test::shown_index(*frame));
+    CHECK(std::ranges::is_sorted(numbers));
+    CHECK(numbers.back() == 199);
+    CHECK(static_cast<Index>(numbers.size()) + video.info().late_frames == 200);
+    if (!drop) CHECK(numbers.size() == 200);
+    CHECK(video.decoded_frames() == 200);
+  }
+}
+
+TEST_CASE("A live source can be destroyed while it is read", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 100, .b_frames = 0});
+  test::ByteServer server(read_file(dir / "clip.ts"));
+  Video video = Video::open(server.url());
+  CHECK(test::shown_index(*video.next()) == 0);
+  const Video moved = std::move(video);
+  CHECK(moved.info().width == 96);
+}
+
+TEST_CASE("A playlist cannot name addresses of other hosts and ports", "[video]") {
+  test::ByteServer server(
+      "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nhttp://127.0.0.1:1/status.ts?key=hidden\n"
+      "#EXT-X-ENDLIST\n");
+  const std::string error = error_of([&] { Video::open(server.url() + "/list.m3u8"); });
+  CHECK(contains(error, "the playlist names http://127.0.0.1:1/status.ts?key=***"));
+  CHECK(contains(error, "expected 127.0.0.1:"));
 }
 
 TEST_CASE("Secrets of an address are not in messages", "[video]") {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pllava/core/control.hpp"
@@ -41,12 +42,22 @@ struct VideoOptions {
   bool apply_orientation = true;
   /// Scale frames to the width at which their pixels are square. The reference does not.
   bool square_pixels = false;
+  /// A live source that is read more slowly than it sends: `next` leaves out frames that are late,
+  /// because a newer one is due, so that its frame is of the present. Off: each frame is returned,
+  /// and the sender is slowed down, or loses frames. `sample` takes its frames in either case.
+  bool drop_late_frames = true;
   double timeout = 30.0;  ///< seconds that a stream or camera may send no data
   /// Options of FFmpeg's protocols, formats and devices, such as {"framerate", "30"} for a raw
   /// stream or a camera, "video_size", "headers", "rtsp_transport". Unknown names throw
   /// ArgumentError.
   std::map<std::string, std::string> input_options = {};
+  /// A playlist of a URL (HLS, DASH) may name addresses of other hosts and ports. Off: they are
+  /// refused, so that a playlist cannot make the program reach services of its own network.
+  bool follow_other_hosts = false;
   CancelToken cancel = {};  ///< stops `open`, `next` and `rewind` with CancelledError
+  /// Called with "index" and MiB, done and in all, while a file is read whole because its container
+  /// has no usable index (Matroska, MPEG-TS, ...).
+  std::function<void(std::string_view stage, Index done, Index total)> progress = {};
   /// FFmpeg's log level is one per process. True: the first Video sets it to quiet if it still has
   /// FFmpeg's default. False: it is not changed.
   bool silence_ffmpeg = true;
@@ -65,6 +76,7 @@ struct VideoInfo {
   /// VideoOptions::square_pixels is on.
   double pixel_aspect = 1.0;
   Index skipped_frames = 0;  ///< damaged frames of a live source that were left out
+  Index late_frames = 0;     ///< late frames of a live source, see VideoOptions::drop_late_frames
   /// What a caller should know about the source, in plain English: frames that cannot be decoded,
   /// other video streams, files that are left out. Grows while frames are read.
   std::vector<std::string> warnings = {};

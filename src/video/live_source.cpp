@@ -1,0 +1,118 @@
+#include "live_source.hpp"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "decoded_source.hpp"
+#include "live_reader.hpp"
+
+namespace pllava::detail {
+
+namespace {
+
+class LiveSource final : public DecodedSource {
+ public:
+  using DecodedSource::DecodedSource;
+
+  Index decoded_frames() const noexcept override { return decoded_; }
+
+  void build_index(const CancelToken&) override {
+    fail("cannot be read from the start again; iterate over its frames instead of sampling");
+  }
+  std::vector<Index> choose(Index, const SampleOptions&) const override { return {}; }
+  bool fetch(const std::vector<Index>&, const FrameTransform&, const CancelToken&,
+             std::vector<Frame>&) override {
+    return true;
+  }
+
+  std::vector<Frame> take(Index n, const SampleOptions& options) override {
+    std::vector<Frame> frames;
+    std::optional<double> start;
+    const auto instant = [&] {  // of the next frame of the clip
+      return *start + options.live_seconds * (static_cast<double>(frames.size()) + 0.5) /
+                          static_cast<double>(n);
+    };
+    Frame shown;
+    while (static_cast<Index>(frames.size()) < n) {
+      const std::optional<LiveFrame> next = read(false, options.cancel);
+      if (!next) {
+        if (shown.data == nullptr) fail("the stream has ended");
+        const Index missing = n - static_cast<Index>(frames.size());
+        info_.warnings.push_back("the stream ended early; " + std::to_string(missing) + " of " +
+                                 std::to_string(n) + " frames repeat its last frame");
+        frames.resize(static_cast<std::size_t>(n), shown);
+        break;
+      }
+      if (!start) start = next->time;
+      while (shown.data != nullptr && static_cast<Index>(frames.size()) < n &&
+             instant() < next->time)
+        frames.push_back(shown);
+      shown = transformed(convert(*next->decoded, next->number, next->time), options.transform);
+    }
+    return frames;
+  }
+
+  std::optional<Frame> next() override {
+    const std::optional<LiveFrame> next = read(options_.drop_late_frames, {});
+    if (next) return convert(*next->decoded, next->number, next->time);
+    if (!end_is_reported_)
+      info_.warnings.push_back("the sender ended the stream after " + std::to_string(decoded_) +
+                               " frames");
+    end_is_reported_ = true;
+    return std::nullopt;
+  }
+
+  void rewind() override {}
+
+ private:
+  std::optional<LiveFrame> read(bool drop_late, const CancelToken& cancel) {
+    if (!reader_) {
+      decoder_->ensure_open();
+      reader_.emplace(*input_, *decoder_);
+      earlier_ = {decoded_, info_.skipped_frames, info_.late_frames};
+    }
+    try {
+      std::optional<LiveFrame> frame = reader_->next(drop_late, cancel);
+      update_counts();
+      return frame;
+    } catch (const CancelledError&) {
+      if (!options_.cancel.cancelled()) throw;  // this call is cancelled, the source goes on
+      close();
+      throw;
+    } catch (...) {
+      close();
+      throw;
+    }
+  }
+
+  /// The next call opens the source again.
+  void close() {
+    update_counts();
+    reader_.reset();
+    decoder_->invalidate();
+    end_is_reported_ = false;
+  }
+
+  void update_counts() {
+    const LiveCounts counts = reader_->counts();
+    decoded_ = earlier_.decoded + counts.decoded;
+    info_.skipped_frames = earlier_.damaged + counts.damaged;
+    info_.late_frames = earlier_.late + counts.late;
+  }
+
+  LiveCounts earlier_;  // of readers before this one
+  Index decoded_ = 0;
+  bool end_is_reported_ = false;
+  std::optional<LiveReader> reader_;  // destroyed before the decoder, which the base class owns
+};
+
+}  // namespace
+
+std::unique_ptr<Video::Source> make_live_source(std::unique_ptr<MediaInput> input,
+                                                std::unique_ptr<FrameDecoder> decoder) {
+  return std::make_unique<LiveSource>(std::move(input), std::move(decoder));
+}
+
+}  // namespace pllava::detail

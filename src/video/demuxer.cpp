@@ -113,6 +113,7 @@ Demuxer::Demuxer(MediaInput& input) : input_(input) {
   open_container();
   probe_streams();
   select_stream();
+  look_for_replacements();
   // A live playlist (HLS, DASH) has no duration: it never ends.
   const std::string_view format = context_->iformat->name;
   const bool is_playlist = format.starts_with("hls") || format == "dash";
@@ -292,6 +293,8 @@ void Demuxer::select_stream() {
     context_->streams[i]->discard =
         i == static_cast<unsigned>(selected) ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
   stream_ = context_->streams[selected];
+  if (const AVProgram* program = av_find_program_from_stream(context_.get(), nullptr, selected))
+    program_ = program->id;
   probed_streams_ = static_cast<int>(context_->nb_streams);
   if (stream_->codecpar->codec_tag == MKTAG('e', 'n', 'c', 'v'))
     input_.fail("is encrypted; expected a video without copy protection");
@@ -300,7 +303,7 @@ void Demuxer::select_stream() {
 
 std::string Demuxer::other_video_streams() const {
   const std::vector<int> streams = video_streams();
-  if (streams.size() < 2 || input_.options.stream >= 0) return {};
+  if (streams.size() < 2 || input_.options.stream >= 0 || !replacements_.empty()) return {};
   const auto number = std::find(streams.begin(), streams.end(), stream_->index) - streams.begin();
   return "the file has " + std::to_string(streams.size()) + " video streams; stream " +
          std::to_string(number) + " is read";
@@ -355,22 +358,57 @@ std::int64_t Demuxer::size() const {
   return context_->pb == nullptr ? 0 : std::max<std::int64_t>(avio_size(context_->pb), 0);
 }
 
-/// Whether `stream` appeared while reading and replaces the video stream of the same program.
-bool Demuxer::continues_in(int stream) const {
-  if (stream < probed_streams_ ||
-      context_->streams[stream]->codecpar->codec_type != AVMEDIA_TYPE_VIDEO)
-    return false;
+/// Whether `stream` is in the program of the video stream, or there is only one program.
+bool Demuxer::is_of_the_program(int stream) const {
+  if (context_->nb_programs < 2) return true;
   const AVProgram* const program = av_find_program_from_stream(context_.get(), nullptr, stream);
-  if (program == nullptr) return false;
-  const unsigned* const begin = program->stream_index;
-  const unsigned* const end = begin + program->nb_stream_indexes;
-  return std::find(begin, end, static_cast<unsigned>(stream_->index)) != end;
+  return program != nullptr && program->id == program_;
+}
+
+/// Whether `stream` replaces the video stream of the same program, as after a change of its PID.
+bool Demuxer::continues_in(int stream) const {
+  if (context_->streams[stream]->codecpar->codec_type != AVMEDIA_TYPE_VIDEO) return false;
+  return stream < probed_streams_ ? std::ranges::count(replacements_, stream) > 0
+                                  : is_of_the_program(stream);
+}
+
+/// Two video streams of a transport stream are either sent together, and one is read, or one after
+/// the other. The first packets tell: in the first case, those of both alternate.
+void Demuxer::look_for_replacements() {
+  constexpr std::size_t kPackets = 64;
+  if (std::string_view(context_->iformat->name) != "mpegts" || input_.options.stream >= 0) return;
+  for (const int stream : video_streams())
+    if (stream != stream_->index && is_of_the_program(stream)) {
+      replacements_.push_back(stream);
+      context_->streams[stream]->discard = AVDISCARD_DEFAULT;
+    }
+  bool replaced = false;
+  while (!replacements_.empty() && read_ahead_.size() < kPackets) {
+    FfmpegHandle<AVPacket> packet(av_packet_alloc());
+    if (!packet) throw OutOfMemoryError(input_.name, sizeof(AVPacket));
+    if (av_read_frame(context_.get(), packet.get()) < 0) break;
+    const bool own = packet->stream_index == stream_->index;
+    read_ahead_.push_back(std::move(packet));
+    if (own && replaced) {
+      for (const int stream : replacements_) context_->streams[stream]->discard = AVDISCARD_ALL;
+      replacements_.clear();
+    }
+    replaced = replaced || !own;
+  }
+}
+
+/// av_read_frame, after the packets that were read ahead.
+int Demuxer::read_frame(AVPacket& packet) {
+  if (read_ahead_.empty()) return av_read_frame(context_.get(), &packet);
+  av_packet_move_ref(&packet, read_ahead_.front().get());
+  read_ahead_.pop_front();
+  return 0;
 }
 
 bool Demuxer::read(AVPacket& packet) {
   input_.extend_deadline();
   for (;;) {
-    const int status = av_read_frame(context_.get(), &packet);
+    const int status = read_frame(packet);
     input_.check_cancelled();
     if (status == AVERROR(EAGAIN) && !input_.interrupted()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -388,6 +426,9 @@ bool Demuxer::read(AVPacket& packet) {
     }
     if (packet.stream_index == stream_->index) return true;
     if (continues_in(packet.stream_index)) {
+      input_.stream_change = "the video changes from stream " + std::to_string(stream_->id) +
+                             " to " + std::to_string(context_->streams[packet.stream_index]->id) +
+                             "; frames at the change can be missing";
       stream_ = context_->streams[packet.stream_index];
       return true;
     }
@@ -397,6 +438,7 @@ bool Demuxer::read(AVPacket& packet) {
 
 bool Demuxer::seek(std::int64_t timestamp) {
   input_.extend_deadline();
+  read_ahead_.clear();
   return av_seek_frame(context_.get(), stream_->index, timestamp, AVSEEK_FLAG_BACKWARD) >= 0;
 }
 

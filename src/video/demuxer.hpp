@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct MediaInput {
   CancelToken cancel = {};                                   ///< of the current call
   CancelToken stop = {};                                     ///< of the thread that reads
   std::chrono::steady_clock::time_point deadline = {};
+  std::string stream_change = {};    ///< a sentence, after the video stream was replaced
   std::string refused_address = {};  ///< that a playlist names: see follow_other_hosts
 
   /// Restarts the timeout.
@@ -95,7 +97,10 @@ class Demuxer {
  private:
   void open_container();
   [[noreturn]] void fail_to_open(int status) const;
+  bool is_of_the_program(int stream) const;
   bool continues_in(int stream) const;
+  void look_for_replacements();
+  int read_frame(AVPacket& packet);
   void probe_streams();
   std::vector<int> video_streams() const;
   void select_stream();
@@ -112,7 +117,10 @@ class Demuxer {
   int (*default_open_)(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) = nullptr;
   FfmpegHandle<AVFormatContext> context_;
   AVStream* stream_ = nullptr;
-  int probed_streams_ = 0;  // streams that are known from the start
+  int program_ = -1;               // id of its program
+  int probed_streams_ = 0;         // streams that are known from the start
+  std::vector<int> replacements_;  // of these, the ones that may continue the video stream
+  std::deque<FfmpegHandle<AVPacket>> read_ahead_;
   bool seekable_ = false;
 };
 

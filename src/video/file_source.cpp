@@ -27,6 +27,7 @@ class FileSource final : public DecodedSource {
     index_ = &decoder_->read_index();
     set_times(index_->times());
     lookup_ = index_->has_timestamps() ? Lookup::by_packet : Lookup::by_count;
+    if (!input_->stream_change.empty()) info_.warnings.push_back(input_->stream_change);
   }
 
   std::vector<Index> choose(Index n, const SampleOptions& options) const override {

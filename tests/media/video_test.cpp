@@ -350,6 +350,30 @@ TEST_CASE("Joined recordings keep file order and rising times", "[video]") {
   }
 }
 
+TEST_CASE("A transport stream continues in the stream that replaces its PID", "[video]") {
+  const test::TempDirectory dir;
+  std::string joined;
+  for (const int pid : {300, 400}) {
+    test::write_clip(dir / "part.ts",
+                     {.codec = "mpeg2video", .frames = 50, .b_frames = 0, .stream_id = pid});
+    joined += read_file(dir / "part.ts");
+  }
+  Video video = Video::open(dir.write("joined.ts", joined).string());
+  // FFmpeg returns the last frames of a stream when the next one begins, or at the end of the file.
+  const Index first = video.info().frame_count - 50;
+  CHECK(first >= 48);
+  Indices expected = up_to(first);
+  for (Index i = 0; i < 50; ++i) expected.push_back(i);
+  CHECK(numbers_of(video.frames_at(up_to(first + 50))) == expected);
+  CHECK(numbers_of(video.frames_at(Indices{first + 49, 3})) == Indices{49, 3});
+  CHECK(video.info().warnings ==
+        std::vector<std::string>{"the video changes from stream 300 to 400; frames at the change "
+                                 "can be missing"});
+  Indices iterated;
+  for (const Frame& frame : video) iterated.push_back(test::shown_index(frame));
+  CHECK(iterated == expected);
+}
+
 TEST_CASE("Pixels become square on request", "[video]") {
   const test::TempDirectory dir;
   const auto shape = [&](const std::string& name, int width, int height, int rotation,

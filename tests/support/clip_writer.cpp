@@ -122,6 +122,7 @@ AVStream* begin_file(AVFormatContext& container, const AVCodecContext& codec,
   check(avcodec_parameters_from_context(stream->codecpar, &codec), "parameters");
   stream->time_base = codec.time_base;
   if (spec.times_ms.empty()) stream->avg_frame_rate = codec.framerate;
+  stream->id = spec.stream_id;
   stream->sample_aspect_ratio = codec.sample_aspect_ratio;
   tag_rotation(stream, spec.rotation);
   check(avio_open(&container.pb, path.c_str(), AVIO_FLAG_WRITE), "file");

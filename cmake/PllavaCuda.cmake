@@ -18,7 +18,9 @@ if(PLLAVA_HAS_cuda)
   add_library(pllava_cuda ${cuda_sources} ${cuda_kernels})
   target_include_directories(pllava_cuda PRIVATE ${PROJECT_SOURCE_DIR}/cuda)
   target_link_libraries(pllava_cuda
-    PUBLIC pllava_compiled PRIVATE CUDA::cudart_static CUDA::cublasLt)
+    PUBLIC pllava_compiled PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
+  target_compile_definitions(pllava_cuda
+    PRIVATE PLLAVA_CUDA_LIBRARY_DIR="${CUDAToolkit_LIBRARY_DIR}")
   set_target_properties(pllava_cuda PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON)
   target_compile_options(pllava_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
   pllava_component(pllava_cuda NAME cuda EXPORT_NAME cuda OUTPUT_NAME pllava_cuda)

@@ -5,14 +5,19 @@
 #include <string>
 #include <utility>
 
+#include "cublas_lt_library.hpp"
 #include "pllava/cuda.hpp"
 
 namespace pllava::cuda {
 
 namespace {
 
+const CublasLtLibrary& lt() {
+  return CublasLtLibrary::get();
+}
+
 void check(cublasStatus_t status, const char* call) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw Error(call, cublasLtGetStatusName(status));
+  if (status != CUBLAS_STATUS_SUCCESS) throw Error(call, lt().cublasLtGetStatusName(status));
 }
 
 cudaDataType_t data_type(kernels::Type type) {
@@ -35,13 +40,13 @@ constexpr Index kInvariantRows = 512;
 class Layout {
  public:
   Layout(cudaDataType_t type, Index rows, Index columns, Index stride) {
-    check(cublasLtMatrixLayoutCreate(&layout_, type, static_cast<std::uint64_t>(rows),
-                                     static_cast<std::uint64_t>(columns), stride),
+    check(lt().cublasLtMatrixLayoutCreate(&layout_, type, static_cast<std::uint64_t>(rows),
+                                          static_cast<std::uint64_t>(columns), stride),
           "cublasLtMatrixLayoutCreate");
   }
   Layout(const Layout&) = delete;
   Layout& operator=(const Layout&) = delete;
-  ~Layout() { cublasLtMatrixLayoutDestroy(layout_); }
+  ~Layout() { lt().cublasLtMatrixLayoutDestroy(layout_); }
   cublasLtMatrixLayout_t get() const noexcept { return layout_; }
 
  private:
@@ -57,7 +62,7 @@ struct CublasLt::Plan {
       : w(input_type(call), call.in, call.out, call.in),
         x(input_type(call), call.in, call.rows, call.in),
         y(data_type(call.y.type), call.out, call.rows, call.y_stride) {
-    check(cublasLtMatmulDescCreate(&description, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+    check(lt().cublasLtMatmulDescCreate(&description, CUBLAS_COMPUTE_32F, CUDA_R_32F),
           "cublasLtMatmulDescCreate");
     const cublasOperation_t transposed = CUBLAS_OP_T;
     set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
@@ -78,12 +83,12 @@ struct CublasLt::Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
   ~Plan() {
-    cublasLtMatmulDescDestroy(description);
+    lt().cublasLtMatmulDescDestroy(description);
   }
 
   template <class Value>
   void set(cublasLtMatmulDescAttributes_t attribute, const Value& value) {
-    check(cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof(value)),
+    check(lt().cublasLtMatmulDescSetAttribute(description, attribute, &value, sizeof(value)),
           "cublasLtMatmulDescSetAttribute");
   }
 
@@ -93,12 +98,12 @@ struct CublasLt::Plan {
 };
 
 CublasLt::CublasLt() {
-  check(cublasLtCreate(&handle_), "cublasLtCreate");
+  check(lt().cublasLtCreate(&handle_), "cublasLtCreate");
 }
 
 CublasLt::~CublasLt() {
   plans_.clear();
-  cublasLtDestroy(handle_);
+  lt().cublasLtDestroy(handle_);
 }
 
 CublasLt::Plan& CublasLt::plan(const Gemm& call) {
@@ -129,25 +134,25 @@ cublasLtMatmulAlgo_t CublasLt::choose_algorithm(const Gemm& call, const Plan& pl
     Gemm invariant = call;
     invariant.rows = kInvariantRows;
     const cublasLtMatmulAlgo_t algorithm = this->plan(invariant).algorithm;
-    check(cublasLtMatmulAlgoCheck(handle_, plan.description, plan.w.get(), plan.x.get(),
-                                  plan.y.get(), plan.y.get(), &algorithm, &result),
+    check(lt().cublasLtMatmulAlgoCheck(handle_, plan.description, plan.w.get(), plan.x.get(),
+                                       plan.y.get(), plan.y.get(), &algorithm, &result),
           "cublasLtMatmulAlgoCheck");
     return algorithm;
   }
   cublasLtMatmulPreference_t preference = nullptr;
-  check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                       &kWorkspaceBytes, sizeof(kWorkspaceBytes));
+  check(lt().cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
+  lt().cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                            &kWorkspaceBytes, sizeof(kWorkspaceBytes));
   if (call.batch_invariant) {
     const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
-    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                                         &none, sizeof(none));
+    lt().cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof(none));
   }
   int found = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_, plan.description, plan.w.get(), plan.x.get(),
-                                     plan.y.get(), plan.y.get(), preference, 1, &result, &found);
-  cublasLtMatmulPreferenceDestroy(preference);
+  const cublasStatus_t status = lt().cublasLtMatmulAlgoGetHeuristic(
+      handle_, plan.description, plan.w.get(), plan.x.get(), plan.y.get(), plan.y.get(), preference,
+      1, &result, &found);
+  lt().cublasLtMatmulPreferenceDestroy(preference);
   if (status != CUBLAS_STATUS_SUCCESS || found == 0) {
     const std::string in = std::to_string(call.in);
     throw Error("cublasLtMatmulAlgoGetHeuristic",
@@ -165,10 +170,11 @@ void CublasLt::gemm(const Gemm& call, void* workspace, cudaStream_t stream) {
     plan.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, call.x_scales);
   }
   const float alpha = 1, beta = call.accumulate ? 1.0f : 0.0f;
-  check(cublasLtMatmul(handle_, plan.description, &alpha, call.w.data, plan.w.get(), call.x.data,
-                       plan.x.get(), &beta, call.y.data, plan.y.get(), call.y.data, plan.y.get(),
-                       &plan.algorithm, workspace, kWorkspaceBytes, stream),
-        "cublasLtMatmul");
+  check(
+      lt().cublasLtMatmul(handle_, plan.description, &alpha, call.w.data, plan.w.get(), call.x.data,
+                          plan.x.get(), &beta, call.y.data, plan.y.get(), call.y.data, plan.y.get(),
+                          &plan.algorithm, workspace, kWorkspaceBytes, stream),
+      "cublasLtMatmul");
 }
 
 }  // namespace pllava::cuda

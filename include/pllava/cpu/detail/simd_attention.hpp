@@ -37,6 +37,17 @@ void unpack_bf16_panel(float* dst, const bf16* src, Index pairs) {
 
 // ---- softmax, queries in rows -------------------------------------------------------------------
 
+using Words = std::int32_t __attribute__((vector_size(16)));
+/// The words of `first` and `second`, numbered 0 to 7, with the given numbers.
+template <std::int32_t... Numbers>
+PLLAVA_VECTOR Words shuffled(Words first, Words second) {
+#if defined(__clang__)
+  return __builtin_shufflevector(first, second, Numbers...);
+#else
+  return __builtin_shuffle(first, second, Words{Numbers...});  // g++ 11 has no other
+#endif
+}
+
 /// Writes 32 probabilities of each of G rows, from row r and key on, to the left operand of a tile.
 /// There, the 32-bit words of the rows are contiguous: a probability in f32, a pair in bf16.
 template <Index G, class T>
@@ -46,17 +57,15 @@ PLLAVA_VECTOR void store_transposed(T* probs, Index stride, Index r, Index key,
   constexpr Index kPair = kPanelWidth / kWords;
   T* column = probs + (key * stride + r * kPair);
   if constexpr (G == 4) {  // transpose of 4x4 words
-    using Words = std::int32_t __attribute__((vector_size(16)));
     for (Index w = 0; w < kWords; w += 4) {
       Words in[4];
       for (Index g = 0; g < 4; ++g) __builtin_memcpy(&in[g], &rows[g][w * kPair], sizeof(Words));
-      const Words a = __builtin_shufflevector(in[0], in[1], 0, 4, 1, 5);
-      const Words b = __builtin_shufflevector(in[2], in[3], 0, 4, 1, 5);
-      const Words c = __builtin_shufflevector(in[0], in[1], 2, 6, 3, 7);
-      const Words d = __builtin_shufflevector(in[2], in[3], 2, 6, 3, 7);
-      const Words out[4] = {
-          __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
-          __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+      const Words a = shuffled<0, 4, 1, 5>(in[0], in[1]);
+      const Words b = shuffled<0, 4, 1, 5>(in[2], in[3]);
+      const Words c = shuffled<2, 6, 3, 7>(in[0], in[1]);
+      const Words d = shuffled<2, 6, 3, 7>(in[2], in[3]);
+      const Words out[4] = {shuffled<0, 1, 4, 5>(a, b), shuffled<2, 3, 6, 7>(a, b),
+                            shuffled<0, 1, 4, 5>(c, d), shuffled<2, 3, 6, 7>(c, d)};
       for (Index i = 0; i < 4; ++i)
         __builtin_memcpy(static_cast<void*>(column + (w + i) * stride * kPair), &out[i],
                          sizeof(Words));

@@ -48,7 +48,7 @@ inline void measure(benchmark::State& state, pllava::cpu::Backend& be, const pll
     fractions.push_back(floor / s);
   }
   const auto median = [](std::vector<double>& v) {
-    std::ranges::sort(v);
+    std::sort(v.begin(), v.end());
     return v[v.size() / 2];
   };
   const double s = median(times);

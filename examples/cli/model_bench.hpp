@@ -197,7 +197,7 @@ class ModelBench {
   }
 
   static double median(std::vector<double> values) {
-    std::ranges::sort(values);
+    std::sort(values.begin(), values.end());
     return values[values.size() / 2];
   }
 

@@ -71,7 +71,8 @@ inline QuantizedRow load_row(const std::byte* in, Index cols, const Quantization
   const auto size = static_cast<std::size_t>(cols);
   if (q.format != WeightFormat::int4) {
     get(row.values, size);
-    if (q.format == WeightFormat::fp8 && !std::ranges::all_of(row.values, is_finite_e4m3))
+    if (q.format == WeightFormat::fp8 &&
+        !std::all_of(row.values.begin(), row.values.end(), is_finite_e4m3))
       throw ArgumentError("an fp8 value is NaN");
     return row;
   }

@@ -35,13 +35,13 @@ PLLAVA_INLINE void average_groups(std::vector<float>& values, const Heads& heads
 
 /// mean^alpha, normalized as best_scales describes.
 PLLAVA_INLINE std::vector<float> scales_of(const std::vector<float>& mean, double alpha) {
-  const float max = std::ranges::max(mean);
+  const float max = *std::max_element(mean.begin(), mean.end());
   std::vector<float> scales(mean.size(), 1.0f);
   if (alpha == 0 || max <= 0) return scales;
   for (std::size_t k = 0; k < mean.size(); ++k)
     scales[k] = std::pow(std::max(mean[k] / max, 1e-4f), static_cast<float>(alpha));
-  const auto [low, high] = std::ranges::minmax(scales);
-  const float geometric_mean = std::sqrt(low * high);
+  const auto [low, high] = std::minmax_element(scales.begin(), scales.end());
+  const float geometric_mean = std::sqrt(*low * *high);
   for (float& s : scales) s /= geometric_mean;
   return scales;
 }

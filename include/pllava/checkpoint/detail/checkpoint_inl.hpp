@@ -27,8 +27,8 @@ PLLAVA_INLINE Quantization read_quantization(const JsonReader& json) {
   const std::string format = json.text("format", "");
   const auto known = {WeightFormat::unquantized, WeightFormat::int8, WeightFormat::int4,
                       WeightFormat::fp8};
-  const auto* const named =
-      std::ranges::find_if(known, [&](WeightFormat f) { return name_of(f) == format; });
+  const auto* const named = std::find_if(known.begin(), known.end(),
+                                         [&](WeightFormat f) { return name_of(f) == format; });
   json.require("format", named != known.end(), "\"unquantized\", \"int8\", \"int4\" or \"fp8\"");
   q.format = *named;
   if (q.format != WeightFormat::int4) return q;

@@ -132,13 +132,13 @@ inline QuantizedLhs quantize_lhs(const ExecutionContext& context, ConstView x, I
     std::int32_t* sums = lhs.sums + t * tile_rows * (blocks + 1);
     float* const row = f32_rows[thread];
     const std::span<std::int8_t> int8_row(int8_rows[thread], static_cast<std::size_t>(depth));
-    std::ranges::fill(int8_row.subspan(static_cast<std::size_t>(K)), std::int8_t{0});  // padding
+    std::fill(int8_row.begin() + K, int8_row.end(), std::int8_t{0});  // padding
     for (Index r = 0; r < mr; ++r) {
       if (r < rows) {
         load_row(kernels, row, x, t * tile_rows + r);
         lhs.scales[t * tile_rows + r] = kernels.quantize_row(int8_row.data(), row, K);
       } else {
-        std::ranges::fill(int8_row, std::int8_t{0});
+        std::fill(int8_row.begin(), int8_row.end(), std::int8_t{0});
         lhs.scales[t * tile_rows + r] = 0;
       }
       store_int8_row(tile, bytes, int8_row, r, mr);

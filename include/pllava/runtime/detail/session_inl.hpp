@@ -151,7 +151,7 @@ PLLAVA_INLINE Answer Session::generate(const std::string& question, const Genera
   Answer answer;
   const ModelConfig& config = model_->config();
   const std::vector<std::int32_t> eos(config.eos_tokens.begin(), config.eos_tokens.end());
-  const auto is_eos = [&](std::int32_t id) { return std::ranges::count(eos, id) > 0; };
+  const auto is_eos = [&](std::int32_t id) { return std::count(eos.begin(), eos.end(), id) > 0; };
 
   // All but the last token of the previous answer are in the KV cache. If that token is the
   // end-of-sequence token and the template starts with it as separator, it is appended once.

@@ -183,7 +183,8 @@ inline constexpr std::string_view kChatmlEnd = "<|im_end|>";
 
 PLLAVA_INLINE ChatFormat chat_format(const Tokenizer& tokenizer, std::span<const Index> eos_ids) {
   const std::optional<std::int32_t> im_end = tokenizer.id_of(detail::kChatmlEnd);
-  const bool ends_answers = im_end && std::ranges::find(eos_ids, Index{*im_end}) != eos_ids.end();
+  const bool ends_answers =
+      im_end && std::find(eos_ids.begin(), eos_ids.end(), Index{*im_end}) != eos_ids.end();
   return ends_answers ? ChatFormat::chatml : ChatFormat::vicuna;
 }
 
@@ -202,7 +203,7 @@ PLLAVA_INLINE std::vector<std::string> end_token_warnings(const Tokenizer& token
   }
   const std::optional<std::int32_t> end = tokenizer.id_of(kEnd);
   if (chat_format(tokenizer, eos_ids) == ChatFormat::vicuna && end &&
-      std::ranges::find(eos_ids, Index{*end}) == eos_ids.end())
+      std::find(eos_ids.begin(), eos_ids.end(), Index{*end}) == eos_ids.end())
     sentences.push_back("the token \"" + std::string(kEnd) + "\" (" + std::to_string(*end) +
                         ") is not an eos_token_id; answers may not end");
   return sentences;

@@ -44,13 +44,16 @@ inline constexpr std::array<FormatDType, 15> kFormatDTypes = {{{"F32", 4, DType:
 
 /// The dtype of this name in a file, or nullptr.
 inline const FormatDType* find_format_dtype(std::string_view name) noexcept {
-  const auto* found = std::ranges::find(kFormatDTypes, name, &FormatDType::name);
+  const auto* found = std::find_if(kFormatDTypes.begin(), kFormatDTypes.end(),
+                                   [&](const FormatDType& f) { return f.name == name; });
   return found == kFormatDTypes.end() ? nullptr : found;
 }
 
 /// The name of `dtype` in a file.
 inline std::string_view format_name_of(DType dtype) noexcept {
-  return std::ranges::find(kFormatDTypes, std::optional(dtype), &FormatDType::dtype)->name;
+  return std::find_if(kFormatDTypes.begin(), kFormatDTypes.end(),
+                      [&](const FormatDType& f) { return f.dtype == dtype; })
+      ->name;
 }
 
 }  // namespace pllava::detail

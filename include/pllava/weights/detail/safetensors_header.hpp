@@ -48,9 +48,10 @@ class SafetensorsHeaderReader {
       else
         header.entries.push_back(parse_entry(name, value));
     }
-    std::ranges::sort(header.entries, [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-      return std::pair(a.offset, a.size) < std::pair(b.offset, b.size);
-    });
+    std::sort(header.entries.begin(), header.entries.end(),
+              [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+                return std::pair(a.offset, a.size) < std::pair(b.offset, b.size);
+              });
     const std::size_t data_begin = kHeaderLengthBytes + length;
     check_contiguous(header.entries, bytes_.size() - data_begin);
     for (SafetensorsEntry& entry : header.entries) entry.offset += data_begin;

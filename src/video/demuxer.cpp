@@ -176,7 +176,7 @@ std::int64_t Demuxer::seek_memory(void* demuxer, std::int64_t offset, int whence
 
 void Demuxer::open_container() {
   FfmpegDictionary options;
-  const AVInputFormat* format = nullptr;
+  InputFormat* format = nullptr;
   switch (input_.kind) {
     case MediaInput::Kind::file:
     case MediaInput::Kind::memory:

@@ -1,6 +1,7 @@
 // Owning handles of FFmpeg's objects.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,6 +26,20 @@ struct FfmpegDeleter {
     avio_context_free(&p);
   }
 };
+
+#if LIBAVFORMAT_VERSION_MAJOR < 59  // FFmpeg 4
+using InputFormat = AVInputFormat;
+using SideDataSize = int;
+inline int avformat_index_get_entries_count(const AVStream* stream) {
+  return stream->nb_index_entries;
+}
+inline const AVIndexEntry* avformat_index_get_entry(AVStream* stream, int i) {
+  return stream->index_entries + i;
+}
+#else
+using InputFormat = const AVInputFormat;
+using SideDataSize = std::size_t;
+#endif
 
 /// Unique owner of an FFmpeg object.
 template <class T>

@@ -12,15 +12,15 @@ namespace {
 /// The stream's display matrix; null if it has none.
 const std::uint8_t* display_matrix(const AVStream& stream) {
   constexpr std::size_t kBytes = 9 * sizeof(std::int32_t);
-#if LIBAVFORMAT_VERSION_MAJOR >= 61
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 0)  // FFmpeg 6.1
   const AVPacketSideData* side =
       av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data,
                               AV_PKT_DATA_DISPLAYMATRIX);
   return side != nullptr && side->size >= kBytes ? side->data : nullptr;
 #else
-  std::size_t size = 0;
+  SideDataSize size = 0;
   const std::uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-  return size >= kBytes ? data : nullptr;
+  return size >= static_cast<SideDataSize>(kBytes) ? data : nullptr;
 #endif
 }
 

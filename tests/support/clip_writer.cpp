@@ -50,7 +50,7 @@ void tag_rotation(AVStream* stream, int degrees) {
   if (degrees == 0) return;
   std::int32_t matrix[9];
   av_display_rotation_set(matrix, degrees);
-#if LIBAVFORMAT_VERSION_MAJOR >= 61
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 0)  // FFmpeg 6.1
   AVPacketSideData* side = av_packet_side_data_new(&stream->codecpar->coded_side_data,
                                                    &stream->codecpar->nb_coded_side_data,
                                                    AV_PKT_DATA_DISPLAYMATRIX, sizeof matrix, 0);

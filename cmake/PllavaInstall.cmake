@@ -5,19 +5,29 @@ include(CMakePackageConfigHelpers)
 get_property(PLLAVA_COMPONENTS GLOBAL PROPERTY PLLAVA_COMPONENTS)
 foreach(component IN LISTS PLLAVA_COMPONENTS)
   get_property(target GLOBAL PROPERTY PLLAVA_TARGET_OF_${component})
-  get_target_property(header_sets ${target} INTERFACE_HEADER_SETS)
-  set(file_sets "")
-  foreach(set IN LISTS header_sets)
-    list(APPEND file_sets FILE_SET ${set} COMPONENT pllava_development)
-  endforeach()
   install(TARGETS ${target} EXPORT pllava-${component}-targets
     RUNTIME COMPONENT pllava_runtime
     LIBRARY COMPONENT pllava_runtime NAMELINK_COMPONENT pllava_development
-    ARCHIVE COMPONENT pllava_development
-    ${file_sets})
+    ARCHIVE COMPONENT pllava_development)
   install(EXPORT pllava-${component}-targets
     NAMESPACE pllava:: DESTINATION ${PLLAVA_INSTALL_CMAKEDIR} COMPONENT pllava_development)
 endforeach()
+
+# The headers, except those of components that are not built.
+set(eigen_headers eigen.hpp)
+set(video_headers media/video.hpp media/image_io.hpp)
+set(sentencepiece_headers text/tokenizer_sentencepiece.hpp)
+set(cuda_headers cuda.hpp)
+set(absent "")
+foreach(component IN ITEMS eigen video sentencepiece cuda)
+  if(NOT PLLAVA_HAS_${component})
+    foreach(header IN LISTS ${component}_headers)
+      list(APPEND absent PATTERN "include/pllava/${header}" EXCLUDE)
+    endforeach()
+  endif()
+endforeach()
+install(DIRECTORY include/pllava DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  COMPONENT pllava_development FILES_MATCHING PATTERN "*.hpp" ${absent})
 
 configure_package_config_file(cmake/pllavaConfig.cmake.in
   ${PROJECT_BINARY_DIR}/pllavaConfig.cmake INSTALL_DESTINATION ${PLLAVA_INSTALL_CMAKEDIR}

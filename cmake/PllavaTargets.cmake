@@ -1,6 +1,5 @@
 # Functions for the library targets of pllava. Each target has an alias with the same name in the
-# build tree and after installation, requires C++20, lists its headers as file sets, and has an
-# export set.
+# build tree and after installation, requires C++20, and has an export set.
 include(${CMAKE_CURRENT_LIST_DIR}/PllavaWarnings.cmake)
 
 set(PLLAVA_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/pllava")
@@ -12,10 +11,14 @@ function(pllava_component target)
   add_library(pllava::${arg_EXPORT_NAME} ALIAS ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${arg_EXPORT_NAME})
   get_target_property(type ${target} TYPE)
+  set(scope PUBLIC)
   if(type STREQUAL "INTERFACE_LIBRARY")
-    target_compile_features(${target} INTERFACE cxx_std_20)
-  else()
-    target_compile_features(${target} PUBLIC cxx_std_20)
+    set(scope INTERFACE)
+  endif()
+  target_compile_features(${target} ${scope} cxx_std_20)
+  target_include_directories(${target} ${scope}
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  if(scope STREQUAL "PUBLIC")
     pllava_own(${target})
     set_target_properties(${target} PROPERTIES
       CXX_EXTENSIONS OFF
@@ -30,22 +33,6 @@ function(pllava_component target)
   endif()
   set_property(GLOBAL APPEND PROPERTY PLLAVA_COMPONENTS ${arg_NAME})
   set_property(GLOBAL PROPERTY PLLAVA_TARGET_OF_${arg_NAME} ${target})
-endfunction()
-
-# pllava_headers(<target> PUBLIC|INTERFACE FILES <file>... [BODIES <file>...])
-# Adds the headers of a component. `cmake --build . --target all_verify_interface_header_sets`
-# compiles each of FILES alone. BODIES are installed too; only FILES include them.
-function(pllava_headers target scope)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "FILES;BODIES")
-  target_sources(${target} ${scope}
-    FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${arg_FILES})
-  if(arg_BODIES)
-    target_sources(${target} ${scope}
-      FILE_SET bodies TYPE HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${arg_BODIES})
-  endif()
-  set_target_properties(${target} PROPERTIES
-    VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL}
-    INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
 endfunction()
 
 # pllava_find_for(<component> <option> "<package> [args]"...)
@@ -67,7 +54,9 @@ macro(pllava_find_for component option)
       if(NOT ${_name}_FOUND)
         set(PLLAVA_HAS_${component} OFF)
         if(PROJECT_IS_TOP_LEVEL)
-          message(STATUS "Component ${component} is left out: ${_name} was not found "
+          string(REGEX MATCH "^[^;]+(;[0-9.]+)?" _wanted "${_package}")
+          string(REPLACE ";" " " _wanted "${_wanted}")
+          message(STATUS "Component ${component} is left out: ${_wanted} was not found "
                          "(${option}=ON makes this an error)")
         endif()
       endif()

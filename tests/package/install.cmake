@@ -10,7 +10,7 @@ file(RENAME "${first}" "${PREFIX}")
 file(GLOB_RECURSE headers RELATIVE "${SOURCE}/include" "${SOURCE}/include/*.hpp")
 foreach(header IN LISTS headers)
   if(NOT EXISTS "${PREFIX}/include/${header}" AND NOT header MATCHES
-     "pllava/(eigen|video|image_io|tokenizer_sentencepiece|cuda)\\.hpp")
+     "/(eigen|video|image_io|tokenizer_sentencepiece|cuda)\\.hpp$")
     message(SEND_ERROR "${header} was not installed")
   endif()
 endforeach()

@@ -10,8 +10,9 @@ math(EXPR next_major "${major} + 1")
 function(expect outcome regex)
   math(EXPR n "${counter} + 1")
   set(counter ${n} PARENT_SCOPE)
+  file(REMOVE_RECURSE ${WORK}/${n})
   execute_process(
-    COMMAND ${CMAKE_COMMAND} --fresh -G ${GENERATOR} -S ${CMAKE_CURRENT_LIST_DIR}/requirements
+    COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${CMAKE_CURRENT_LIST_DIR}/requirements
       -B ${WORK}/${n} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_PREFIX_PATH=${PREFIX}
       "-DARGUMENTS=${ARGN}"
     RESULT_VARIABLE result OUTPUT_VARIABLE out ERROR_VARIABLE err)

@@ -32,8 +32,8 @@ install(DIRECTORY include/pllava DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
 configure_package_config_file(cmake/pllavaConfig.cmake.in
   ${PROJECT_BINARY_DIR}/pllavaConfig.cmake INSTALL_DESTINATION ${PLLAVA_INSTALL_CMAKEDIR}
   NO_SET_AND_CHECK_MACRO)
-write_basic_package_version_file(${PROJECT_BINARY_DIR}/pllavaConfigVersion.cmake
-  COMPATIBILITY SameMinorVersion)
+configure_file(cmake/pllavaConfigVersion.cmake.in
+  ${PROJECT_BINARY_DIR}/pllavaConfigVersion.cmake @ONLY)
 install(
   FILES
     ${PROJECT_BINARY_DIR}/pllavaConfig.cmake

@@ -6,7 +6,8 @@ list(GET parts 1 minor)
 math(EXPR next_minor "${minor} + 1")
 math(EXPR next_major "${major} + 1")
 
-# expect(<ok|rejected> <regex> <find_package argument>...)
+# expect(<ok|rejected> <regex> <find_package argument>...), with the CMake options in `options`
+set(options "")
 function(expect outcome regex)
   math(EXPR n "${counter} + 1")
   set(counter ${n} PARENT_SCOPE)
@@ -14,7 +15,7 @@ function(expect outcome regex)
   execute_process(
     COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${CMAKE_CURRENT_LIST_DIR}/requirements
       -B ${WORK}/${n} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_PREFIX_PATH=${PREFIX}
-      "-DARGUMENTS=${ARGN}"
+      ${options} "-DARGUMENTS=${ARGN}"
     RESULT_VARIABLE result OUTPUT_VARIABLE out ERROR_VARIABLE err)
   string(REGEX REPLACE "[ \n]+" " " output "${out} ${err}")
   if(result EQUAL 0)
@@ -33,6 +34,16 @@ expect(ok "found=1" ${VERSION} REQUIRED COMPONENTS core compiled)
 expect(rejected "no component 'sound': expected core, compiled" REQUIRED COMPONENTS sound)
 expect(rejected "version" ${major}.${next_minor} REQUIRED)
 expect(rejected "version" ${next_major}.0 REQUIRED)
+math(EXPR later_minor "${minor} + 2")
+expect(ok "found=1" ${major}.${minor}...<${major}.${later_minor} REQUIRED)
+expect(ok "found=1" 0.0...${VERSION} REQUIRED)
+expect(rejected "version" 0.0...<${VERSION} REQUIRED)
+expect(rejected "version" ${major}.${next_minor}...<${next_major} REQUIRED)
+# Only the header-only library needs JSON.
+set(options -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON)
+expect(ok "found=1" REQUIRED COMPONENTS compiled)
+expect(rejected "nlohmann_json" REQUIRED COMPONENTS core)
+set(options "")
 if(HAS_CUDA)
   expect(ok "found=1.*cuda=TRUE" REQUIRED COMPONENTS cuda)
 else()

@@ -2,10 +2,28 @@
 # GPU and no driver.
 
 pllava_find_for(cuda PLLAVA_CUDA "CUDAToolkit 12.0")
-if(PLLAVA_HAS_cuda)
-  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
-    set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}")
+if(PLLAVA_HAS_cuda AND NOT CMAKE_CUDA_COMPILER)
+  set(nvcc "${CUDAToolkit_NVCC_EXECUTABLE}")
+  if(DEFINED ENV{CUDACXX})
+    set(nvcc "$ENV{CUDACXX}")
   endif()
+  if(PLLAVA_CUDA STREQUAL "AUTO")  # enable_language would end the configuration
+    include(CheckLanguage)
+    set(given "$ENV{CUDACXX}")
+    set(ENV{CUDACXX} "${nvcc}")
+    check_language(CUDA)
+    set(ENV{CUDACXX} "${given}")
+    if(NOT CMAKE_CUDA_COMPILER)
+      unset(CMAKE_CUDA_COMPILER CACHE)
+      set(PLLAVA_HAS_cuda OFF)
+      message(STATUS "Component cuda is left out: ${nvcc} compiles nothing (PLLAVA_CUDA=ON shows "
+                     "its error)")
+    endif()
+  else()
+    set(CMAKE_CUDA_COMPILER "${nvcc}")
+  endif()
+endif()
+if(PLLAVA_HAS_cuda)
   # Ampere and Hopper servers, and PTX, which newer GPUs compile when they first load it. Set the
   # variable for others, for example 87-real for Jetson Orin.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)

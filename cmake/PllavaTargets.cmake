@@ -27,6 +27,10 @@ function(pllava_component target)
       VERSION ${PROJECT_VERSION}
       SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
       INSTALL_RPATH "$<$<PLATFORM_ID:Linux>:$ORIGIN>")
+    if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+      target_compile_options(${target} PRIVATE
+        $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${PLLAVA_OPTIMIZE}>>:-O3>)
+    endif()
     if(NOT PROJECT_IS_TOP_LEVEL AND NOT PLLAVA_INSTALL)
       set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
     endif()

@@ -28,7 +28,9 @@ function(pllava_component target)
       SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
       INSTALL_RPATH "$<$<PLATFORM_ID:Linux>:$ORIGIN>")
     if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+      # A parent project may hide symbols by default; all of ours are public.
       target_compile_options(${target} PRIVATE
+        $<$<COMPILE_LANGUAGE:CXX>:-fvisibility=default>
         $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${PLLAVA_OPTIMIZE}>>:-O3>)
     endif()
     if(NOT PROJECT_IS_TOP_LEVEL AND NOT PLLAVA_INSTALL)

@@ -26,6 +26,7 @@
 
 namespace pllava::cuda {
 
+#pragma GCC visibility push(default)  // see error.hpp
 /// A call of CUDA or of one of its libraries failed. The message names the call. After an
 /// asynchronous error, such as an illegal address, every later call on the device fails too.
 class Error : public pllava::Error {
@@ -37,6 +38,7 @@ class Error : public pllava::Error {
  private:
   std::string call_;
 };
+#pragma GCC visibility pop
 
 struct BackendOptions {
   DType dtype = DType::bf16;  ///< bf16, f16 or f32

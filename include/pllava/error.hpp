@@ -8,6 +8,10 @@
 
 #include "pllava/config.hpp"
 
+// Programs compiled with -fvisibility=hidden catch what a shared library throws: the type
+// information must be the same object in both.
+#pragma GCC visibility push(default)
+
 namespace pllava {
 
 /// Base of all errors. `what()` is one line: the file, the problem, what was expected and found.
@@ -130,3 +134,5 @@ class CancelledError : public Error {
 };
 
 }  // namespace pllava
+
+#pragma GCC visibility pop

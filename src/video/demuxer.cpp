@@ -72,7 +72,8 @@ std::string host_and_port(const char* url) {
   if (protocol.starts_with("crypto+")) protocol.remove_prefix(7);
   if (port < 0) port = protocol == "https" ? 443 : protocol == "http" ? 80 : 0;
   std::string text = std::string(host) + ':' + std::to_string(port);
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -127,8 +128,8 @@ bool Demuxer::is_endless() const {
                                                             "srtp", "srt",  "udp"};
   if (input_.kind == MediaInput::Kind::camera) return true;
   return input_.kind == MediaInput::Kind::url && !seekable_ && duration() <= 0 &&
-         std::ranges::any_of(kLiveSchemes,
-                             [&](auto scheme) { return input_.address.starts_with(scheme); });
+         std::any_of(kLiveSchemes.begin(), kLiveSchemes.end(),
+                     [&](auto scheme) { return input_.address.starts_with(scheme); });
 }
 
 bool Demuxer::lacks_clock() const {
@@ -368,8 +369,9 @@ bool Demuxer::is_of_the_program(int stream) const {
 /// Whether `stream` replaces the video stream of the same program, as after a change of its PID.
 bool Demuxer::continues_in(int stream) const {
   if (context_->streams[stream]->codecpar->codec_type != AVMEDIA_TYPE_VIDEO) return false;
-  return stream < probed_streams_ ? std::ranges::count(replacements_, stream) > 0
-                                  : is_of_the_program(stream);
+  return stream < probed_streams_
+             ? std::count(replacements_.begin(), replacements_.end(), stream) > 0
+             : is_of_the_program(stream);
 }
 
 /// Two video streams of a transport stream are either sent together, and one is read, or one after

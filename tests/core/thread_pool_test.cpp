@@ -2,10 +2,14 @@
 #include "pllava/core/thread_pool.hpp"
 
 #include <atomic>
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "support/catch.hpp"
 
@@ -74,6 +78,63 @@ TEST_CASE("Several threads can share a pool, and tasks can run tasks", "[thread_
       });
   }
   for (const Index sum : sums) CHECK(sum == 100 * 190 * 3);
+}
+
+/// The exit code of a child process that runs `body`, which returns it.
+template <class Body>
+int in_child(const Body& body) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(60);  // a child that hangs ends by SIGALRM
+    ::_exit(body());
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  INFO("status " << status);
+  REQUIRE(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+TEST_CASE("a pool can be used and destroyed in a forked child", "[thread_pool][threads]") {
+  auto pool = std::make_unique<ThreadPool>(4);
+  const auto sum_to_100 = [&] {
+    std::atomic<Index> sum{0};
+    pool->run(101, [&](Index i) { sum += i; });
+    return sum.load();
+  };
+  const auto use_and_destroy = [&] {
+    if (sum_to_100() != 5050) return 1;
+    const auto caller = std::this_thread::get_id();
+    bool alone = true;
+    pool->run(100, [&](Index) { alone = alone && std::this_thread::get_id() == caller; });
+    if (!alone) return 2;
+    pool.reset();
+    ThreadPool another(4);  // with threads of the child
+    std::atomic<Index> sum{0};
+    another.run(101, [&](Index i) { sum += i; });
+    return sum == 5050 ? 0 : 3;
+  };
+  CHECK(sum_to_100() == 5050);
+  for (int round = 0; round < 20; ++round) CHECK(in_child(use_and_destroy) == 0);
+  CHECK(sum_to_100() == 5050);
+}
+
+TEST_CASE("a fork while another thread uses the pool leaves a usable pool", "[thread_pool]") {
+  auto pool = std::make_unique<ThreadPool>(3);
+  std::atomic<bool> stop{false};
+  std::jthread user([&] {
+    std::atomic<Index> sum{0};
+    while (!stop) pool->run(50, [&](Index i) { sum += i; });
+  });
+  for (int round = 0; round < 50; ++round)
+    CHECK(in_child([&] {
+            std::atomic<Index> sum{0};
+            pool->run(101, [&](Index i) { sum += i; });
+            pool.reset();
+            return sum == 5050 ? 0 : 1;
+          }) == 0);
+  stop = true;
 }
 
 }  // namespace

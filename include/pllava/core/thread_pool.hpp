@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -13,17 +14,37 @@
 #include <utility>
 #include <vector>
 
+#include <pthread.h>
+
 #include "pllava/config.hpp"
 #include "pllava/core/processors.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava {
 
+namespace detail {
+
+/// The forks between the process that called count_forks first and this one.
+inline std::atomic<unsigned> fork_count{0};
+
+/// Makes every later fork(2) count in its child, and returns the count. Throws Error if the system
+/// has no memory for that.
+inline unsigned count_forks() {
+  static const int error = ::pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
+  if (error != 0) throw Error("cannot observe fork: " + std::generic_category().message(error));
+  return fork_count;
+}
+
+}  // namespace detail
+
 /// Runs indexed tasks on the calling thread and `threads - 1` workers. An idle worker spins for
 /// about ten microseconds before it sleeps. That covers the time between two verbs; waking a thread
 /// takes as long, and decoding a token calls hundreds of verbs. Threads: any thread may call `run`.
 /// If the pool is busy, the caller runs its tasks alone. So several sessions can share a pool
 /// without waiting for each other or oversubscribing the machine.
+///
+/// fork(2): the workers do not exist in the child. There `run` calls all tasks on the calling
+/// thread, and the pool can be destroyed. A task itself must not fork, except to call exec.
 class ThreadPool {
  public:
   static constexpr Index kMaxThreads = 1024;
@@ -37,14 +58,23 @@ class ThreadPool {
                           ", or 0 for one a processor");
     if (threads == 0) threads = std::min(available_processors(), kMaxThreads);
     try {
+      workers_.reserve(static_cast<std::size_t>(threads - 1));
       for (Index i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
     } catch (const std::system_error& e) {
       stop();
       throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
+    } catch (...) {
+      stop();
+      throw;
     }
   }
 
-  ~ThreadPool() { stop(); }
+  ~ThreadPool() {
+    if (has_threads())
+      stop();
+    else
+      forget_threads();
+  }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -77,6 +107,9 @@ class ThreadPool {
   }
 
  private:
+  /// False too in a child of the process that started the workers.
+  bool has_threads() const noexcept { return !workers_.empty() && forks_ == detail::fork_count; }
+
   void stop() {
     {
       const std::lock_guard lock(mutex_);
@@ -84,6 +117,14 @@ class ThreadPool {
     }
     wake_.notify_all();
     for (std::thread& t : workers_) t.join();
+  }
+
+  /// In a child process: joining a worker and destroying a condition that one waits for would never
+  /// return. New objects replace them without a call of their destructors.
+  void forget_threads() noexcept {
+    for (std::thread& t : workers_) std::construct_at(&t);
+    std::construct_at(&wake_);
+    std::construct_at(&idle_);
   }
 
   template <class Task>
@@ -154,6 +195,7 @@ class ThreadPool {
     }
   }
 
+  const unsigned forks_ = detail::count_forks();
   std::mutex busy_;   // held by the thread whose job runs
   std::mutex mutex_;  // guards writes to the members below; atomics may be read without it
   std::condition_variable wake_, idle_;

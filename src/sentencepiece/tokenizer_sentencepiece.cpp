@@ -23,8 +23,6 @@
 namespace pllava {
 namespace {
 
-using Json = nlohmann::json;
-
 /// Iterates over the fields of a serialized protocol buffer message. The SentencePiece library
 /// loads and validates the file, but has no accessors for the model type, the normalizer and
 /// user-defined pieces, which are therefore parsed from its serialized_model_proto().
@@ -159,9 +157,12 @@ std::vector<TokenMerge> merges_of(const std::vector<Piece>& pieces) {
 }
 
 /// The JSON object of a file; an empty object if there is no such file.
-Json read_optional_json(const std::filesystem::path& path) {
+detail::JsonDocument read_optional_json(const std::filesystem::path& path) {
   std::error_code error;
-  return std::filesystem::exists(path, error) ? detail::read_json_object(path) : Json::object();
+  if (std::filesystem::exists(path, error)) return detail::read_json_object(path);
+  detail::JsonDocument empty;
+  empty.root = nlohmann::json::object();
+  return empty;
 }
 
 /// Adds a token, or replaces the one with the same content and id.
@@ -198,15 +199,15 @@ void read_added_tokens_decoder(const detail::JsonReader& config, std::vector<Add
 /// Adds the tokens of the files next to the model. Returns whether BOS starts every text.
 bool read_tokenizer_config(const std::filesystem::path& directory, std::vector<AddedToken>& added) {
   const std::filesystem::path config_path = directory / "tokenizer_config.json";
-  const Json config_json = read_optional_json(config_path);
-  const detail::JsonReader config(config_json, config_path.string());
+  const detail::JsonDocument config_json = read_optional_json(config_path);
+  const detail::JsonReader config(config_json.root, config_path.string());
   if (config.find("added_tokens_decoder") != nullptr) {
     read_added_tokens_decoder(config, added);
   } else {
     const std::filesystem::path added_path = directory / "added_tokens.json";
-    const Json tokens = read_optional_json(added_path);
-    const detail::JsonReader reader(tokens, added_path.string());
-    for (const auto& [text, id] : tokens.items()) {
+    const detail::JsonDocument tokens = read_optional_json(added_path);
+    const detail::JsonReader reader(tokens.root, added_path.string());
+    for (const auto& [text, id] : tokens.root.items()) {
       const Index checked = reader.integer(text.c_str(), -1, 0, detail::kMaxTokenId);
       reader.require(text.c_str(), checked >= 0, "an integer");
       add_token(added,

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "pllava/io/detail/directory.hpp"
 #include "source.hpp"
 
 namespace pllava::detail {
@@ -58,10 +59,9 @@ std::vector<fs::path> list_files(const fs::path& directory, const std::string& s
                                  Accept&& accept) {
   std::vector<fs::path> files;
   std::error_code error;
-  fs::directory_iterator it(directory, error);
-  for (; !error && it != fs::directory_iterator(); it.increment(error)) {
+  for (const fs::path& file : list_directory(directory, error)) {
     std::error_code ignored;
-    if (accept(it->path()) && !it->is_directory(ignored)) files.push_back(it->path());
+    if (accept(file) && !fs::is_directory(file, ignored)) files.push_back(file);
   }
   if (error) throw MediaError(source, error.message() + "; " + kExpectedSource);
   std::sort(files.begin(), files.end(), [](const fs::path& a, const fs::path& b) {

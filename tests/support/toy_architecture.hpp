@@ -166,8 +166,8 @@ struct ToyArchitecture {
 
   static pllava::ModelConfig read_config(const std::filesystem::path& directory) {
     const std::filesystem::path path = directory / "config.json";
-    const nlohmann::json object = pllava::detail::read_json_object(path);
-    const pllava::detail::JsonReader json(object, path.string());
+    const pllava::detail::JsonDocument object = pllava::detail::read_json_object(path);
+    const pllava::detail::JsonReader json(object.root, path.string());
     pllava::ModelConfig c;
     c.vision.image_size = json.size("image_size", 16);
     c.vision.patch_size = json.size("patch_size", 4);

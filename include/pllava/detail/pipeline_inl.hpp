@@ -1,10 +1,15 @@
 // Bodies of pipeline.hpp.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
-#include "pllava/checkpoint/detail/quantization_json.hpp"
 #include "pllava/cpu/backend.hpp"
 #include "pllava/cpu/packed_weights.hpp"
 #include "pllava/io/digest.hpp"
@@ -19,50 +24,60 @@ namespace pllava {
 
 namespace detail {
 
-/// Identifies a file: its size, digest, and the times of the last changes of its content and of its
-/// status, which programs cannot set.
-inline nlohmann::json file_identity(const std::filesystem::path& path, std::uint64_t digest) {
-  struct ::stat status {};
-  if (::stat(path.c_str(), &status) != 0)
-    throw LoadError("the file cannot be read",
-                    {.file = path.string(), .tensor = {}, .expected = {}, .got = {}});
-  return {{"size", status.st_size},
-          {"changed", {status.st_mtim.tv_sec, status.st_mtim.tv_nsec}},
-          {"status_changed", {status.st_ctim.tv_sec, status.st_ctim.tv_nsec}},
-          {"digest", digest}};
-}
+/// What packed weights are made from, as lines of text.
+struct PackedOrigin {
+  std::string identity;  ///< the options; of each file its path, size, time of change and digest
+  std::string status;    ///< times at which the files' status changed, which programs cannot set
+  std::vector<std::filesystem::path> files;
 
-/// The origin of packed weights as JSON: the load options and the files.
-inline nlohmann::json packed_origin(const Checkpoint& checkpoint, const LoadOptions& options,
-                                    DType dtype) {
-  nlohmann::json origin;
-  origin["dtype"] = name_of(dtype);
-  origin["lora_alpha"] = options.lora_alpha;
-  origin["vision"] = to_json(options.quantize.vision);
-  origin["language"] = to_json(options.quantize.language);
-  nlohmann::json& files = origin["files"] = nlohmann::json::object();
-  for (const std::filesystem::path file : checkpoint.report().files) {
-    const std::filesystem::path weights = std::filesystem::canonical(file);
-    files[weights.string()] = file_identity(weights, SafetensorsFile::open(file).sampled_digest());
-    const std::filesystem::path config = file.parent_path() / "config.json";
-    if (std::error_code error; std::filesystem::exists(config, error))
-      files[std::filesystem::canonical(config).string()] =
-          file_identity(config, Digest().add(MappedFile::open(config)->bytes()).value());
+  void add_options(const LoadOptions& options, DType dtype) {
+    identity.append("dtype ").append(name_of(dtype));
+    identity.append("\nlora_alpha ").append(std::to_string(options.lora_alpha)).append("\n");
+    for (const Quantization& q : {options.quantize.vision, options.quantize.language})
+      identity.append(name_of(q.format))
+          .append(" group ")
+          .append(std::to_string(q.group))
+          .append(q.zero_points ? " zp\n" : "\n");
+    status = "status";
   }
-  return origin;
-}
 
-/// Adds the checksum of its whole content to each file of an origin.
-inline nlohmann::json with_content(nlohmann::json origin) {
-  for (auto& [path, identity] : origin["files"].items())
-    identity["content"] = checksum(MappedFile::open(path)->bytes());
-  return origin;
-}
+  void add_file(const std::filesystem::path& file, std::uint64_t digest) {
+    files.push_back(std::filesystem::canonical(file));
+    const std::string path = files.back().string();
+    struct ::stat s {};
+    if (::stat(path.c_str(), &s) != 0)
+      throw LoadError("the file cannot be read",
+                      {.file = path, .tensor = {}, .expected = {}, .got = {}});
+    identity.append("file ").append(path);
+    for (const std::uint64_t value :
+         {static_cast<std::uint64_t>(s.st_size), static_cast<std::uint64_t>(s.st_mtim.tv_sec),
+          static_cast<std::uint64_t>(s.st_mtim.tv_nsec), digest})
+      identity.append(" ").append(std::to_string(value));
+    identity.append("\n");
+    status.append(" ").append(std::to_string(s.st_ctim.tv_sec));
+    status.append(" ").append(std::to_string(s.st_ctim.tv_nsec));
+  }
 
-inline nlohmann::json without_status_times(nlohmann::json origin) {
-  for (auto& identity : origin["files"]) identity.erase("status_changed");
-  return origin;
-}
+  /// The checksums of the whole files.
+  std::string content() const {
+    std::string text = "content";
+    for (const std::filesystem::path& file : files)
+      text += " " + std::to_string(checksum(MappedFile::open(file)->bytes()));
+    return text;
+  }
+
+  std::string str() const { return identity + status + "\n" + content(); }
+
+  /// Whether weights of the origin `text` are those of this one. A copied or unpacked file has a
+  /// new status time: then its whole content is compared.
+  bool equals(std::string_view text) const {
+    if (!text.starts_with(identity)) return false;
+    text.remove_prefix(identity.size());
+    const std::size_t line_end = text.find('\n');
+    if (line_end == std::string_view::npos) return false;
+    return text.substr(0, line_end) == status || text.substr(line_end + 1) == content();
+  }
+};
 
 }  // namespace detail
 
@@ -105,18 +120,17 @@ PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoin
                                                                  const LoadOptions& options,
                                                                  DType dtype) {
   if (options.cache.empty()) return nullptr;
-  const nlohmann::json origin = detail::packed_origin(checkpoint, options, dtype);
-  // A copied or unpacked file has a new status time: then its whole content is compared.
-  const auto is_current = [&](std::string_view text) {
-    nlohmann::json stored = nlohmann::json::parse(text), same_time = stored;
-    for (auto& identity : same_time["files"]) identity.erase("content");
-    if (same_time == origin) return true;
-    return detail::without_status_times(same_time) == detail::without_status_times(origin) &&
-           detail::without_status_times(stored) ==
-               detail::without_status_times(detail::with_content(origin));
-  };
-  return std::make_shared<cpu::PackedWeights>(options.cache, is_current,
-                                              [&] { return detail::with_content(origin).dump(); });
+  detail::PackedOrigin origin;
+  origin.add_options(options, dtype);
+  for (const std::filesystem::path file : checkpoint.report().files) {
+    origin.add_file(file, SafetensorsFile::open(file).sampled_digest());
+    const std::filesystem::path config = file.parent_path() / "config.json";
+    if (std::error_code error; std::filesystem::exists(config, error))
+      origin.add_file(config, Digest().add(MappedFile::open(config)->bytes()).value());
+  }
+  return std::make_shared<cpu::PackedWeights>(
+      options.cache, [&](std::string_view text) { return origin.equals(text); },
+      [&] { return origin.str(); });
 }
 
 PLLAVA_INLINE Pipeline Pipeline::load(const std::filesystem::path& directory,

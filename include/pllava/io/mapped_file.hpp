@@ -30,12 +30,11 @@ class MappedFile {
   void release(std::size_t offset, std::size_t size) const noexcept;
 
  private:
-  MappedFile(std::string path, const std::byte* data, std::size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  explicit MappedFile(std::string path) : path_(std::move(path)) {}
 
   std::string path_;
-  const std::byte* data_;
-  std::size_t size_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 }  // namespace pllava

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/io/detail/directory.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/weights/safetensors.hpp"
 
@@ -55,9 +56,9 @@ inline std::vector<SafetensorsFile> open_indexed_shards(const std::filesystem::p
                                .expected = std::move(expected),
                                .got = std::move(got)});
   };
-  const nlohmann::json index = read_json_object(index_path);
-  const auto map = index.find("weight_map");
-  if (map == index.end() || !map->is_object() || map->empty())
+  const JsonDocument index = read_json_object(index_path);
+  const auto map = index.root.find("weight_map");
+  if (map == index.root.end() || !map->is_object() || map->empty())
     throw fail("malformed index", "weight_map", "a map from tensor to file", {});
   std::map<std::string, std::vector<std::string>> shards;
   for (const auto& [tensor, file] : map->items()) {
@@ -86,11 +87,13 @@ inline std::vector<SafetensorsFile> open_shards(const std::filesystem::path& dir
   const auto index_path = directory / "model.safetensors.index.json";
   if (std::filesystem::exists(index_path, error)) return open_indexed_shards(index_path);
   std::set<std::filesystem::path> paths;
-  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (name.starts_with("model-0") && name.ends_with(".safetensors")) paths.insert(it->path());
+  for (const std::filesystem::path& path : list_directory(directory, error)) {
+    const std::string name = path.filename().string();
+    if (name.starts_with("model-0") && name.ends_with(".safetensors")) paths.insert(path);
   }
+  if (error)
+    throw LoadError("cannot be listed: " + error.message(),
+                    {.file = directory.string(), .tensor = {}, .expected = {}, .got = {}});
   if (paths.empty()) paths.insert(directory / "model.safetensors");
   std::vector<SafetensorsFile> files;
   files.reserve(paths.size());

@@ -41,8 +41,8 @@ PLLAVA_INLINE Quantization read_quantization(const JsonReader& json) {
 /// The formats in which the matrices of a directory are stored.
 PLLAVA_INLINE QuantizeOptions stored_formats(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
-  const nlohmann::json config = read_json_object(path);
-  const JsonReader json(config, path.string());
+  const JsonDocument config = read_json_object(path);
+  const JsonReader json(config.root, path.string());
   if (json.find(kFormatsKey) == nullptr) return {};
   const JsonReader formats = json.object(kFormatsKey);
   return {read_quantization(formats.object("vision")),

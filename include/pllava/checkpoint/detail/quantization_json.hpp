@@ -10,14 +10,13 @@ namespace pllava::detail {
 /// The key of config.json that holds the formats.
 inline constexpr const char* kFormatsKey = "pllava_weights";
 
-inline nlohmann::json to_json(const Quantization& q) {
-  nlohmann::json json;
+/// Writes the members of a format into `json`.
+inline void write_format(nlohmann::json& json, const Quantization& q) {
   json["format"] = name_of(q.format);
   if (q.format == WeightFormat::int4) {
     json["group"] = q.group;
     json["zero_points"] = q.zero_points;
   }
-  return json;
 }
 
 }  // namespace pllava::detail

@@ -9,6 +9,7 @@
 #include "pllava/checkpoint/detail/quantization_json.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/core/thread_pool.hpp"
+#include "pllava/io/detail/directory.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/output_file.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
@@ -20,18 +21,19 @@ namespace detail {
 PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
                                     const std::filesystem::path& to) {
   std::error_code error;
-  for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string name = it->path().filename().string();
+  const std::vector<std::filesystem::path> files = list_directory(from, error);
+  if (error) throw FileError(from.string(), "cannot be listed: " + error.message());
+  for (const std::filesystem::path& file : files) {
+    const std::string name = file.filename().string();
     const bool is_copied = (name.ends_with(".json") && !name.ends_with(".index.json") &&
                             !name.starts_with("adapter_")) ||
                            name == "tokenizer.model";
-    if (!is_copied || !it->is_regular_file()) continue;
-    std::filesystem::copy_file(it->path(), to / name,
-                               std::filesystem::copy_options::overwrite_existing, error);
+    if (!is_copied || !std::filesystem::is_regular_file(file, error)) continue;
+    std::filesystem::copy_file(file, to / name, std::filesystem::copy_options::overwrite_existing,
+                               error);
     if (error)
       throw FileError((to / name).string(),
-                      "cannot be copied from " + it->path().string() + ": " + error.message());
+                      "cannot be copied from " + file.string() + ": " + error.message());
   }
 }
 
@@ -54,12 +56,12 @@ PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
   copy_small_files(from, directory.part());
 
   const std::filesystem::path config_path = directory.part() / "config.json";
-  nlohmann::json config = read_json_object(config_path);
-  nlohmann::json& recorded = config[kFormatsKey];
+  JsonDocument config = read_json_object(config_path);
+  nlohmann::json& recorded = config.root[kFormatsKey];
   recorded = nlohmann::json::object();
-  recorded["vision"] = to_json(formats.vision);
-  recorded["language"] = to_json(formats.language);
-  const std::string text = config.dump(2) + "\n";
+  write_format(recorded["vision"], formats.vision);
+  write_format(recorded["language"], formats.language);
+  const std::string text = config.root.dump(2) + "\n";
   OutputFile config_file(config_path);
   config_file.write(text.data(), text.size());
   config_file.commit();

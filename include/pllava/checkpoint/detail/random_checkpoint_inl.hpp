@@ -10,6 +10,7 @@
 
 #include "pllava/checkpoint/random_checkpoint.hpp"
 #include "pllava/error.hpp"
+#include "pllava/io/detail/json_document.hpp"
 #include "pllava/io/detail/output_file.hpp"
 #include "pllava/models/architecture.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
@@ -30,11 +31,13 @@ PLLAVA_INLINE std::string_view activation_name(Activation a) {
 
 // Keys are assigned one by one from few types: each initializer list of nlohmann::json and each
 // length of a literal is a template instance of its own, and pllava.hpp includes this file.
-PLLAVA_INLINE nlohmann::json to_json(const ModelConfig& m) {
+PLLAVA_INLINE JsonDocument to_json(const ModelConfig& m) {
   using namespace std::string_view_literals;
   const VisionConfig& v = m.vision;
   const TextConfig& t = m.text;
-  nlohmann::json vision;
+  JsonDocument document;
+  nlohmann::json& model = document.root;
+  nlohmann::json& vision = model["vision_config"];
   vision["model_type"] = "clip_vision_model"sv;
   vision["image_size"] = v.image_size;
   vision["patch_size"] = v.patch_size;
@@ -45,7 +48,7 @@ PLLAVA_INLINE nlohmann::json to_json(const ModelConfig& m) {
   vision["layer_norm_eps"] = v.norm_eps;
   vision["hidden_act"] = activation_name(v.activation);
 
-  nlohmann::json text;
+  nlohmann::json& text = model["text_config"];
   text["model_type"] = "llama"sv;
   text["vocab_size"] = t.vocab;
   text["hidden_size"] = t.width;
@@ -60,33 +63,32 @@ PLLAVA_INLINE nlohmann::json to_json(const ModelConfig& m) {
   text["hidden_act"] = activation_name(t.activation);
   text["tie_word_embeddings"] = t.tied_embeddings;
 
-  nlohmann::json model;
   model["architectures"].push_back("LlavaForConditionalGeneration"sv);
   model["model_type"] = "llava"sv;
   model["image_token_index"] = m.image_token;
   model["num_frames"] = m.frames;
   model["pooling_method"] = "avg"sv;
-  model["pooling_shape"] = std::vector{m.pool.output.t, m.pool.output.h, m.pool.output.w};
-  model["frame_shape"] = std::vector{v.grid_side(), v.grid_side()};
+  assign(model["pooling_shape"], std::vector{m.pool.output.t, m.pool.output.h, m.pool.output.w});
+  assign(model["frame_shape"], std::vector{v.grid_side(), v.grid_side()});
   model["projector_hidden_act"] = activation_name(m.projector.activation);
   model["vision_feature_layer"] = v.feature_layer;
   model["vision_feature_select_strategy"] = "default"sv;
-  model["vision_config"] = std::move(vision);
-  model["text_config"] = std::move(text);
-  return model;
+  return document;
 }
 
-inline nlohmann::json generation_json(const ModelConfig& m) {
-  nlohmann::json json;
+inline JsonDocument generation_json(const ModelConfig& m) {
+  JsonDocument document;
+  nlohmann::json& json = document.root;
   json["bos_token_id"] = m.bos_token;
-  json["eos_token_id"] = m.eos_tokens;
+  assign(json["eos_token_id"], m.eos_tokens);
   json["pad_token_id"] = m.pad_token;
-  return json;
+  return document;
 }
 
-inline nlohmann::json preprocessor_json(Index side) {
+inline JsonDocument preprocessor_json(Index side) {
   using namespace std::string_view_literals;
-  nlohmann::json json;
+  JsonDocument document;
+  nlohmann::json& json = document.root;
   json["image_processor_type"] = "CLIPImageProcessor"sv;
   json["size"]["shortest_edge"] = side;
   json["crop_size"]["height"] = side;
@@ -95,7 +97,7 @@ inline nlohmann::json preprocessor_json(Index side) {
   json["rescale_factor"] = 0.00392156862745098;
   for (const double m : {0.48145466, 0.4578275, 0.40821073}) json["image_mean"].push_back(m);
   for (const double s : {0.26862954, 0.26130258, 0.27577711}) json["image_std"].push_back(s);
-  return json;
+  return document;
 }
 
 }  // namespace detail
@@ -107,8 +109,8 @@ PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& director
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) throw FileError(directory.string(), "cannot be created: " + error.message());
-  const auto write = [&](const char* name, const nlohmann::json& json) {
-    const std::string text = json.dump(2) + "\n";
+  const auto write = [&](const char* name, const detail::JsonDocument& json) {
+    const std::string text = json.root.dump(2) + "\n";
     detail::OutputFile file(directory / name);
     file.write(text.data(), text.size());
     file.commit();

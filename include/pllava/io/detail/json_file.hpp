@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/error.hpp"
+#include "pllava/io/detail/json_document.hpp"
 #include "pllava/io/mapped_file.hpp"
 
 namespace pllava::detail {
@@ -28,7 +29,7 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   explicit StrictJsonBuilder(std::string file) : file_(std::move(file)) {}
 
   /// The value, after a successful parse.
-  Json take() { return std::move(root_); }
+  JsonDocument take() { return std::move(document_); }
 
   bool null() override { return add(nullptr); }
   bool boolean(bool value) override { return add(value); }
@@ -60,8 +61,8 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   template <class Value>
   Json* place(Value&& value) {
     if (stack_.empty()) {
-      root_ = std::forward<Value>(value);
-      return &root_;
+      document_.root = std::forward<Value>(value);
+      return &document_.root;
     }
     if (stack_.back()->is_array()) {
       stack_.back()->push_back(std::forward<Value>(value));
@@ -91,25 +92,24 @@ class StrictJsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   std::string file_;
-  Json root_;
+  JsonDocument document_;
   std::vector<Json*> stack_;  // the open containers; their addresses are stable
   Json* member_ = nullptr;    // the value of the last key of the innermost object
 };
 
 /// Parses a JSON object. Throws LoadError naming `file`: invalid JSON, a duplicate key, nesting
 /// deeper than kMaxJsonDepth, not an object; OutOfMemoryError.
-inline nlohmann::json parse_json_object(const char* begin, const char* end,
-                                        const std::string& file) {
+inline JsonDocument parse_json_object(const char* begin, const char* end, const std::string& file) {
   try {
     StrictJsonBuilder builder(file);
     nlohmann::json::sax_parse(begin, end, &builder);
-    nlohmann::json json = builder.take();
-    if (!json.is_object())
+    JsonDocument json = builder.take();
+    if (!json.root.is_object())
       throw LoadError("is not a JSON object",
                       {.file = file,
                        .tensor = {},
                        .expected = "an object",
-                       .got = std::string("a value of type ") + json.type_name()});
+                       .got = std::string("a value of type ") + json.root.type_name()});
     return json;
   } catch (const std::bad_alloc&) {
     throw OutOfMemoryError("parsing the JSON of " + file, static_cast<std::uint64_t>(end - begin));
@@ -118,7 +118,7 @@ inline nlohmann::json parse_json_object(const char* begin, const char* end,
 
 /// Reads a JSON object from a file. Throws LoadError: not a regular file, more than kMaxJsonBytes,
 /// and as parse_json_object does.
-inline nlohmann::json read_json_object(const std::filesystem::path& path) {
+inline JsonDocument read_json_object(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   if (bytes.size() > kMaxJsonBytes)

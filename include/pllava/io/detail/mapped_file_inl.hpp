@@ -40,13 +40,15 @@ PLLAVA_INLINE std::shared_ptr<const MappedFile> MappedFile::open(
                      .got = S_ISDIR(status.st_mode) ? "a directory" : "a special file"});
   }
   const auto size = static_cast<std::size_t>(status.st_size);
-  void* data = nullptr;
+  // Without a mapping until everything is allocated: its owner unmaps it.
+  const std::shared_ptr<MappedFile> mapped(new MappedFile(path.string()));
   if (size != 0) {  // mmap rejects an empty range
-    data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    void* const data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
     if (data == MAP_FAILED) throw fail("cannot be mapped", errno);
+    mapped->data_ = static_cast<const std::byte*>(data);
+    mapped->size_ = size;
   }
-  return std::shared_ptr<const MappedFile>(
-      new MappedFile(path.string(), static_cast<const std::byte*>(data), size));
+  return mapped;
 }
 
 PLLAVA_INLINE MappedFile::~MappedFile() {

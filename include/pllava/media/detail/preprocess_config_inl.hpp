@@ -53,8 +53,8 @@ PreprocessConfig::from_directory(const std::filesystem::path& directory) {
   PreprocessConfig config;
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return config;
-  const nlohmann::json root = detail::read_json_object(path);
-  const detail::JsonReader json(root, path.string());
+  const detail::JsonDocument document = detail::read_json_object(path);
+  const detail::JsonReader json(document.root, path.string());
 
   config.image_size = detail::read_side(json, "size", "shortest_edge", config.image_size);
   for (const char* member : {"height", "width"})

@@ -40,8 +40,8 @@ PLLAVA_INLINE TensorTable Llava::tensors(const ModelConfig& config) {
 PLLAVA_INLINE ModelConfig read_model_config(const std::filesystem::path& directory,
                                             std::span<const ArchitectureInfo> architectures) {
   const std::filesystem::path path = directory / "config.json";
-  const nlohmann::json config = detail::read_json_object(path);
-  const detail::JsonReader json(config, path.string());
+  const detail::JsonDocument config = detail::read_json_object(path);
+  const detail::JsonReader json(config.root, path.string());
   const std::string type = json.text("model_type", "");
   const ArchitectureInfo* info = detail::find_architecture(architectures, type);
   json.require("model_type", info != nullptr, detail::accepted_model_types(architectures));

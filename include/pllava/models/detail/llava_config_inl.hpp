@@ -97,8 +97,8 @@ inline Index read_token(std::initializer_list<const JsonReader*> places, const c
 
 PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
-  const nlohmann::json config = detail::read_json_object(path);
-  const detail::JsonReader json(config, path.string());
+  const detail::JsonDocument config = detail::read_json_object(path);
+  const detail::JsonReader json(config.root, path.string());
 
   if (const auto* list = json.find("architectures")) {
     bool known = false;
@@ -137,12 +137,12 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
                                0, detail::kMaxToken);
 
   std::optional<detail::JsonReader> generation;
-  nlohmann::json generation_json;
+  detail::JsonDocument generation_json;
   const std::filesystem::path generation_path = directory / "generation_config.json";
   std::error_code ignored;
   if (std::filesystem::exists(generation_path, ignored)) {
     generation_json = detail::read_json_object(generation_path);
-    generation.emplace(generation_json, generation_path.string());
+    generation.emplace(generation_json.root, generation_path.string());
   }
   const std::initializer_list<const detail::JsonReader*> places = {
       generation ? &*generation : nullptr, &text, &json};

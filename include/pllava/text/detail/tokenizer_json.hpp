@@ -25,7 +25,7 @@ class TokenizerJson {
 
   /// Throws LoadError: not a regular file, too large, nested too deeply, not a JSON object.
   explicit TokenizerJson(const std::filesystem::path& path)
-      : file_(path.string()), json_(read_json_object(path)), root_(json_, file_) {}
+      : file_(path.string()), json_(read_json_object(path)), root_(json_.root, file_) {}
   TokenizerJson(const TokenizerJson&) = delete;
   TokenizerJson& operator=(const TokenizerJson&) = delete;
 
@@ -254,7 +254,7 @@ class TokenizerJson {
   }
 
   std::string file_;
-  Json json_;
+  JsonDocument json_;
   JsonReader root_;  // of json_
 };
 

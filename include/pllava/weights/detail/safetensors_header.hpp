@@ -40,9 +40,9 @@ class SafetensorsHeaderReader {
     const auto* text = reinterpret_cast<const char*>(bytes_.data()) + kHeaderLengthBytes;
     if (length == 0 || *text != '{')
       throw error("not a safetensors file", {}, "a header that begins with '{'", {});
-    const nlohmann::json json = parse_json_object(text, text + length, file_);
+    const JsonDocument json = parse_json_object(text, text + length, file_);
     SafetensorsHeader header;
-    for (const auto& [name, value] : json.items()) {
+    for (const auto& [name, value] : json.root.items()) {
       if (name == kMetadataKey)
         header.metadata = parse_metadata(name, value);
       else

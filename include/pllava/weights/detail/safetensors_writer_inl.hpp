@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/error.hpp"
+#include "pllava/io/detail/json_document.hpp"
 #include "pllava/io/detail/output_file.hpp"
 #include "pllava/weights/detail/safetensors_format.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
@@ -23,8 +24,10 @@ namespace detail {
 PLLAVA_INLINE std::string safetensors_header(const std::vector<TensorToWrite>& tensors,
                                              const std::map<std::string, std::string>& metadata) {
   std::set<std::string_view> names;
-  nlohmann::json header = nlohmann::json::object();
-  if (!metadata.empty()) header[kMetadataKey] = metadata;
+  JsonDocument document;
+  nlohmann::json& header = document.root;
+  header = nlohmann::json::object();
+  if (!metadata.empty()) assign(header[kMetadataKey], metadata);
   Index offset = 0;
   for (const TensorToWrite& t : tensors) {
     if (t.name == kMetadataKey || !names.insert(t.name).second)
@@ -36,8 +39,8 @@ PLLAVA_INLINE std::string safetensors_header(const std::vector<TensorToWrite>& t
     const Index end = offset + t.shape.count() * size_of(t.dtype);
     nlohmann::json& entry = header[t.name];
     entry["dtype"] = format_name_of(t.dtype);
-    entry["shape"] = dims;
-    entry["data_offsets"] = std::vector{offset, end};
+    assign(entry["shape"], dims);
+    assign(entry["data_offsets"], std::vector{offset, end});
     offset = end;
   }
   std::string text;

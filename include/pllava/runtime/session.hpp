@@ -78,7 +78,7 @@ class Session {
   void append_prefix(Index video_tokens, const WatchOptions& options);
   Answer generate(const std::string& question, const GenerateOptions& options,
                   const PieceCallback& on_piece);
-  void restore(const Mark& mark);
+  void restore(Mark mark);
   void remove_stop_string(const std::vector<std::int32_t>& output,
                           const std::vector<std::size_t>& ends, const std::string& text,
                           Index first_row, std::size_t first_id);

@@ -102,11 +102,12 @@ PLLAVA_INLINE void Session::rewind(const Mark& mark) {
   restore(mark);
 }
 
-PLLAVA_INLINE void Session::restore(const Mark& mark) {
+/// Shortens what grew and moves the rest: nothing here allocates.
+PLLAVA_INLINE void Session::restore(Mark mark) {
   context_->truncate(mark.rows);
   ids_.resize(mark.ids);
-  pending_ = mark.pending;
-  dialogue_ = mark.dialogue;
+  pending_ = std::move(mark.pending);
+  dialogue_ = std::move(mark.dialogue);
 }
 
 PLLAVA_INLINE bool Session::forget_oldest_turn(const RunControl& control) {
@@ -133,7 +134,7 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     throw ArgumentError("max_new_tokens must be at least 1, got " +
                         std::to_string(options.max_new_tokens));
   options.sampling.validate();
-  const Mark before = mark();
+  Mark before = mark();
   is_asking_ = true;
   try {
     Answer answer = generate(question, options, on_piece);
@@ -141,7 +142,7 @@ PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOpt
     return answer;
   } catch (...) {
     is_asking_ = false;
-    restore(before);
+    restore(std::move(before));
     throw;
   }
 }

@@ -1,8 +1,4 @@
-// The CPU backend allocates no heap memory once its scratch memory has grown. malloc is replaced by
-// functions that count calls in all threads while an AllocationCounter exists.
-#include <atomic>
-#include <cerrno>
-#include <cstddef>
+// The CPU backend allocates no heap memory once its scratch memory has grown.
 #include <cstdlib>
 #include <functional>
 #include <new>
@@ -10,109 +6,23 @@
 #include <vector>
 
 #include "pllava/pllava.hpp"
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/isas.hpp"
 #include "support/tensors.hpp"
-
-// Sanitizers replace malloc themselves, and two replacements cannot be in one program.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PLLAVA_TEST_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define PLLAVA_TEST_SANITIZED
-#endif
-#endif
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<long> allocations{0};
-
-// Unused with a sanitizer.
-[[maybe_unused]] void count_allocation() noexcept {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-
-}  // namespace
-
-#if defined(PLLAVA_TEST_SANITIZED)
-constexpr bool kCounts = false;
-#elif defined(__GLIBC__)
-// glibc exports its functions under these names, too. operator new of libstdc++ calls malloc and
-// aligned_alloc, so it is counted as well.
-constexpr bool kCounts = true;
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t size) noexcept {
-  count_allocation();
-  return __libc_malloc(size);
-}
-void* calloc(std::size_t count, std::size_t size) noexcept {
-  count_allocation();
-  return __libc_calloc(count, size);
-}
-void* realloc(void* memory, std::size_t size) noexcept {
-  count_allocation();
-  return __libc_realloc(memory, size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  count_allocation();
-  return __libc_memalign(alignment, size);
-}
-void* memalign(std::size_t alignment, std::size_t size) noexcept {
-  count_allocation();
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
-  count_allocation();
-  *memory = __libc_memalign(alignment, size);
-  return *memory == nullptr ? ENOMEM : 0;
-}
-}
-#else
-// Other C libraries: operator new is counted, direct calls of malloc are not.
-constexpr bool kCounts = true;
-void* operator new(std::size_t size) {
-  count_allocation();
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-#endif
 
 namespace {
 
 using namespace pllava;
 using B = cpu::Backend;
 
-/// Counts the allocations of all threads during its lifetime. Only one may exist at a time.
-class AllocationCounter {
- public:
-  AllocationCounter() {
-    allocations = 0;
-    counting = true;
-  }
-  AllocationCounter(const AllocationCounter&) = delete;
-  AllocationCounter& operator=(const AllocationCounter&) = delete;
-  ~AllocationCounter() { counting = false; }
-
-  long count() const { return allocations; }
-};
+using test::AllocationCounter;
 
 /// Whether the test can run. Says why where it cannot.
 bool can_count() {
-  if (!kCounts) WARN("skipped: the sanitizer's malloc cannot be replaced to count its calls");
-  return kCounts;
+  if (!AllocationCounter::works())
+    WARN("skipped: the sanitizer's malloc cannot be replaced to count its calls");
+  return AllocationCounter::works();
 }
 
 TextConfig config() {

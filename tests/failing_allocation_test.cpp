@@ -1,0 +1,348 @@
+// Every allocation of the main calls fails once, and once with all allocations after it. The error
+// arrives at the caller, objects stay usable, and files are complete or absent.
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <new>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "pllava/calibration/calibrate.hpp"
+#include "pllava/pllava.hpp"
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+#include "support/checkpoint_writer.hpp"
+#include "support/tiny_model.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace pllava;
+using test::Failing;
+
+std::size_t open_files() {
+  return static_cast<std::size_t>(
+      std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
+}
+
+/// Mapped regions of files with this name.
+std::size_t mappings_of(const std::string& name) {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.ends_with(name);
+  return count;
+}
+
+std::set<std::string> names_in(const fs::path& directory) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory))
+    names.insert(entry.path().filename().string());
+  return names;
+}
+
+/// Numbers in [1, count]: the first `dense`, then each by a 50th (with `dense` 200) larger than the
+/// one before.
+std::vector<long> spread(long count, long dense) {
+  std::vector<long> numbers;
+  for (long n = 1; n <= count; n += n < dense ? 1 : 1 + 4 * n / dense) numbers.push_back(n);
+  return numbers;
+}
+
+/// Calls `operation` with allocation n failing, for many n. It must throw std::bad_alloc or an
+/// Error, or succeed. `check(succeeded, which)` follows each call.
+void with_failures(const std::function<void()>& operation,
+                   const std::function<void(bool succeeded, Failing which)>& check,
+                   long dense = 200) {
+  operation();  // static objects are initialised, scratch memory is not
+  long count = 0;
+  {
+    const test::AllocationCounter counter;
+    operation();
+    count = counter.count();
+  }
+  check(true, Failing::one);
+  REQUIRE(count > 0);
+  const std::size_t files = open_files(), mappings = mappings_of(".safetensors");
+  long failures = 0, calls = 0;
+  for (const long n : spread(count, dense))
+    for (const Failing which : {Failing::one, Failing::all_later}) {
+      INFO("allocation " << n << " of " << count
+                         << (which == Failing::one ? "" : " and all after it"));
+      bool succeeded = false;
+      try {
+        const test::FailingAllocations failing(n, which);
+        operation();
+        succeeded = true;
+      } catch (const std::bad_alloc&) {
+      } catch (const Error&) {
+      }
+      ++calls;
+      failures += !succeeded;
+      check(succeeded, which);
+      REQUIRE(open_files() == files);
+      REQUIRE(mappings_of(".safetensors") == mappings);
+    }
+  INFO(failures << " of " << calls << " calls failed");
+  CHECK(failures >= calls / 2);
+}
+
+/// A random checkpoint with a tokenizer.
+class ModelDirectory {
+ public:
+  ModelDirectory() {
+    const fs::path from = fs::path(PLLAVA_TEST_DATA) / "tokenizer" / "tokenizer.json";
+    const Tokenizer tokenizer = Tokenizer::from_file(from);
+    ModelConfig config = ModelConfig::preset("tiny");
+    config.image_token = *tokenizer.id_of(kVideoToken);
+    config.text.vocab = std::max(config.text.vocab, tokenizer.size());
+    write_random_checkpoint(path(), config, 3);
+    fs::copy_file(from, path() / "tokenizer.json");
+  }
+  fs::path path() const { return dir_.path(); }
+
+ private:
+  test::TempDirectory dir_;
+};
+
+const GenerateOptions kShort{.max_new_tokens = 6};
+
+std::string answer_of(const Pipeline& model) {
+  return model.watch(test::moving_clip(4)).ask("What moves?", kShort).text;
+}
+
+TEST_CASE("A failed allocation while a model is loaded", "[failing_allocation]") {
+  const ModelDirectory model;
+  std::optional<Pipeline> loaded;
+  std::string expected;
+  with_failures(
+      [&] {
+        loaded.reset();
+        loaded = Pipeline::load(model.path(), {}, {.threads = 3});
+      },
+      [&](bool succeeded, Failing) {
+        if (expected.empty()) expected = answer_of(*loaded);
+        REQUIRE(loaded.has_value() == succeeded);
+        if (succeeded) CHECK(answer_of(*loaded) == expected);
+        loaded.reset();
+      });
+}
+
+TEST_CASE("A failed allocation while packed weights are written and read", "[failing_allocation]") {
+  const ModelDirectory model;
+  const test::TempDirectory temp;
+  const fs::path cache = temp / "packed";
+  LoadOptions options;
+  options.cache = cache;
+  options.quantize = QuantizeOptions::of(WeightFormat::int8);
+  const auto load = [&] { Pipeline::load(model.path(), options, {.threads = 2}); };
+  load();
+  const std::string whole = test::read_file(cache);
+  REQUIRE(!whole.empty());
+  const auto check = [&](bool written) {
+    REQUIRE(fs::exists(cache) >= written);
+    if (fs::exists(cache)) REQUIRE(test::read_file(cache) == whole);
+  };
+  SECTION("written") {
+    with_failures(
+        [&] {
+          fs::remove(cache.c_str());
+          load();
+        },
+        [&](bool succeeded, Failing which) {
+          check(succeeded);
+          if (which == Failing::one)
+            REQUIRE(names_in(temp.path()).size() == static_cast<std::size_t>(fs::exists(cache)));
+          fs::remove(cache);
+        });
+    load();
+    CHECK(names_in(temp.path()) == std::set<std::string>{"packed"});
+  }
+  SECTION("read") {
+    with_failures(load, [&](bool, Failing) { check(true); });
+  }
+}
+
+TEST_CASE("A failed allocation while a video is encoded", "[failing_allocation]") {
+  const Pipeline model = test::tiny_model({.threads = 3});
+  const Clip clip = test::moving_clip(4);
+  const std::string expected = answer_of(model);
+  std::optional<EncodedVideo> video;
+  with_failures(
+      [&] {
+        video.reset();
+        video = model.encode(clip);
+      },
+      [&](bool succeeded, Failing) {
+        REQUIRE(video.has_value() == succeeded);
+        if (succeeded) CHECK(model.watch(*video).ask("What moves?", kShort).text == expected);
+      });
+  CHECK(answer_of(model) == expected);
+}
+
+TEST_CASE("A failed allocation while a session watches", "[failing_allocation]") {
+  const Pipeline model = test::tiny_model({.threads = 3});
+  const Clip clip = test::moving_clip(4);
+  std::optional<Session> session;
+  const std::string expected = answer_of(model);
+  with_failures(
+      [&] {
+        session.reset();
+        session = model.watch(clip);
+      },
+      [&](bool succeeded, Failing) {
+        REQUIRE(session.has_value() == succeeded);
+        if (succeeded) CHECK(session->ask("What moves?", kShort).text == expected);
+      });
+}
+
+TEST_CASE("A session is unchanged after a failed allocation in ask", "[failing_allocation]") {
+  const Pipeline model = test::tiny_model({.threads = 3});
+  const Clip clip = test::moving_clip(4);
+  GenerateOptions options = kShort;
+  options.sampling = {.temperature = 1.0f, .top_k = 20, .top_p = 0.9f, .repetition_penalty = 1.1f};
+  Session reference = model.watch(clip);
+  const std::string first = reference.ask("What moves?").text;
+  const Answer second = reference.ask("And where?", options);
+  // The same with a stop string that ends the answer.
+  GenerateOptions stopped = options;
+  stopped.stop = {second.text.substr(second.text.size() / 2)};
+
+  Session session = model.watch(clip);
+  const auto video = session.mark();
+  REQUIRE(session.ask("What moves?").text == first);
+  auto before = session.mark();
+  Index length = session.length();
+  std::optional<Answer> answer;
+  std::string pieces;
+  int fresh = 0;
+  with_failures(
+      [&] {
+        answer.reset();
+        session.rewind(before);
+        answer = session.ask("And where?", stopped, [&](std::string_view piece) {
+          pieces += piece;
+          return true;
+        });
+      },
+      [&](bool succeeded, Failing) {
+        REQUIRE(answer.has_value() == succeeded);
+        if (!succeeded) {
+          REQUIRE(session.length() == length);
+          REQUIRE(session.ask("And where?", options).output_ids == second.output_ids);
+        }
+        session.rewind(before);
+        if (++fresh % 8 != 0) return;
+        // A new session: its scratch memory has to grow again.
+        session = model.watch(clip);
+        session.ask("What moves?");
+        before = session.mark();
+        length = session.length();
+      });
+}
+
+TEST_CASE("A failed allocation while a checkpoint is quantized", "[failing_allocation]") {
+  const ModelDirectory model;
+  const test::TempDirectory temp;
+  LoadOptions options;
+  options.quantize = QuantizeOptions::of(WeightFormat::int4);
+  const std::string out = temp / "new" / "quantized";
+  const fs::path weights = fs::path(out) / "model.safetensors";
+  const auto write = [&] { write_quantized_checkpoint(out, model.path(), options); };
+  write();
+  const std::string whole = test::read_file(weights);
+  const std::set<std::string> files = names_in(out);
+  fs::remove_all(temp / "new");
+  with_failures(
+      [&] {
+        ::rename(out.c_str(), (out + ".old").c_str());
+        write();
+      },
+      [&](bool succeeded, Failing which) {
+        REQUIRE(fs::exists(out) >= succeeded);
+        if (fs::exists(out)) {
+          REQUIRE(names_in(out) == files);
+          REQUIRE(test::read_file(weights) == whole);
+        } else if (which == Failing::one) {
+          REQUIRE(names_in(temp.path()).empty());
+        }
+        fs::remove_all(temp / "new");
+      });
+}
+
+TEST_CASE("A failed allocation while a file is replaced", "[failing_allocation]") {
+  const test::TempDirectory temp;
+  const fs::path path = temp / "a.safetensors";
+  const std::vector<NamedTensor> old = {test::floats("x", {2}, {1, 2})};
+  const std::vector<NamedTensor> now = {test::floats("x", {3}, {3, 4, 5})};
+  write_safetensors(path, now);
+  const std::string now_bytes = test::read_file(path);
+  write_safetensors(path, old);
+  const std::string old_bytes = test::read_file(path);
+  with_failures([&] { write_safetensors(path, now); },
+                [&](bool succeeded, Failing) {
+                  const std::string bytes = test::read_file(path);
+                  REQUIRE((bytes == now_bytes || (!succeeded && bytes == old_bytes)));
+                  REQUIRE(names_in(temp.path()).size() == 1);
+                  write_safetensors(path, old);
+                });
+}
+
+TEST_CASE("A failed allocation while a random checkpoint is written", "[failing_allocation]") {
+  const test::TempDirectory temp;
+  with_failures(
+      [&] { write_random_checkpoint(temp / "model", ModelConfig::preset("tiny")); },
+      [&](bool succeeded, Failing) {
+        for (const std::string& name : succeeded ? std::set<std::string>{} : names_in(temp.path()))
+          REQUIRE(name == "model");
+        if (succeeded) CHECK(names_in(temp / "model").size() == 4);
+        fs::remove_all(temp / "model");
+      });
+}
+
+TEST_CASE("A failed allocation in calibration", "[failing_allocation]") {
+  const ModelDirectory model;
+  const ModelFiles files = ModelFiles::open(model.path());
+  const std::vector<Clip> clips = {test::moving_clip(2)};
+  CalibrationOptions options;
+  options.backend.threads = 2;
+  options.max_new_tokens = 2;
+  std::optional<Calibration> scales;
+  double expected = -1;
+  with_failures(
+      [&] {
+        scales.reset();
+        scales = calibrate(files.checkpoint[""], files.checkpoint.config(), files.tokenizer,
+                           files.preprocess, clips, {WeightFormat::int4}, options);
+      },
+      [&](bool succeeded, Failing) {
+        REQUIRE(scales.has_value() == succeeded);
+        if (!succeeded) return;
+        if (expected < 0) expected = scales->mean_error();
+        CHECK(scales->mean_error() == expected);
+      },
+      40);
+}
+
+TEST_CASE("A failed allocation in a task or the construction of a pool", "[failing_allocation]") {
+  std::optional<ThreadPool> pool;
+  with_failures(
+      [&] {
+        pool.reset();
+        pool.emplace(4);
+      },
+      [&](bool succeeded, Failing) { REQUIRE(pool.has_value() == succeeded); });
+  pool.emplace(4);
+  std::atomic<Index> sum{0};
+  with_failures(
+      [&] {
+        sum = 0;
+        pool->run(100, [&](Index i) { sum += *std::make_unique<Index>(i); });
+      },
+      [&](bool succeeded, Failing) { REQUIRE((sum == 4950) == succeeded); });
+}
+
+}  // namespace

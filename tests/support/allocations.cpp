@@ -1,0 +1,124 @@
+// Replacements of malloc with glibc, of operator new with other C libraries and with sanitizers,
+// which replace malloc themselves.
+#include "support/allocations.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PLLAVA_TEST_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define PLLAVA_TEST_SANITIZED
+#endif
+#endif
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<long> allocations{0};
+// The numbers of the allocations that fail.
+std::atomic<long> first_failing{LONG_MAX}, last_failing{LONG_MAX};
+
+/// Counts an allocation. False if it must fail.
+bool allowed() noexcept {
+  if (!counting.load(std::memory_order_relaxed)) return true;
+  const long n = allocations.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (n < first_failing || n > last_failing) return true;
+  errno = ENOMEM;
+  return false;
+}
+
+}  // namespace
+
+#if defined(__GLIBC__) && !defined(PLLAVA_TEST_SANITIZED)
+// glibc exports its functions under these names, too. operator new of libstdc++ calls malloc and
+// aligned_alloc, so it is counted as well.
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+
+void* malloc(std::size_t size) noexcept {
+  return allowed() ? __libc_malloc(size) : nullptr;
+}
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  return allowed() ? __libc_calloc(count, size) : nullptr;
+}
+void* realloc(void* memory, std::size_t size) noexcept {
+  return allowed() ? __libc_realloc(memory, size) : nullptr;
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return allowed() ? __libc_memalign(alignment, size) : nullptr;
+}
+void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  return allowed() ? __libc_memalign(alignment, size) : nullptr;
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
+  void* const p = allowed() ? __libc_memalign(alignment, size) : nullptr;
+  if (p == nullptr) return ENOMEM;
+  *memory = p;
+  return 0;
+}
+}
+#else
+void* operator new(std::size_t size) {
+  void* const memory = allowed() ? std::malloc(size == 0 ? 1 : size) : nullptr;
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void* operator new[](std::size_t size) {
+  return ::operator new(size);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+#endif
+
+namespace test {
+
+AllocationCounter::AllocationCounter() {
+  allocations = 0;
+  counting = true;
+}
+AllocationCounter::~AllocationCounter() {
+  counting = false;
+}
+long AllocationCounter::count() const {
+  return allocations;
+}
+bool AllocationCounter::works() {
+#if defined(PLLAVA_TEST_SANITIZED)
+  return false;
+#else
+  return true;
+#endif
+}
+
+FailingAllocations::FailingAllocations(long n, Failing which) {
+  allocations = 0;
+  first_failing = n;
+  last_failing = which == Failing::one ? n : LONG_MAX - 1;
+  counting = true;
+}
+FailingAllocations::~FailingAllocations() {
+  counting = false;
+  first_failing = LONG_MAX;
+}
+
+}  // namespace test

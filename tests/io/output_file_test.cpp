@@ -1,9 +1,12 @@
 // Files and directories that are created completely or not at all.
 #include "pllava/io/detail/output_file.hpp"
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <sys/stat.h>
 
@@ -87,6 +90,56 @@ TEST_CASE("A directory appears when it is committed", "[output_file]") {
   directory.commit();
   CHECK(content(dir / "new" / "file") == "text");
   CHECK_THROWS_AS(OutputDirectory(dir / "new"), FileError);
+}
+
+TEST_CASE("An abandoned directory takes the parents with it that it created", "[output_file]") {
+  const test::TempDirectory dir;
+  fs::create_directory(dir / "kept");
+  { const OutputDirectory abandoned(dir / "kept" / "a" / "b" / "new"); }
+  CHECK(fs::is_empty(dir / "kept"));
+  dir.write("file", "");
+  CHECK_THROWS_AS(OutputDirectory(dir / "file" / "a" / "new"), FileError);
+  CHECK(files_in(dir.path()) == 2);
+  {
+    const OutputDirectory abandoned(dir / "a" / "new");
+    dir.write("a/other", "");
+  }
+  CHECK(fs::exists(dir / "a" / "other"));
+}
+
+TEST_CASE("A directory that cannot be flushed does not appear", "[output_file]") {
+  const test::TempDirectory dir;
+  {
+    OutputDirectory directory(dir / "new");
+    fs::create_symlink("nowhere", directory.part() / "link");
+    CHECK_THROWS_AS(directory.commit(), FileError);
+  }
+  CHECK(fs::is_empty(dir.path()));
+}
+
+TEST_CASE("A writer that starts does not remove the part of another that starts",
+          "[output_file][threads]") {
+  const test::TempDirectory dir;
+  std::atomic<int> failures{0};
+  {
+    std::vector<std::jthread> writers;
+    for (int i = 0; i < 4; ++i)
+      writers.emplace_back([&] {
+        for (int round = 0; round < 200; ++round) try {
+            OutputFile file(dir / "a");
+            file.write("text", 4);
+            file.commit();
+            const OutputDirectory abandoned(dir / "b");
+            std::ofstream(abandoned.part() / "file") << "text";
+            if (!fs::exists(abandoned.part() / "file")) ++failures;
+          } catch (const FileError&) {
+            ++failures;
+          }
+      });
+  }
+  CHECK(failures == 0);
+  CHECK(content(dir / "a") == "text");
+  CHECK(files_in(dir.path()) == 1);
 }
 
 }  // namespace

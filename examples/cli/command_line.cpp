@@ -156,7 +156,9 @@ void add_write_random(CLI::App& app, Options& o) {
                   "Write a checkpoint of random weights, for tests without a real model.",
                   "Example:\n"
                   "  pllava write-random --out tiny --tokenizer pllava-7b/tokenizer.json");
-  random.add_option("--out", o.out, "directory to write")->required()->type_name("DIR");
+  random.add_option("--out", o.out, "directory to write; must not exist")
+      ->required()
+      ->type_name("DIR");
   random.add_option("--preset", o.preset, "size: tiny (default), 7b, 13b or 34b")
       ->type_name("PRESET")
       ->check(known(pllava::ModelConfig::preset));

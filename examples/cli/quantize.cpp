@@ -1,6 +1,5 @@
 // quantize: writes a checkpoint with quantized weights.
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -12,17 +11,16 @@
 #include "output.hpp"
 #include "pllava/calibration/calibrate.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
+#include "pllava/io/detail/output_file.hpp"
 
 namespace cli {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// AWQ scales, calibrated on the videos of --calibrate. Throws FileError if --out exists, before
-/// any work.
+/// AWQ scales, calibrated on the videos of --calibrate. Throws FileError if --out exists or cannot
+/// be created, before any work.
 pllava::Calibration calibration(const Context& context, const pllava::LoadOptions& load) {
   const Options& o = context.options;
-  if (fs::exists(o.out)) throw pllava::FileError(o.out, "exists already");
+  { const pllava::detail::OutputDirectory attempt(o.out); }
   const pllava::ModelFiles files = open_model(o);
   const pllava::Checkpoint& checkpoint = files.checkpoint;
   pllava::CalibrationOptions options;

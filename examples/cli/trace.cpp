@@ -6,6 +6,7 @@
 #include "clip.hpp"
 #include "commands.hpp"
 #include "output.hpp"
+#include "pllava/io/detail/output_file.hpp"
 #include "pllava/media/preprocess.hpp"
 #include "pllava/weights/safetensors.hpp"
 #include "watched.hpp"
@@ -24,6 +25,7 @@ pllava::NamedTensor tensor(const char* name, const std::vector<T>& values, pllav
 
 int trace(const Context& context) {
   const Options& o = context.options;
+  { const pllava::detail::OutputFile attempt(o.out); }  // fails before any work
   const LoadedModel model = load_model(context);
   const pllava::Pipeline& pipeline = model.pipeline;
   const pllava::ModelConfig& config = pipeline.config();

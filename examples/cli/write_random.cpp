@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Copies a file atomically: `to` is either complete or unchanged.
-void copy_atomically(const fs::path& from, const fs::path& to) {
+/// Writes a copy of a file.
+void write_copy(const fs::path& from, const fs::path& to) {
   const auto source = pllava::MappedFile::open(from);
   pllava::detail::OutputFile file(to);
   file.write(source->bytes().data(), source->bytes().size());
@@ -35,9 +35,12 @@ int write_random(const Context& context) {
   pllava::ModelConfig config = pllava::ModelConfig::preset(o.preset);
   config.image_token = *image;
   config.text.vocab = std::max(config.text.vocab, tokenizer.size());
-  const Interrupt::EndsProgram guard;  // the library writes each file atomically
-  pllava::write_random_checkpoint(o.out, config, o.generate.sampling.seed, pllava::DType::bf16);
-  copy_atomically(o.tokenizer, fs::path(o.out) / "tokenizer.json");
+  const Interrupt::EndsProgram guard;  // the directory appears when it is complete
+  pllava::detail::OutputDirectory directory(o.out);
+  pllava::write_random_checkpoint(directory.part(), config, o.generate.sampling.seed,
+                                  pllava::DType::bf16);
+  write_copy(o.tokenizer, directory.part() / "tokenizer.json");
+  directory.commit();
   return kSuccess;
 }
 

@@ -10,6 +10,7 @@
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
+#include "support/forked_child.hpp"
 #include "support/temp_directory.hpp"
 
 namespace {
@@ -56,6 +57,25 @@ TEST_CASE("A directory loads, and copies share its weights", "[pipeline]") {
   const Pipeline copy = model;
   CHECK(&copy.config() == &model.config());
   CHECK(answer(copy, clip(16)) == answer(model, clip(16)));
+}
+
+TEST_CASE("A forked child can use and destroy a model and a session", "[pipeline]") {
+  const Directory dir;
+  std::optional<Pipeline> model = Pipeline::load(dir.path(), {}, {.threads = 3});
+  std::optional<Session> session = model->watch(clip(16));
+  const auto video = session->mark();
+  const auto expected = session->ask("What?", {.max_new_tokens = 8}).output_ids;
+  const auto ask = [&] {
+    session->rewind(video);
+    return session->ask("What?", {.max_new_tokens = 8}).output_ids;
+  };
+  CHECK(test::in_child([&] {
+          if (ask() != expected || answer(*model, clip(16)) != expected) return 1;
+          session.reset();
+          model.reset();
+          return 0;
+        }) == 0);
+  CHECK(ask() == expected);
 }
 
 TEST_CASE("A 16-bit checkpoint is computed in bf16 by default", "[pipeline]") {

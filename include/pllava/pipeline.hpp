@@ -46,7 +46,8 @@ struct ModelFiles {
 std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
                                                    const LoadOptions& options, DType dtype);
 
-/// Threads: const after construction and safe to share; copies share the weights.
+/// Threads: const after construction and safe to share; copies share the weights. In a forked child
+/// a model on the CPU and its sessions work on the calling thread only, see ThreadPool.
 class Pipeline {
  public:
   /// Loads a checkpoint directory for the CPU, as in `load("model", {.threads = 4})`. Throws

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/core/fork_count.hpp"
 #include "pllava/media/video.hpp"
 
 namespace pllava {
@@ -58,6 +59,8 @@ class Video::Source {
 
   const VideoInfo& info() const noexcept { return info_; }
   const std::string& name() const noexcept { return name_; }
+  /// Whether this process opened the source.
+  bool is_own() const noexcept { return origin_.is_this_process(); }
   virtual Index decoded_frames() const noexcept = 0;
 
   /// Whether the source can be read from its start again, so that frames can be chosen by index.
@@ -82,6 +85,7 @@ class Video::Source {
   }
   [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name_, problem); }
 
+  detail::ForkOrigin origin_;
   std::string name_;
   VideoOptions options_;
   VideoInfo info_;

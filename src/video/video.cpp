@@ -209,10 +209,21 @@ std::string without_secrets(const std::string& source) {
   return text;
 }
 
-Video::Video(std::unique_ptr<Source> source) : impl_(std::move(source)) {}
+Video::Video(std::unique_ptr<Source> source) : impl_(source.release()) {}
 Video::Video(Video&&) noexcept = default;
 Video& Video::operator=(Video&&) noexcept = default;
 Video::~Video() = default;
+
+/// In a forked child nothing is closed: that would wait for threads that do not exist there.
+void Video::Close::operator()(Source* source) const noexcept {
+  if (source->is_own()) delete source;
+}
+
+Video::Source& Video::usable() const {
+  if (!impl_->is_own())
+    throw MediaError(impl_->name(), "was opened before fork; open it in the child process");
+  return *impl_;
+}
 
 Video Video::open(const std::string& source, const VideoOptions& options) {
   check_options(options);
@@ -236,7 +247,7 @@ const std::string& Video::source() const noexcept {
 }
 
 Clip Video::sample(Index n, const SampleOptions& options) {
-  if (!impl_->seekable()) return take(*impl_, n, options);
+  if (!usable().seekable()) return take(*impl_, n, options);
   return gather(*impl_, options.transform, options.cancel, [&] {
     try {
       return impl_->choose(n, options);
@@ -248,7 +259,7 @@ Clip Video::sample(Index n, const SampleOptions& options) {
 
 Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
   Index announced = 0;  // frames, before decoding showed that some are damaged
-  return gather(*impl_, {}, cancel, [&] {
+  return gather(usable(), {}, cancel, [&] {
     const Index count = impl_->info().frame_count;
     announced = std::max(announced, count);
     for (const Index i : indices)
@@ -264,11 +275,11 @@ Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
 }
 
 std::optional<Frame> Video::next() {
-  return impl_->next();
+  return usable().next();
 }
 
 void Video::rewind() {
-  impl_->rewind();
+  usable().rewind();
 }
 
 Index Video::decoded_frames() const noexcept {

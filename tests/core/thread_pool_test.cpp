@@ -8,10 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "support/catch.hpp"
+#include "support/forked_child.hpp"
 
 namespace {
 
@@ -80,22 +78,6 @@ TEST_CASE("Several threads can share a pool, and tasks can run tasks", "[thread_
   for (const Index sum : sums) CHECK(sum == 100 * 190 * 3);
 }
 
-/// The exit code of a child process that runs `body`, which returns it.
-template <class Body>
-int in_child(const Body& body) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    ::alarm(60);  // a child that hangs ends by SIGALRM
-    ::_exit(body());
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  INFO("status " << status);
-  REQUIRE(WIFEXITED(status));
-  return WEXITSTATUS(status);
-}
-
 TEST_CASE("a pool can be used and destroyed in a forked child", "[thread_pool][threads]") {
   auto pool = std::make_unique<ThreadPool>(4);
   const auto sum_to_100 = [&] {
@@ -116,7 +98,7 @@ TEST_CASE("a pool can be used and destroyed in a forked child", "[thread_pool][t
     return sum == 5050 ? 0 : 3;
   };
   CHECK(sum_to_100() == 5050);
-  for (int round = 0; round < 20; ++round) CHECK(in_child(use_and_destroy) == 0);
+  for (int round = 0; round < 20; ++round) CHECK(test::in_child(use_and_destroy) == 0);
   CHECK(sum_to_100() == 5050);
 }
 
@@ -128,7 +110,7 @@ TEST_CASE("a fork while another thread uses the pool leaves a usable pool", "[th
     while (!stop) pool->run(50, [&](Index i) { sum += i; });
   });
   for (int round = 0; round < 50; ++round)
-    CHECK(in_child([&] {
+    CHECK(test::in_child([&] {
             std::atomic<Index> sum{0};
             pool->run(101, [&](Index i) { sum += i; });
             pool.reset();

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -19,6 +20,7 @@
 #include "support/byte_server.hpp"
 #include "support/catch.hpp"
 #include "support/clip_writer.hpp"
+#include "support/forked_child.hpp"
 #include "support/temp_directory.hpp"
 
 using namespace pllava;
@@ -106,6 +108,26 @@ std::vector<Made> kinds_of_clip() {
 }
 
 }  // namespace
+
+TEST_CASE("a video that was opened before fork is an error in the child", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mp4", {.frames = 12});
+  std::optional<Video> video = Video::open((dir / "clip.mp4").string(), {.threads = 4});
+  CHECK(test::shown_index(video->next().value()) == 0);
+  CHECK(test::in_child([&] {
+          const std::vector<Index> first{0};
+          const std::vector<std::string> errors = {
+              error_of([&] { video->next(); }), error_of([&] { video->sample(2); }),
+              error_of([&] { video->frames_at(first); }), error_of([&] { video->rewind(); })};
+          for (const std::string& error : errors)
+            if (!contains(error, "before fork") || !contains(error, "clip.mp4")) return 1;
+          Video again = Video::open((dir / "clip.mp4").string(), {.threads = 4});
+          if (test::shown_index(again.next().value()) != 0) return 2;
+          video.reset();
+          return 0;
+        }) == 0);
+  CHECK(test::shown_index(video->next().value()) == 1);
+}
 
 TEST_CASE("Frame indices are exact in every kind of file, in any order", "[video]") {
   const test::TempDirectory dir;

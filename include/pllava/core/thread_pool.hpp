@@ -14,28 +14,12 @@
 #include <utility>
 #include <vector>
 
-#include <pthread.h>
-
 #include "pllava/config.hpp"
+#include "pllava/core/fork_count.hpp"
 #include "pllava/core/processors.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava {
-
-namespace detail {
-
-/// The forks between the process that called count_forks first and this one.
-inline std::atomic<unsigned> fork_count{0};
-
-/// Makes every later fork(2) count in its child, and returns the count. Throws Error if the system
-/// has no memory for that.
-inline unsigned count_forks() {
-  static const int error = ::pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
-  if (error != 0) throw Error("cannot observe fork: " + std::generic_category().message(error));
-  return fork_count;
-}
-
-}  // namespace detail
 
 /// Runs indexed tasks on the calling thread and `threads - 1` workers. An idle worker spins for
 /// about ten microseconds before it sleeps. That covers the time between two verbs; waking a thread
@@ -108,7 +92,7 @@ class ThreadPool {
 
  private:
   /// False too in a child of the process that started the workers.
-  bool has_threads() const noexcept { return !workers_.empty() && forks_ == detail::fork_count; }
+  bool has_threads() const noexcept { return !workers_.empty() && origin_.is_this_process(); }
 
   void stop() {
     {
@@ -195,7 +179,7 @@ class ThreadPool {
     }
   }
 
-  const unsigned forks_ = detail::count_forks();
+  const detail::ForkOrigin origin_;
   std::mutex busy_;   // held by the thread whose job runs
   std::mutex mutex_;  // guards writes to the members below; atomics may be read without it
   std::condition_variable wake_, idle_;

@@ -126,6 +126,9 @@ struct SampleOptions {
 /// Opening a local file reads no other file: playlists are refused. Damaged files give the frames
 /// that can be decoded; MediaError if there are none.
 ///
+/// fork(2): a child shares the position in the file with its parent and has no threads for the
+/// decoder. There every call that reads frames throws MediaError; open the source again.
+///
 /// Movable, not thread-safe. Errors are MediaError naming the source unless stated otherwise.
 class Video {
  public:
@@ -200,7 +203,13 @@ class Video {
 
  private:
   explicit Video(std::unique_ptr<Source> source);
-  std::unique_ptr<Source> impl_;
+  /// The source. Throws MediaError in a child of the process that opened it.
+  Source& usable() const;
+
+  struct Close {
+    void operator()(Source* source) const noexcept;
+  };
+  std::unique_ptr<Source, Close> impl_;
 };
 
 }  // namespace pllava

@@ -2,10 +2,6 @@
 // arrives at the caller, objects stay usable, and files are complete or absent.
 #include <atomic>
 #include <filesystem>
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <new>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,9 +9,9 @@
 
 #include "pllava/calibration/calibrate.hpp"
 #include "pllava/pllava.hpp"
-#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
+#include "support/failing_calls.hpp"
 #include "support/tiny_model.hpp"
 
 namespace {
@@ -24,70 +20,11 @@ namespace fs = std::filesystem;
 using namespace pllava;
 using test::Failing;
 
-std::size_t open_files() {
-  return static_cast<std::size_t>(
-      std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
-}
-
-/// Mapped regions of files with this name.
-std::size_t mappings_of(const std::string& name) {
-  std::ifstream maps("/proc/self/maps");
-  std::size_t count = 0;
-  for (std::string line; std::getline(maps, line);) count += line.ends_with(name);
-  return count;
-}
-
 std::set<std::string> names_in(const fs::path& directory) {
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(directory))
     names.insert(entry.path().filename().string());
   return names;
-}
-
-/// Numbers in [1, count]: the first `dense`, then each by a 50th (with `dense` 200) larger than the
-/// one before.
-std::vector<long> spread(long count, long dense) {
-  std::vector<long> numbers;
-  for (long n = 1; n <= count; n += n < dense ? 1 : 1 + 4 * n / dense) numbers.push_back(n);
-  return numbers;
-}
-
-/// Calls `operation` with allocation n failing, for many n. It must throw std::bad_alloc or an
-/// Error, or succeed. `check(succeeded, which)` follows each call.
-void with_failures(const std::function<void()>& operation,
-                   const std::function<void(bool succeeded, Failing which)>& check,
-                   long dense = 200) {
-  operation();  // static objects are initialised, scratch memory is not
-  long count = 0;
-  {
-    const test::AllocationCounter counter;
-    operation();
-    count = counter.count();
-  }
-  check(true, Failing::one);
-  REQUIRE(count > 0);
-  const std::size_t files = open_files(), mappings = mappings_of(".safetensors");
-  long failures = 0, calls = 0;
-  for (const long n : spread(count, dense))
-    for (const Failing which : {Failing::one, Failing::all_later}) {
-      INFO("allocation " << n << " of " << count
-                         << (which == Failing::one ? "" : " and all after it"));
-      bool succeeded = false;
-      try {
-        const test::FailingAllocations failing(n, which);
-        operation();
-        succeeded = true;
-      } catch (const std::bad_alloc&) {
-      } catch (const Error&) {
-      }
-      ++calls;
-      failures += !succeeded;
-      check(succeeded, which);
-      REQUIRE(open_files() == files);
-      REQUIRE(mappings_of(".safetensors") == mappings);
-    }
-  INFO(failures << " of " << calls << " calls failed");
-  CHECK(failures >= calls / 2);
 }
 
 /// A random checkpoint with a tokenizer.
@@ -118,7 +55,7 @@ TEST_CASE("A failed allocation while a model is loaded", "[failing_allocation]")
   const ModelDirectory model;
   std::optional<Pipeline> loaded;
   std::string expected;
-  with_failures(
+  test::with_failures(
       [&] {
         loaded.reset();
         loaded = Pipeline::load(model.path(), {}, {.threads = 3});
@@ -147,7 +84,7 @@ TEST_CASE("A failed allocation while packed weights are written and read", "[fai
     if (fs::exists(cache)) REQUIRE(test::read_file(cache) == whole);
   };
   SECTION("written") {
-    with_failures(
+    test::with_failures(
         [&] {
           fs::remove(cache.c_str());
           load();
@@ -162,7 +99,7 @@ TEST_CASE("A failed allocation while packed weights are written and read", "[fai
     CHECK(names_in(temp.path()) == std::set<std::string>{"packed"});
   }
   SECTION("read") {
-    with_failures(load, [&](bool, Failing) { check(true); });
+    test::with_failures(load, [&](bool, Failing) { check(true); });
   }
 }
 
@@ -171,7 +108,7 @@ TEST_CASE("A failed allocation while a video is encoded", "[failing_allocation]"
   const Clip clip = test::moving_clip(4);
   const std::string expected = answer_of(model);
   std::optional<EncodedVideo> video;
-  with_failures(
+  test::with_failures(
       [&] {
         video.reset();
         video = model.encode(clip);
@@ -188,7 +125,7 @@ TEST_CASE("A failed allocation while a session watches", "[failing_allocation]")
   const Clip clip = test::moving_clip(4);
   std::optional<Session> session;
   const std::string expected = answer_of(model);
-  with_failures(
+  test::with_failures(
       [&] {
         session.reset();
         session = model.watch(clip);
@@ -219,7 +156,7 @@ TEST_CASE("A session is unchanged after a failed allocation in ask", "[failing_a
   std::optional<Answer> answer;
   std::string pieces;
   int fresh = 0;
-  with_failures(
+  test::with_failures(
       [&] {
         answer.reset();
         session.rewind(before);
@@ -256,7 +193,7 @@ TEST_CASE("A failed allocation while a checkpoint is quantized", "[failing_alloc
   const std::string whole = test::read_file(weights);
   const std::set<std::string> files = names_in(out);
   fs::remove_all(temp / "new");
-  with_failures(
+  test::with_failures(
       [&] {
         ::rename(out.c_str(), (out + ".old").c_str());
         write();
@@ -282,18 +219,18 @@ TEST_CASE("A failed allocation while a file is replaced", "[failing_allocation]"
   const std::string now_bytes = test::read_file(path);
   write_safetensors(path, old);
   const std::string old_bytes = test::read_file(path);
-  with_failures([&] { write_safetensors(path, now); },
-                [&](bool succeeded, Failing) {
-                  const std::string bytes = test::read_file(path);
-                  REQUIRE((bytes == now_bytes || (!succeeded && bytes == old_bytes)));
-                  REQUIRE(names_in(temp.path()).size() == 1);
-                  write_safetensors(path, old);
-                });
+  test::with_failures([&] { write_safetensors(path, now); },
+                      [&](bool succeeded, Failing) {
+                        const std::string bytes = test::read_file(path);
+                        REQUIRE((bytes == now_bytes || (!succeeded && bytes == old_bytes)));
+                        REQUIRE(names_in(temp.path()).size() == 1);
+                        write_safetensors(path, old);
+                      });
 }
 
 TEST_CASE("A failed allocation while a random checkpoint is written", "[failing_allocation]") {
   const test::TempDirectory temp;
-  with_failures(
+  test::with_failures(
       [&] { write_random_checkpoint(temp / "model", ModelConfig::preset("tiny")); },
       [&](bool succeeded, Failing) {
         for (const std::string& name : succeeded ? std::set<std::string>{} : names_in(temp.path()))
@@ -312,7 +249,7 @@ TEST_CASE("A failed allocation in calibration", "[failing_allocation]") {
   options.max_new_tokens = 2;
   std::optional<Calibration> scales;
   double expected = -1;
-  with_failures(
+  test::with_failures(
       [&] {
         scales.reset();
         scales = calibrate(files.checkpoint[""], files.checkpoint.config(), files.tokenizer,
@@ -329,7 +266,7 @@ TEST_CASE("A failed allocation in calibration", "[failing_allocation]") {
 
 TEST_CASE("A failed allocation in a task or the construction of a pool", "[failing_allocation]") {
   std::optional<ThreadPool> pool;
-  with_failures(
+  test::with_failures(
       [&] {
         pool.reset();
         pool.emplace(4);
@@ -337,7 +274,7 @@ TEST_CASE("A failed allocation in a task or the construction of a pool", "[faili
       [&](bool succeeded, Failing) { REQUIRE(pool.has_value() == succeeded); });
   pool.emplace(4);
   std::atomic<Index> sum{0};
-  with_failures(
+  test::with_failures(
       [&] {
         sum = 0;
         pool->run(100, [&](Index i) { sum += *std::make_unique<Index>(i); });

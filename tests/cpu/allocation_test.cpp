@@ -20,9 +20,9 @@ using test::AllocationCounter;
 
 /// Whether the test can run. Says why where it cannot.
 bool can_count() {
-  if (!AllocationCounter::works())
+  if (!AllocationCounter::counts_malloc())
     WARN("skipped: the sanitizer's malloc cannot be replaced to count its calls");
-  return AllocationCounter::works();
+  return AllocationCounter::counts_malloc();
 }
 
 TextConfig config() {

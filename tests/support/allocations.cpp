@@ -1,5 +1,4 @@
-// Replacements of malloc with glibc, of operator new with other C libraries and with sanitizers,
-// which replace malloc themselves.
+// Replacements of operator new, and with glibc of malloc. Sanitizers replace malloc themselves.
 #include "support/allocations.hpp"
 
 #include <atomic>
@@ -20,7 +19,7 @@
 
 namespace {
 
-std::atomic<bool> counting{false};
+std::atomic<bool> counting{false}, counting_malloc{false};
 std::atomic<long> allocations{0};
 // The numbers of the allocations that fail.
 std::atomic<long> first_failing{LONG_MAX}, last_failing{LONG_MAX};
@@ -34,11 +33,18 @@ bool allowed() noexcept {
   return false;
 }
 
+// Set while operator new calls malloc.
+thread_local bool in_operator_new = false;
+
+/// As allowed(), for calls of malloc.
+[[maybe_unused]] bool malloc_allowed() noexcept {
+  return in_operator_new || !counting_malloc.load(std::memory_order_relaxed) || allowed();
+}
+
 }  // namespace
 
 #if defined(__GLIBC__) && !defined(PLLAVA_TEST_SANITIZED)
-// glibc exports its functions under these names, too. operator new of libstdc++ calls malloc and
-// aligned_alloc, so it is counted as well.
+// glibc exports its functions under these names, too.
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);
@@ -46,30 +52,34 @@ void* __libc_realloc(void*, std::size_t);
 void* __libc_memalign(std::size_t, std::size_t);
 
 void* malloc(std::size_t size) noexcept {
-  return allowed() ? __libc_malloc(size) : nullptr;
+  return malloc_allowed() ? __libc_malloc(size) : nullptr;
 }
 void* calloc(std::size_t count, std::size_t size) noexcept {
-  return allowed() ? __libc_calloc(count, size) : nullptr;
+  return malloc_allowed() ? __libc_calloc(count, size) : nullptr;
 }
 void* realloc(void* memory, std::size_t size) noexcept {
-  return allowed() ? __libc_realloc(memory, size) : nullptr;
+  return malloc_allowed() ? __libc_realloc(memory, size) : nullptr;
 }
 void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  return allowed() ? __libc_memalign(alignment, size) : nullptr;
+  return malloc_allowed() ? __libc_memalign(alignment, size) : nullptr;
 }
 void* memalign(std::size_t alignment, std::size_t size) noexcept {
-  return allowed() ? __libc_memalign(alignment, size) : nullptr;
+  return malloc_allowed() ? __libc_memalign(alignment, size) : nullptr;
 }
 int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
-  void* const p = allowed() ? __libc_memalign(alignment, size) : nullptr;
+  void* const p = malloc_allowed() ? __libc_memalign(alignment, size) : nullptr;
   if (p == nullptr) return ENOMEM;
   *memory = p;
   return 0;
 }
 }
-#else
+#endif
+
 void* operator new(std::size_t size) {
-  void* const memory = allowed() ? std::malloc(size == 0 ? 1 : size) : nullptr;
+  if (!allowed()) throw std::bad_alloc();
+  in_operator_new = true;
+  void* const memory = std::malloc(size == 0 ? 1 : size);
+  in_operator_new = false;
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -88,36 +98,37 @@ void operator delete[](void* memory) noexcept {
 void operator delete[](void* memory, std::size_t) noexcept {
   std::free(memory);
 }
-#endif
 
 namespace test {
 
-AllocationCounter::AllocationCounter() {
+AllocationCounter::AllocationCounter(Counted counted) {
   allocations = 0;
+  counting_malloc = counted == Counted::all;
   counting = true;
 }
 AllocationCounter::~AllocationCounter() {
-  counting = false;
+  counting = counting_malloc = false;
 }
 long AllocationCounter::count() const {
   return allocations;
 }
-bool AllocationCounter::works() {
-#if defined(PLLAVA_TEST_SANITIZED)
-  return false;
-#else
+bool AllocationCounter::counts_malloc() {
+#if defined(__GLIBC__) && !defined(PLLAVA_TEST_SANITIZED)
   return true;
+#else
+  return false;
 #endif
 }
 
-FailingAllocations::FailingAllocations(long n, Failing which) {
+FailingAllocations::FailingAllocations(long n, Failing which, Counted counted) {
   allocations = 0;
+  counting_malloc = counted == Counted::all;
   first_failing = n;
   last_failing = which == Failing::one ? n : LONG_MAX - 1;
   counting = true;
 }
 FailingAllocations::~FailingAllocations() {
-  counting = false;
+  counting = counting_malloc = false;
   first_failing = LONG_MAX;
 }
 

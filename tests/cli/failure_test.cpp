@@ -109,6 +109,20 @@ TEST_CASE("invalid prompts and output paths are rejected", "[program]") {
   CHECK(!fs::exists(model));
 }
 
+TEST_CASE("an output that cannot be written is reported before the model is read", "[program]") {
+  const std::string out = (workspace() / "nowhere" / "trace.safetensors").string();
+  check_fails({"trace", clip(), "--model", "no-model", "--out", out}, 1, out);
+  const std::string below_a_file = file("plain", "") + "/new";
+  const std::string reason = below_a_file + ": cannot be created: ";
+  check_fails(
+      {"quantize", "no-model", "--dtype", "int4", "--calibrate", clip(), "--out", below_a_file}, 1,
+      reason);
+  check_fails({"quantize", tiny_model(), "--dtype", "int4", "--out", below_a_file}, 1, reason);
+  check_fails({"write-random", "--out", below_a_file, "--tokenizer", tokenizer_file()}, 1, reason);
+  check_fails({"write-random", "--out", tiny_model(), "--tokenizer", tokenizer_file()}, 1,
+              "exists already");
+}
+
 TEST_CASE("wrong usage is reported before loading", "[program]") {
   // The model does not exist: an attempt to load it would exit with 1, not 2.
   const auto fails = [](std::vector<std::string> options, const std::string& part) {

@@ -1,13 +1,13 @@
 // Bodies of pipeline.hpp.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
 #include "pllava/cpu/backend.hpp"
@@ -32,7 +32,9 @@ struct PackedOrigin {
 
   void add_options(const LoadOptions& options, DType dtype) {
     identity.append("dtype ").append(name_of(dtype));
-    identity.append("\nlora_alpha ").append(std::to_string(options.lora_alpha)).append("\n");
+    identity.append("\nlora_alpha ")
+        .append(std::to_string(std::bit_cast<std::uint64_t>(options.lora_alpha)))
+        .append("\n");
     for (const Quantization& q : {options.quantize.vision, options.quantize.language})
       identity.append(name_of(q.format))
           .append(" group ")

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the build dependencies (Debian 12), builds everything and runs every test. Repeats the
-# unit tests under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, and the
-# kernel tests on an emulated 64-bit Arm.
+# unit tests under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, the kernel
+# tests on an emulated 64-bit Arm, and the unit tests with the oldest CMake and g++. Builds all but
+# the tests with clang and libc++.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: tests/run.sh [--quick] [--no-install] [--help]
-  --quick        skip the builds with sanitizers and for Arm
+  --quick        only the first build: no sanitizers, Arm, oldest versions or libc++
   --no-install   do not call apt-get; fail if a package is missing
 Environment:
   JOBS           parallel build and test jobs (default: number of processors)
@@ -36,10 +37,10 @@ step() { printf '\n=== [%4ds] %s\n' "$((SECONDS - started))" "$*"; }
 step "packages"
 if [[ $install == no ]]; then set -- --check; else set --; fi
 bash "$source_dir/cmake/install_packages.sh" "$@" \
-  build-essential cmake ninja-build pkg-config git \
+  build-essential g++-11 cmake ninja-build pkg-config git python3-venv \
   libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 libbenchmark-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavdevice-dev libstb-dev libsentencepiece-dev \
-  clang clang-format clang-tidy g++-aarch64-linux-gnu qemu-user
+  clang clang-format clang-tidy libc++-14-dev libc++abi-14-dev g++-aarch64-linux-gnu qemu-user
 
 if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache
@@ -92,6 +93,26 @@ if [[ $quick == no ]]; then
     -DPLLAVA_BUILD_TOOLS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_INSTALL=OFF -DPLLAVA_CUDA=OFF \
     -DPLLAVA_VIDEO=OFF -DPLLAVA_SENTENCEPIECE=OFF
   run_tests arm -L unit
+
+  oldest=(-DCMAKE_CXX_COMPILER=g++-11 -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE=-O1
+    -DPLLAVA_BUILD_TOOLS=OFF -DPLLAVA_BUILD_EXAMPLES=OFF -DPLLAVA_INSTALL=OFF -DPLLAVA_CUDA=OFF
+    -DPLLAVA_VIDEO=OFF -DPLLAVA_SENTENCEPIECE=OFF)
+  venv=$build_dir/cmake-3.22
+  step "oldest: CMake 3.22 from PyPI"
+  if /usr/bin/python3 -m venv "$venv" &&
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 20 \
+      'cmake==3.22.*'; then
+    PATH=$venv/bin:$PATH build oldest "${oldest[@]}"
+    PATH=$venv/bin:$PATH run_tests oldest -L unit
+  else
+    summaries+=("oldest: skipped, CMake 3.22 could not be installed from PyPI (see above)")
+  fi
+
+  build libcxx -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS=-stdlib=libc++ \
+    -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DBUILD_SHARED_LIBS=ON \
+    -DPLLAVA_BUILD_TESTS=OFF -DPLLAVA_CUDA=OFF -DPLLAVA_SENTENCEPIECE=OFF
+  "$build_dir/libcxx/examples/custom_pool" "" | grep -x "8 tokens of answer"
+  summaries+=("libcxx: an example ran")
 fi
 
 step "all passed"

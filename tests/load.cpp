@@ -16,6 +16,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <unistd.h>
@@ -125,8 +126,9 @@ class Worker {
       slot.reset();
       const std::size_t clip = below(kClips);
       const WatchOptions options{.capacity = 512};
-      slot.emplace(clip, below(2) == 0 ? run_.model.watch(run_.clips[clip], options)
-                                       : run_.model.watch(run_.videos[clip], options));
+      Session session = below(2) == 0 ? run_.model.watch(run_.clips[clip], options)
+                                      : run_.model.watch(run_.videos[clip], options);
+      slot.emplace(Conversation{clip, std::move(session)});
       ++run_.sessions;
     }
     slot->session.rewind(slot->video);

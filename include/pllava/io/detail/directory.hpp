@@ -21,7 +21,8 @@ inline std::vector<std::filesystem::path> list_directory(const std::filesystem::
   std::vector<std::filesystem::path> paths;
   const std::unique_ptr<::DIR, decltype(close)> stream(::opendir(directory.c_str()), close);
   errno = stream ? 0 : errno;
-  while (const ::dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
+  // readdir is safe: no other thread has this stream.
+  while (const ::dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {  // NOLINT
     const std::string_view name(entry->d_name);
     if (name != "." && name != "..") paths.push_back(directory / name);
     errno = 0;

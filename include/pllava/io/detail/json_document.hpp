@@ -8,6 +8,7 @@
 
 namespace pllava::detail {
 
+// NOLINTBEGIN(bugprone-exception-escape): nothing throws for values of the types that are checked
 /// Owns a JSON value. The destructor of a nlohmann::json that has members or elements allocates a
 /// list of them, and ends the program if that fails, for example while std::bad_alloc is thrown.
 /// That of an empty value does not allocate, so this one empties the value from the leaves up.
@@ -36,6 +37,7 @@ struct JsonDocument {
     value.clear();
   }
 };
+// NOLINTEND(bugprone-exception-escape)
 
 /// Assigns a list or map to a member. `json["key"] = values` converts the values first, and has to
 /// destroy them as a nlohmann::json if the member cannot be allocated.

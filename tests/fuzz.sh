@@ -9,6 +9,7 @@ Usage: tests/fuzz.sh SECONDS [TARGET...]
   TARGET    image, video, files (JSON, safetensors, packed weights) or text (default: all)
 Environment:
   FUZZ_DIR  programs, corpora and crashes (default: build/fuzz in the source directory)
+  JOBS      compilers at a time (default: number of processors)
 Needs clang with libFuzzer, and the packages of tests/run.sh. Exit code 1 if a target crashes, leaks,
 hangs for 20 s or takes more than 2 GiB; the input is then in FUZZ_DIR/TARGET-crashes.
 HELP
@@ -37,20 +38,41 @@ files_seeds() {
   { printf s; head -c 4096 "$model"/*.safetensors; } >"$out/safetensors"
 }
 
+# stb_image copies 0 bytes to null pointers (nonnull-attribute); enums of FFmpeg, which is C, can have
+# any value that a file contains (enum).
+compiler=($(command -v ccache || true) clang++)
+flags=(-std=c++20 -O1 -g1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+  -fno-sanitize=nonnull-attribute,enum -pthread
+  -I"$root/include" "-DPLLAVA_DEMO_WEIGHTS=\"$root/examples/demo_model/weights\"")
+
+# compile DIRECTORY SOURCE...: the objects of the sources, in FUZZ_DIR/DIRECTORY.
+compile() {
+  local out=$fuzz_dir/$1
+  shift
+  rm -rf "$out"
+  mkdir -p "$out"
+  (cd "$out" && printf '%s\0' "$@" |
+    xargs -0 -n 1 -P "${JOBS:-$(nproc)}" "${compiler[@]}" "${flags[@]}" -c)
+}
+
 for target in "${targets[@]}"; do
-  sources=("$root/tests/fuzz/$target.cpp")
   case $target in
-    image | video) sources+=("$root"/src/video/*.cpp) ;;
-    files | text) ;;
+    image | video | files | text) ;;
     *) echo "tests/fuzz.sh: unknown target $target" >&2; exit 2 ;;
   esac
-  echo "=== $target: build"
-  # stb_image copies 0 bytes to null pointers (nonnull-attribute); enums of FFmpeg, which is C, can
-  # have any value that a file contains (enum).
-  clang++ -std=c++20 -O1 -g1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    -fno-sanitize=nonnull-attribute,enum \
-    -I"$root/include" "-DPLLAVA_DEMO_WEIGHTS=\"$root/examples/demo_model/weights\"" \
-    "${sources[@]}" "${ffmpeg[@]}" -pthread -o "$fuzz_dir/$target"
+done
+
+echo "=== build"
+sources=()
+for target in "${targets[@]}"; do sources+=("$root/tests/fuzz/$target.cpp"); done
+compile targets "${sources[@]}"
+if [[ " ${targets[*]} " =~ \ (image|video)\  ]]; then compile media "$root"/src/video/*.cpp; fi
+
+for target in "${targets[@]}"; do
+  objects=("$fuzz_dir/targets/$target.o")
+  if [[ $target == image || $target == video ]]; then objects+=("$fuzz_dir"/media/*.o); fi
+  clang++ -fsanitize=fuzzer,address,undefined "${objects[@]}" "${ffmpeg[@]}" -pthread \
+    -o "$fuzz_dir/$target"
   corpus=$fuzz_dir/$target-corpus
   mkdir -p "$corpus" "$fuzz_dir/$target-crashes"
   seeds=$root/tests/fuzz/seeds/$target

@@ -2,13 +2,13 @@
 # Installs the build dependencies (Debian 12), builds everything and runs every test. Repeats the
 # unit tests under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, the kernel
 # tests on an emulated 64-bit Arm, and the unit tests with the oldest CMake and g++. Builds all but
-# the tests with clang and libc++.
+# the tests with clang and libc++, and fuzzes for some minutes.
 set -euo pipefail
 
 usage() {
   cat <<'HELP'
 Usage: tests/run.sh [--quick] [--no-install] [--help]
-  --quick        only the first build: no sanitizers, Arm, oldest versions or libc++
+  --quick        only the first build: no sanitizers, Arm, oldest versions, libc++ or fuzzing
   --no-install   do not call apt-get; fail if a package is missing
 Environment:
   JOBS           parallel build and test jobs (default: number of processors)
@@ -40,7 +40,7 @@ bash "$source_dir/cmake/install_packages.sh" "$@" \
   build-essential g++-11 cmake ninja-build pkg-config git python3-venv \
   libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 libbenchmark-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavdevice-dev libstb-dev libsentencepiece-dev \
-  clang clang-format clang-tidy libc++-14-dev libc++abi-14-dev g++-aarch64-linux-gnu qemu-user
+  clang clang-format clang-tidy libc++-14-dev libc++abi-14-dev libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user
 
 if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache
@@ -113,6 +113,10 @@ if [[ $quick == no ]]; then
     -DPLLAVA_BUILD_TESTS=OFF -DPLLAVA_CUDA=OFF -DPLLAVA_SENTENCEPIECE=OFF
   "$build_dir/libcxx/examples/custom_pool" "" | grep -x "8 tokens of answer"
   summaries+=("libcxx: an example ran")
+
+  step "fuzz: 30 s for each target"
+  FUZZ_DIR=$build_dir/fuzz logged "$build_dir/fuzz.log" bash "$source_dir/tests/fuzz.sh" 30
+  summaries+=("fuzz: $(grep -c 'number_of_executed_units' "$build_dir/fuzz.log") targets, nothing found")
 fi
 
 step "all passed"

@@ -23,7 +23,7 @@ struct ClipSpec {
   int first_time = 0;  ///< of the first frame, in frames; containers hide frames before 0
   /// Presentation times in milliseconds instead of a constant rate.
   std::vector<std::int64_t> times_ms = {};
-  int stream_id = 0;        ///< PID in MPEG-TS; 0: the muxer's choice
+  int stream_id = 0;             ///< PID in MPEG-TS; 0: the muxer's choice
   int rotation = 0;              ///< degrees clockwise, in the display matrix
   bool index_first = true;       ///< mp4, mov: index before the frames, so that truncation keeps it
   bool bt709 = false;            ///< tag the color matrix as BT.709; otherwise untagged

@@ -70,7 +70,7 @@ class ThreadPool {
   template <class Task>
   void run(Index count, const Task& task) {
     std::unique_lock busy(busy_, std::defer_lock);
-    if (count <= 1 || workers_.empty() || !busy.try_lock()) {
+    if (count <= 1 || !has_threads() || !busy.try_lock()) {
       for (Index i = 0; i < count; ++i) call<Task>(&task, i, 0);
       return;
     }

@@ -3,3 +3,4 @@
 #include "pllava/models/detail/components_inl.hpp"
 #include "pllava/models/detail/llava_config_inl.hpp"
 #include "pllava/models/detail/model_config_inl.hpp"
+#include "pllava/models/detail/text_architecture_inl.hpp"

@@ -1,7 +1,6 @@
 // The components against PyTorch and transformers, on tiny random checkpoints in every published
 // layout (tests/data/make_model_goldens.py).
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 #include "support/catch.hpp"
+#include "support/goldens.hpp"
 #include "support/isas.hpp"
 #include "support/subjects.hpp"
 
@@ -37,31 +37,6 @@ std::vector<Case> cases() {
           {"adapter", "golden_alpha4", on_base}};
 }
 
-std::vector<float> floats(const SafetensorsFile& file, const std::string& name) {
-  const HostTensor t = file.tensor(name);
-  std::vector<float> v(static_cast<std::size_t>(t.shape.count()));
-  for (std::size_t i = 0; i < v.size(); ++i)
-    v[i] = load_float(t.data, t.dtype, static_cast<Index>(i));
-  return v;
-}
-
-std::vector<std::int32_t> ids(const SafetensorsFile& file, const std::string& name) {
-  const HostTensor t = file.tensor(name);
-  const auto* p = reinterpret_cast<const std::int32_t*>(t.data);
-  return {p, p + t.shape.count()};
-}
-
-/// |a - b| / |b| in the Euclidean norm.
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  REQUIRE(a.size() == b.size());
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-    norm += double{b[i]} * b[i];
-  }
-  return std::sqrt(difference / norm);
-}
-
 struct Distances {
   double features, projected, video, logits;
   std::vector<std::int32_t> greedy;
@@ -79,7 +54,7 @@ Distances run(B be, const Case& c) {
   const TemporalPool pool(config.pool);
   const LanguageModel<B> language(be, config.text, checkpoint["language_model"]);
 
-  const std::vector<float> values = floats(golden, "pixel_values");
+  const std::vector<float> values = test::golden_floats(golden, "pixel_values");
   const Index T = config.frames, S = config.vision.image_size, side = config.vision.grid_side();
   Tensor<B> pixels(be, {T, 3, S, S}, DType::f32);
   be.upload(pixels, values.data());
@@ -87,13 +62,16 @@ Distances run(B be, const Case& c) {
   Tensor<B> projected = project(be, features);
   Tensor<B> video = project(be, features, pool, Grid{T, side, side});
   Distances d{};
-  d.features = distance(detail::to_floats(be, features), floats(golden, "vision_features"));
-  d.projected = distance(detail::to_floats(be, projected), floats(golden, "projected"));
-  d.video = distance(detail::to_floats(be, video), floats(golden, "video_embeddings"));
+  d.features = test::relative_distance(detail::to_floats(be, features),
+                                       test::golden_floats(golden, "vision_features"));
+  d.projected = test::relative_distance(detail::to_floats(be, projected),
+                                        test::golden_floats(golden, "projected"));
+  d.video = test::relative_distance(detail::to_floats(be, video),
+                                    test::golden_floats(golden, "video_embeddings"));
 
   KvCache<B> kv = language.make_cache(be, config.text.context);
   Tensor<B> logits(be, {1, config.text.vocab}, DType::f32);
-  const std::vector<std::int32_t> prompt = ids(golden, "prompt_ids");
+  const std::vector<std::int32_t> prompt = test::golden_ids(golden, "prompt_ids");
   const auto place = std::ranges::find(prompt, static_cast<std::int32_t>(config.image_token));
   Tensor<B> before = language.embed(be, std::span(prompt.begin(), place));
   Tensor<B> after = language.embed(be, std::span(place + 1, prompt.end()));
@@ -101,7 +79,7 @@ Distances run(B be, const Case& c) {
   language.forward(be, video, kv, View{});
   language.forward(be, after, kv, logits);
   std::vector<float> scores = detail::to_floats(be, logits);
-  d.logits = distance(scores, floats(golden, "logits"));
+  d.logits = test::relative_distance(scores, test::golden_floats(golden, "logits"));
   for (int step = 0; step < 64; ++step) {
     const auto best = std::ranges::max_element(scores) - scores.begin();
     d.greedy.push_back(static_cast<std::int32_t>(best));
@@ -122,8 +100,9 @@ TEST_CASE("The f32 components equal transformers within 1e-4 and pick the same 6
       CHECK(d.projected < 1e-4);
       CHECK(d.video < 1e-4);
       CHECK(d.logits < 1e-4);
-      CHECK(d.greedy == ids(SafetensorsFile::open(data(c.directory) / (c.golden + ".safetensors")),
-                            "greedy_ids"));
+      CHECK(d.greedy ==
+            test::golden_ids(SafetensorsFile::open(data(c.directory) / (c.golden + ".safetensors")),
+                             "greedy_ids"));
     });
 }
 

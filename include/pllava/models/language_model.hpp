@@ -19,6 +19,9 @@ namespace pllava {
 /// The tensors of a language model, relative to "language_model" (reference 7.3).
 TensorTable language_tensors(const TextConfig& config);
 
+/// Radians a position of rotary dimension i, 0 to head_dim/2 - 1.
+float rope_frequency(const TextConfig& config, Index i);
+
 template <Backend B>
 class LanguageModel {
  public:
@@ -129,14 +132,13 @@ class LanguageModel {
 
   Rope<typename B::Weight> make_rope(B& be) const {
     const Index dh = config_.head_dim, half = dh / 2;
+    std::vector<float> frequencies;
+    for (Index i = 0; i < half; ++i) frequencies.push_back(rope_frequency(config_, i));
     std::vector<float> table(static_cast<std::size_t>(config_.context * dh));
     for (Index p = 0; p < config_.context; ++p)
       for (Index i = 0; i < half; ++i) {
         // Inverse frequencies and angles are f32, as in the reference.
-        const auto inv_freq =
-            static_cast<float>(1.0 / std::pow(config_.rope_theta, static_cast<double>(2 * i) /
-                                                                      static_cast<double>(dh)));
-        const float angle = static_cast<float>(p) * inv_freq;
+        const float angle = static_cast<float>(p) * frequencies[static_cast<std::size_t>(i)];
         table[static_cast<std::size_t>(p * dh + i)] = std::cos(angle);
         table[static_cast<std::size_t>(p * dh + half + i)] = std::sin(angle);
       }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,7 +47,17 @@ struct PoolConfig {
   PoolKind kind = PoolKind::average;
 };
 
-/// LLaMA decoder.
+/// Longer wavelengths of rotary positions, for contexts beyond that of the training ("llama3" in
+/// config.json). Frequencies with fewer than `low_freq_factor` waves in `original_context` are
+/// divided by `factor`, those with more than `high_freq_factor` stay, others are interpolated.
+struct RopeScaling {
+  double factor = 8;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  Index original_context = 8192;
+};
+
+/// A decoder of the LLaMA kind: LLaMA, Mistral, Qwen2.
 struct TextConfig {
   Index vocab = 32000;  ///< V
   Index width = 4096;   ///< D
@@ -58,6 +69,8 @@ struct TextConfig {
   Index context = 2048;  ///< max_position_embeddings
   float norm_eps = 1e-6f;
   double rope_theta = 10000.0;
+  std::optional<RopeScaling> rope_scaling = {};
+  bool qkv_bias = false;  ///< biases of the query, key and value projections
   Activation activation = Activation::silu;
   bool tied_embeddings = false;  ///< lm_head shares embed_tokens
 };

@@ -53,8 +53,8 @@ constexpr std::string_view name_of(Projection p) noexcept {
 
 /// How AWQ scales a tensor of a decoder layer. Its columns are the input channels of `input` and
 /// are multiplied by the scales of `input`. Its rows produce the input channels of `output`, if
-/// that is given, and are divided by the scales of `output`. The gain of a norm produces the input
-/// of `input` and is divided by its scales.
+/// that is given, and are divided by the scales of `output`. So is a bias. The gain of a norm
+/// produces the input of `input` and is divided by its scales.
 struct AwqRole {
   Index layer = 0;
   Projection input = Projection::qkv;

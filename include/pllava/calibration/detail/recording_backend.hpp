@@ -40,7 +40,7 @@ class RecordingBackend final : public cpu::Backend {
         throw ArgumentError(part.name + ": the weights are quantized already");
     }
     Weight weight = cpu::Backend::prepare(unquantized, role);
-    if (awq != nullptr && !awq->is_norm)
+    if (awq != nullptr && role != WeightRole::vector)  // neither a norm nor a bias
       recording_->inputs[weight.data.get()] =
           &recording_->layers.at(static_cast<std::size_t>(awq->layer))[awq->input];
     return weight;

@@ -33,6 +33,8 @@ inline CanonicalName canonical_name(std::string name) {
   replace_prefix("model.multi_modal_projector.", "multi_modal_projector.");
   replace_prefix("model.image_newline", "image_newline");
   replace_prefix("lm_head.", "language_model.lm_head.");
+  for (const std::string part : {"model.layers.", "model.embed_tokens.", "model.norm."})
+    replace_prefix(part, "language_model." + part);  // a language model alone
   replace_prefix("language_model.base_model.model.", "language_model.");
   const std::pair<std::string_view, TensorPart> endings[] = {
       {".base_layer.weight", TensorPart::weight},

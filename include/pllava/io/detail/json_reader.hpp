@@ -27,6 +27,9 @@ class JsonReader {
     return found == object_->end() || found->is_null() ? nullptr : &*found;
   }
 
+  /// Whether the member exists, even as null.
+  bool has(const char* key) const { return object_->contains(key); }
+
   JsonReader object(const char* key) const {
     const nlohmann::json* value = find(key);
     if (value == nullptr || !value->is_object()) throw error(key, "an object", value);

@@ -1,6 +1,8 @@
 // The tensor tables of the components.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -60,6 +62,18 @@ PLLAVA_INLINE TensorTable projector_tensors(const ProjectorConfig& p) {
   return table;
 }
 
+PLLAVA_INLINE float rope_frequency(const TextConfig& t, Index i) {
+  const auto frequency = static_cast<float>(
+      1.0 / std::pow(t.rope_theta, static_cast<double>(2 * i) / static_cast<double>(t.head_dim)));
+  if (!t.rope_scaling) return frequency;
+  const RopeScaling& s = *t.rope_scaling;
+  constexpr double kTwoPi = 6.283185307179586;
+  const double waves = static_cast<double>(s.original_context) * frequency / kTwoPi;
+  const double kept =
+      std::clamp((waves - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor), 0.0, 1.0);
+  return static_cast<float>((1 - kept) * frequency / s.factor + kept * frequency);
+}
+
 PLLAVA_INLINE TensorTable language_tensors(const TextConfig& t) {
   const Index d = t.width, q = t.heads * t.head_dim, kv = t.kv_heads * t.head_dim;
   TensorTable table;
@@ -83,17 +97,21 @@ PLLAVA_INLINE TensorTable language_tensors(const TextConfig& t) {
                  .awq = AwqRole{.layer = l, .input = input, .is_norm = true}});
     };
     const auto linear = [&](const char* name, const Shape& shape, Projection input,
-                            std::optional<Projection> output = {}) {
-      table.add({.name = layer + name + ".weight",
-                 .shape = shape,
-                 .group = QuantizationGroup::language,
-                 .awq = AwqRole{.layer = l, .input = input, .is_norm = false, .output = output}});
+                            std::optional<Projection> output = {}, bool has_bias = false) {
+      TensorSpec spec{.name = layer + name + ".weight",
+                      .shape = shape,
+                      .group = QuantizationGroup::language,
+                      .awq = AwqRole{.layer = l, .input = input, .output = output}};
+      if (has_bias)
+        table.add_with_bias(layer + name, std::move(spec));
+      else
+        table.add(std::move(spec));
     };
     norm("input_layernorm", Projection::qkv);
     norm("post_attention_layernorm", Projection::gate_up);
-    linear("self_attn.q_proj", {q, d}, Projection::qkv);
-    linear("self_attn.k_proj", {kv, d}, Projection::qkv);
-    linear("self_attn.v_proj", {kv, d}, Projection::qkv, Projection::o);
+    linear("self_attn.q_proj", {q, d}, Projection::qkv, {}, t.qkv_bias);
+    linear("self_attn.k_proj", {kv, d}, Projection::qkv, {}, t.qkv_bias);
+    linear("self_attn.v_proj", {kv, d}, Projection::qkv, Projection::o, t.qkv_bias);
     linear("self_attn.o_proj", {d, q}, Projection::o);
     table.add({.name = layer + "self_attn.rotary_emb.inv_freq",
                .shape = {t.head_dim / 2},

@@ -1,10 +1,8 @@
 // Llava::read_config: Hugging Face's config.json, checked.
 #pragma once
 
-#include <cmath>
-#include <limits>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,22 +10,11 @@
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/models/detail/special_tokens.hpp"
+#include "pllava/models/detail/text_config.hpp"
 
 namespace pllava {
 namespace detail {
-
-/// The activation that member `key` names.
-inline Activation read_activation(const JsonReader& json, const char* key, const char* fallback) {
-  const std::string name = json.text(key, fallback);
-  if (name == "quick_gelu") return Activation::quick_gelu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "silu" || name == "swish") return Activation::silu;
-  throw json.error(key, "quick_gelu, gelu or silu", json.find(key));
-}
-
-constexpr Index kMaxContext = 1 << 20;  // its rotary table takes 512 MiB at head_dim 128
-constexpr Index kMaxToken = std::numeric_limits<std::int32_t>::max();
-constexpr Index kMaxLayers = 1024;
 
 /// Missing keys take the defaults of CLIPVisionConfig (a small ViT-B/32), as files omit defaults.
 inline VisionConfig read_vision(const JsonReader& json, Index feature_layer) {
@@ -47,50 +34,6 @@ inline VisionConfig read_vision(const JsonReader& json, Index feature_layer) {
   json.require("patch_size", v.image_size % v.patch_size == 0, "a divisor of image_size");
   json.require("num_attention_heads", v.width % v.heads == 0, "a divisor of hidden_size");
   return v;
-}
-
-/// Missing keys take the defaults of LlamaConfig.
-inline TextConfig read_text(const JsonReader& json) {
-  const std::string type = json.text("model_type", "llama");
-  json.require("model_type", type == "llama", "\"llama\"");
-  json.require("attention_bias", !json.boolean("attention_bias", false), "false");
-  json.require("mlp_bias", !json.boolean("mlp_bias", false), "false");
-  TextConfig t;
-  t.vocab = json.size("vocab_size", 32000);
-  t.width = json.size("hidden_size", 4096);
-  t.ffn = json.size("intermediate_size", 11008);
-  t.layers = json.integer("num_hidden_layers", 32, 1, kMaxLayers);
-  t.heads = json.size("num_attention_heads", 32);
-  t.kv_heads = json.size("num_key_value_heads", t.heads);
-  t.head_dim = json.size("head_dim", t.width / t.heads);
-  t.context = json.integer("max_position_embeddings", 2048, 1, kMaxContext);
-  t.norm_eps = static_cast<float>(json.number("rms_norm_eps", 1e-6));
-  t.rope_theta = json.number("rope_theta", 10000.0);
-  t.activation = detail::read_activation(json, "hidden_act", "silu");
-  t.tied_embeddings = json.boolean("tie_word_embeddings", false);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {  // older and newer files
-    if (json.find(key) == nullptr) continue;
-    const JsonReader rope = json.object(key);
-    const std::string kind = rope.text("rope_type", rope.text("type", "default").c_str());
-    json.require(key, kind == "default", "no scaling of rotary positions");
-    t.rope_theta = rope.number("rope_theta", t.rope_theta);
-  }
-  if (json.find("head_dim") == nullptr)
-    json.require("num_attention_heads", t.width % t.heads == 0, "a divisor of hidden_size");
-  json.require("num_key_value_heads", t.heads % t.kv_heads == 0,
-               "a divisor of num_attention_heads");
-  json.require("head_dim", t.head_dim % 2 == 0 && t.head_dim >= 2, "an even number");
-  return t;
-}
-
-/// The first of these objects that has the token id wins; a negative id means "none".
-inline Index read_token(std::initializer_list<const JsonReader*> places, const char* key,
-                        Index fallback) {
-  for (const JsonReader* place : places) {
-    const Index id = place == nullptr ? -1 : place->integer(key, -1, -1, kMaxToken);
-    if (id >= 0) return id;
-  }
-  return fallback;
 }
 
 }  // namespace detail
@@ -136,26 +79,7 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
                                json.integer("image_token_id", m.image_token, 0, detail::kMaxToken),
                                0, detail::kMaxToken);
 
-  std::optional<detail::JsonReader> generation;
-  detail::JsonDocument generation_json;
-  const std::filesystem::path generation_path = directory / "generation_config.json";
-  std::error_code ignored;
-  if (std::filesystem::exists(generation_path, ignored)) {
-    generation_json = detail::read_json_object(generation_path);
-    generation.emplace(generation_json.root, generation_path.string());
-  }
-  const std::initializer_list<const detail::JsonReader*> places = {
-      generation ? &*generation : nullptr, &text, &json};
-  m.pad_token = detail::read_token(places, "pad_token_id", m.pad_token);
-  m.bos_token = detail::read_token(places, "bos_token_id", m.bos_token);
-  for (const detail::JsonReader* place : places) {
-    const auto* eos = place == nullptr ? nullptr : place->find("eos_token_id");
-    if (eos == nullptr) continue;
-    m.eos_tokens = eos->is_array()
-                       ? place->integers("eos_token_id", 0, 0, detail::kMaxToken)
-                       : std::vector{place->integer("eos_token_id", 0, 0, detail::kMaxToken)};
-    break;
-  }
+  detail::read_special_tokens(m, directory, {&text, &json});
   return m;
 }
 

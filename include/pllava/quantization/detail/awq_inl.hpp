@@ -43,19 +43,21 @@ class ScaledWeights final : public WeightSource {
     const auto& layer = calibration_.layers.at(l);
     const auto& [unused, input, is_norm, output] = *spec.awq;
     const float* columns = layer[input].scales.data();
-    const Index K = spec.shape[spec.shape.rank() - 1], N = spec.shape.count() / K;
+    const bool is_bias = !is_norm && spec.shape.rank() == 1;  // only its rows are scaled
+    const Index K = is_bias ? 1 : spec.shape[spec.shape.rank() - 1], N = spec.shape.count() / K;
     const auto scaled = float_buffer(N * K, "scaled weights");
     copy_as_floats(scaled.get(), tensor, 0, N * K);
     for (Index n = 0; n < N; ++n) {
       const Index channel = output == Projection::o ? first_o_channel(heads_, n) : n;
       const float row = output ? layer[*output].scales[static_cast<std::size_t>(channel)] : 1.0f;
       float* w = scaled.get() + n * K;
-      for (Index k = 0; k < K; ++k) w[k] *= is_norm ? 1 / columns[k] : columns[k] / row;
+      for (Index k = 0; k < K; ++k)
+        w[k] *= is_norm ? 1 / columns[k] : is_bias ? 1 / row : columns[k] / row;
     }
     tensor.dtype = DType::f32;
     tensor.data = reinterpret_cast<const std::byte*>(scaled.get());
     tensor.owner = scaled;
-    if (!is_norm) tensor.importance = importance_[l][input];
+    if (!is_norm && !is_bias) tensor.importance = importance_[l][input];
     return tensor;
   }
   bool contains(const std::string& name) const override { return weights_.contains(name); }

@@ -1,6 +1,7 @@
 // config.json: what is read, what defaults, what is refused.
 #include "pllava/models/model_config.hpp"
 
+#include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/checkpoint/random_checkpoint.hpp"
 #include "pllava/models/architecture.hpp"
 #include "pllava/weights/random_weights.hpp"
@@ -20,6 +21,20 @@ std::string error_for(const std::string& json) {
   return test::message_of<LoadError>([&] { read_model_config(dir.path()); });
 }
 }  // namespace
+
+TEST_CASE("LLaVA-NeXT-Video pools each frame before the projector", "[config]") {
+  const auto directory = std::filesystem::path(PLLAVA_TEST_DATA) / "model" / "next_video";
+  const ModelConfig m = read_model_config(directory);
+  CHECK(m.projector.pools_first);
+  CHECK(m.pool.kind == PoolKind::average);
+  CHECK(m.pool.output == Grid{3, 2, 2});
+  CHECK(m.image_token == 65);
+  const auto pool = [&](const LoadOptions& options) {
+    return Checkpoint::open(directory, options).config().pool.output;
+  };
+  CHECK(pool({.frames = 8}) == Grid{8, 2, 2});
+  CHECK(pool({.frames = 8, .pool = Grid{4, 1, 1}}) == Grid{4, 1, 1});
+}
 
 TEST_CASE("The published 7B configuration equals the preset", "[model_config]") {
   const test::TempDirectory dir;

@@ -62,13 +62,16 @@ concept Architecture = requires(const ModelConfig& config, std::string_view mode
   { A::tensors(config) } -> std::same_as<TensorTable>;
 };
 
-/// CLIP vision tower, two-layer projector, adaptive pooling, LLaMA decoder: PLLaVA, LLaVA-1.5 and
-/// LLaVA-NeXT checkpoints.
+/// CLIP vision tower, two-layer projector, adaptive pooling, decoder of the LLaMA kind: PLLaVA,
+/// LLaVA-1.5, LLaVA-NeXT and LLaVA-NeXT-Video checkpoints. Of LLaVA-NeXT only the base image is
+/// encoded, no tiles.
 struct Llava {
-  static constexpr std::string_view kModelTypes = "\"llava\", \"llava_next\" or \"pllava\"";
+  static constexpr std::string_view kModelTypes =
+      R"("llava", "llava_next", "llava_next_video" or "pllava")";
 
   static bool accepts(std::string_view model_type) noexcept {
-    return model_type == "llava" || model_type == "llava_next" || model_type == "pllava";
+    return model_type == "llava" || model_type == "llava_next" ||
+           model_type == "llava_next_video" || model_type == "pllava";
   }
   /// Throws LoadError as read_model_config does.
   static ModelConfig read_config(const std::filesystem::path& directory);

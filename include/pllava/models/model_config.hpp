@@ -39,12 +39,14 @@ struct ProjectorConfig {
   Index input = 1024;   ///< width of the vision features
   Index output = 4096;  ///< width of the language model; also of the hidden layer
   Activation activation = Activation::gelu;
+  bool pools_first = false;  ///< the features are pooled, not their projections
 };
 
 /// Adaptive pooling of (T, H, W) patch rows to `output`.
 struct PoolConfig {
   Grid output{16, 12, 12};
   PoolKind kind = PoolKind::average;
+  bool keeps_frames = false;  ///< output.t is the number of frames, also if that is changed
 };
 
 /// Longer wavelengths of rotary positions, for contexts beyond that of the training ("llama3" in

@@ -24,9 +24,11 @@ class Projector {
 
   /// Projects and pools: x (T·H·W, I) -> rows of the pooled grid (·, O) f32. `pool` is any type
   /// with the call operator of TemporalPool. A pooling that commutes with linear maps is applied
-  /// before linear_2, which then runs on the pooled rows only; equal up to rounding.
+  /// before linear_2, which then runs on the pooled rows only; equal up to rounding. With
+  /// ProjectorConfig::pools_first, x is pooled (LLaVA-NeXT-Video).
   template <class Pool>
   Tensor<B> operator()(B& be, ConstView x, const Pool& pool, const Grid& in) const {
+    if (config_.pools_first) return (*this)(be, pool(be, x, in));
     if constexpr (requires { pool.commutes_with_linear(); }) {
       if (pool.commutes_with_linear()) return output(be, pool(be, hidden(be, x), in));
     }

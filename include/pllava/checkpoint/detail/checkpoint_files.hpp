@@ -30,6 +30,8 @@ inline CanonicalName canonical_name(std::string name) {
   };
   replace_prefix("model.language_model.", "language_model.model.");
   replace_prefix("model.vision_tower.", "vision_tower.");
+  for (const std::string part : {"embeddings.", "pre_layrnorm.", "post_layernorm.", "encoder."})
+    replace_prefix("vision_tower." + part, "vision_tower.vision_model." + part);  // transformers 5
   replace_prefix("model.multi_modal_projector.", "multi_modal_projector.");
   replace_prefix("model.image_newline", "image_newline");
   replace_prefix("lm_head.", "language_model.lm_head.");

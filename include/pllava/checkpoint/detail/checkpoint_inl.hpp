@@ -122,6 +122,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
     throw ArgumentError(home.string() + ": the weights are already quantized in another format");
   ModelConfig& config = checkpoint.config_;
   if (options.frames) config.frames = *options.frames;
+  if (config.pool.keeps_frames) config.pool.output.t = config.frames;
   if (options.pool) config.pool.output = *options.pool;
 
   auto source = std::make_shared<detail::CheckpointSource>();

@@ -36,6 +36,19 @@ inline VisionConfig read_vision(const JsonReader& json, Index feature_layer) {
   return v;
 }
 
+/// The pooling of LLaVA-NeXT-Video: each frame by itself, before the projector.
+inline void read_next_video(const JsonReader& json, Index side, ModelConfig& m) {
+  const std::string mode = json.text("spatial_pool_mode", "average");
+  json.require("spatial_pool_mode", mode == "average" || mode == "max", "\"average\" or \"max\"");
+  const Index stride = json.integer("spatial_pool_stride", 2, 1, side);
+  json.require("spatial_pool_stride", side % stride == 0,
+               "a divisor of the vision tower's " + std::to_string(side));
+  m.pool = {.output = {m.frames, side / stride, side / stride},
+            .kind = mode == "max" ? PoolKind::maximum : PoolKind::average,
+            .keeps_frames = true};
+  m.projector.pools_first = true;
+}
+
 }  // namespace detail
 
 PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& directory) {
@@ -45,8 +58,9 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
 
   if (const auto* list = json.find("architectures")) {
     bool known = false;
-    for (const char* name : {"PllavaForConditionalGeneration", "LlavaForConditionalGeneration",
-                             "LlavaNextForConditionalGeneration"})
+    for (const char* name :
+         {"PllavaForConditionalGeneration", "LlavaForConditionalGeneration",
+          "LlavaNextForConditionalGeneration", "LlavaNextVideoForConditionalGeneration"})
       for (const auto& item : *list)
         known = known || (item.is_string() && item.get_ref<const std::string&>() == name);
     json.require("architectures", known, "a LLaVA or PLLaVA model");
@@ -72,9 +86,10 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
   const auto frame_shape = json.integers("frame_shape", 2, 1, 1 << 14);
   json.require("frame_shape", frame_shape.empty() || frame_shape == std::vector{side, side},
                "the vision tower's " + std::to_string(side) + " x " + std::to_string(side));
+  m.frames = json.integer("num_frames", m.frames, 1, 1 << 14);
   const auto pooling = json.integers("pooling_shape", 3, 1, 1 << 14);
   if (!pooling.empty()) m.pool.output = {pooling[0], pooling[1], pooling[2]};
-  m.frames = json.integer("num_frames", m.frames, 1, 1 << 14);
+  if (json.text("model_type", "") == "llava_next_video") detail::read_next_video(json, side, m);
   m.image_token = json.integer("image_token_index",
                                json.integer("image_token_id", m.image_token, 0, detail::kMaxToken),
                                0, detail::kMaxToken);

@@ -11,7 +11,7 @@ Environment:
   FUZZ_DIR  programs, corpora and crashes (default: build/fuzz in the source directory)
   JOBS      compilers at a time (default: number of processors)
 Needs clang with libFuzzer, and the packages of tests/run.sh. Exit code 1 if a target crashes, leaks,
-hangs for 20 s or takes more than 2 GiB; the input is then in FUZZ_DIR/TARGET-crashes.
+hangs for 60 s or takes more than 2 GiB; the input is then in FUZZ_DIR/TARGET-crashes.
 HELP
 }
 
@@ -79,7 +79,7 @@ for target in "${targets[@]}"; do
   if [[ $target == files ]]; then files_seeds "$corpus"; fi
   if [[ $target == text ]]; then printf 'What happens? <image> </s>\n' >"$corpus/question"; fi
   echo "=== $target: $seconds s"
-  "$fuzz_dir/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=20000 \
+  "$fuzz_dir/$target" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -max_len=20000 \
     -print_final_stats=1 -print_funcs=0 -verbosity=0 -artifact_prefix="$fuzz_dir/$target-crashes/" "$corpus" \
     $([[ -d $seeds ]] && echo "$seeds") 2>&1 | grep -vE '^(INFO|Dictionary)' || exit 1
 done

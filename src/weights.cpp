@@ -1,4 +1,5 @@
 // Compiled bodies of weights/.
+#include "pllava/weights/detail/gguf_inl.hpp"
 #include "pllava/weights/detail/lora_inl.hpp"
 #include "pllava/weights/detail/random_weights_inl.hpp"
 #include "pllava/weights/detail/safetensors_inl.hpp"

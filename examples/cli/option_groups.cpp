@@ -87,7 +87,8 @@ void add_checkpoint(CLI::App& app, Options& o) {
   app.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
   app.add_option("--base", o.base, "llava-hf base model, if DIR holds only an adapter")
       ->type_name("DIR");
-  app.add_option("--lora-alpha", o.lora_alpha, "LoRA alpha of the merge (default 4)")
+  app.add_option("--lora-alpha", o.lora_alpha,
+                 "LoRA alpha of the merge (default: that of adapter_config.json, else 4)")
       ->check(non_negative_number());
 }
 
@@ -133,8 +134,10 @@ void add_model(CLI::App& app, Options& o) {
                  "file of the weights of --model packed for the CPU: written by the first run, "
                  "read by later ones")
       ->type_name("FILE");
-  app.add_option("--lora-alpha", o.lora_alpha,
-                 "LoRA alpha of the merge at load time (default 4, as in the published scripts)")
+  app.add_option(
+         "--lora-alpha", o.lora_alpha,
+         "LoRA alpha of the merge at load time (default: that of adapter_config.json, else 4 as "
+         "in the published scripts)")
       ->check(non_negative_number());
   app.add_flag("--lenient", o.lenient, "ignore tensors that the model does not use");
   add_types(app, o);

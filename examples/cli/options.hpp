@@ -36,7 +36,7 @@ struct Options {
   std::string random_weights;  ///< preset, instead of `model`
   std::string cache;           ///< file of packed weights
   std::string base;            ///< llava-hf base model, if `model` holds only an adapter
-  double lora_alpha = 4;
+  std::optional<double> lora_alpha;
   bool lenient = false;
   std::optional<pllava::DType> dtype;
   pllava::WeightFormat weights = pllava::WeightFormat::unquantized;

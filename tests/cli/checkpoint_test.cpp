@@ -72,12 +72,23 @@ TEST_CASE("inspect reports the merged LoRA and loads an adapter with its base", 
     return json::parse(succeed(arguments)).at("report");
   };
   const json sharded = report({(models / "peft_sharded").string(), "--lora-alpha", "8"});
-  CHECK(sharded["lora"] == json({{"layers", 4}, {"rank", 8}, {"alpha", 8.0}}));
+  CHECK(sharded["lora"] == json({{"layers", 4},
+                                 {"rank", 8},
+                                 {"alpha", 8.0},
+                                 {"alpha_source", "option"},
+                                 {"alpha_patterned", 0},
+                                 {"rank_stabilized", false}}));
   CHECK(sharded["files"].size() == 3);
   const json adapter =
       report({(models / "adapter").string(), "--base", (models / "adapter_base").string()});
   CHECK(adapter["lora"]["alpha"] == 4.0);
+  CHECK(adapter["lora"]["alpha_source"] == "default");
   CHECK(adapter["files"].size() == 2);
+  const auto peft = std::filesystem::path(PLLAVA_TEST_DATA) / "peft";
+  const json patterns = report({(peft / "patterns").string(), "--base", (peft / "base").string()});
+  CHECK(patterns["lora"]["alpha"] == 6.0);
+  CHECK(patterns["lora"]["alpha_source"] == "adapter_config.json");
+  CHECK(patterns["lora"]["rank_stabilized"] == true);
 }
 
 TEST_CASE("option --cache writes packed weights once and reads them later", "[program]") {

@@ -26,9 +26,11 @@ struct LoadOptions {
   /// for each processor that the process may use.
   std::optional<DType> dtype = {};
   Index threads = 0;
-  double lora_alpha = 4;  ///< not stored in checkpoints; W + alpha/r · B·A is loaded
-  bool strict = true;     ///< false: defects of the tensors go to the report, not to a LoadError
-  std::filesystem::path base = {};   ///< llava-hf directory that an adapter-only one extends
+  /// W + alpha/r · B·A is loaded. Empty: lora_alpha and alpha_pattern of adapter_config.json; 4 if
+  /// there is no such file, as in the published checkpoints.
+  std::optional<double> lora_alpha = {};
+  bool strict = true;  ///< false: defects of the tensors go to the report, not to a LoadError
+  std::filesystem::path base = {};   ///< llava-hf directory that an adapter lies over
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
   QuantizeOptions quantize = {};     ///< formats of unquantized matrices after loading
@@ -47,7 +49,10 @@ struct LoadReport {
   std::map<std::string, Index> dtypes;  ///< tensors read by type as stored: "BF16" -> 814
   Index lora_layers = 0;
   Index lora_rank = 0;
-  double lora_alpha = 0;
+  double lora_alpha = 0;              ///< 0 without LoRA
+  std::string lora_alpha_source;      ///< "adapter_config.json", "option" or "default"
+  Index lora_alpha_patterned = 0;     ///< layers with another alpha, by alpha_pattern
+  bool lora_rank_stabilized = false;  ///< use_rslora: B·A is scaled by alpha/sqrt(r)
   std::vector<std::string> missing;
   std::vector<std::string> misshapen;
   std::vector<std::string> wrong_dtype;
@@ -70,9 +75,10 @@ class Checkpoint {
  public:
   /// Reads config.json and the headers of the shards that model.safetensors.index.json names, else
   /// of model-0*.safetensors, else of model.safetensors; no tensor data. Accepts the namings of
-  /// PEFT-wrapped PLLaVA, llava-hf, newer transformers, and adapter-only output over
-  /// `options.base`. One LoadError lists all missing, misshapen, wrongly typed and unused tensors.
-  /// Throws LoadError, ArgumentError (invalid options).
+  /// PEFT-wrapped PLLaVA, llava-hf, newer transformers, and adapters over `options.base`: those of
+  /// the reference, and PEFT's adapter_config.json with adapter_model.safetensors. One LoadError
+  /// lists all missing, misshapen, wrongly typed and unused tensors. Throws LoadError,
+  /// ArgumentError (invalid options).
   static Checkpoint open(const std::filesystem::path& directory, const LoadOptions& options = {});
 
   const ModelConfig& config() const noexcept { return config_; }

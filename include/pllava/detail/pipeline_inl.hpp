@@ -33,7 +33,9 @@ struct PackedOrigin {
   void add_options(const LoadOptions& options, DType dtype) {
     identity.append("dtype ").append(name_of(dtype));
     identity.append("\nlora_alpha ")
-        .append(std::to_string(std::bit_cast<std::uint64_t>(options.lora_alpha)))
+        .append(options.lora_alpha
+                    ? std::to_string(std::bit_cast<std::uint64_t>(*options.lora_alpha))
+                    : "of the file")
         .append("\n");
     for (const Quantization& q : {options.quantize.vision, options.quantize.language})
       identity.append(name_of(q.format))
@@ -126,9 +128,11 @@ PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoin
   origin.add_options(options, dtype);
   for (const std::filesystem::path file : checkpoint.report().files) {
     origin.add_file(file, SafetensorsFile::open(file).sampled_digest());
-    const std::filesystem::path config = file.parent_path() / "config.json";
-    if (std::error_code error; std::filesystem::exists(config, error))
-      origin.add_file(config, Digest().add(MappedFile::open(config)->bytes()).value());
+    for (const char* name : {"config.json", "adapter_config.json"}) {
+      const std::filesystem::path config = file.parent_path() / name;
+      if (std::error_code error; std::filesystem::exists(config, error))
+        origin.add_file(config, Digest().add(MappedFile::open(config)->bytes()).value());
+    }
   }
   return std::make_shared<cpu::PackedWeights>(
       options.cache, [&](std::string_view text) { return origin.equals(text); },

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/checkpoint/detail/adapter_config.hpp"
 #include "pllava/io/detail/directory.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/weights/safetensors.hpp"
@@ -28,6 +29,10 @@ inline CanonicalName canonical_name(std::string name) {
   const auto replace_prefix = [&](std::string_view from, std::string_view to) {
     if (name.starts_with(from)) name.replace(0, from.size(), to);
   };
+  replace_prefix(kPeftPrefix, "");
+  for (const std::string_view wrapper : {".modules_to_save.default.", ".modules_to_save."})
+    if (const std::size_t at = name.find(wrapper); at != std::string::npos)
+      name.replace(at, wrapper.size(), ".");
   replace_prefix("model.language_model.", "language_model.model.");
   replace_prefix("model.vision_tower.", "vision_tower.");
   for (const std::string part : {"embeddings.", "pre_layrnorm.", "post_layernorm.", "encoder."})
@@ -84,10 +89,18 @@ inline std::vector<SafetensorsFile> open_indexed_shards(const std::filesystem::p
   return files;
 }
 
-/// The safetensors files of a directory, with checked headers: those of the index file, else
-/// model-0*.safetensors, else model.safetensors. Throws LoadError.
+/// Whether a directory holds what PEFT's save_pretrained writes.
+inline bool is_peft_adapter(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::exists(directory / kAdapterConfig, error) &&
+         std::filesystem::exists(directory / kAdapterWeights, error);
+}
+
+/// The safetensors files of a directory, with checked headers: PEFT's adapter, else the files that
+/// the index names, else model-0*.safetensors, else model.safetensors. Throws LoadError.
 inline std::vector<SafetensorsFile> open_shards(const std::filesystem::path& directory) {
   std::error_code error;
+  if (is_peft_adapter(directory)) return {SafetensorsFile::open(directory / kAdapterWeights)};
   const auto index_path = directory / "model.safetensors.index.json";
   if (std::filesystem::exists(index_path, error)) return open_indexed_shards(index_path);
   std::set<std::filesystem::path> paths;

@@ -89,7 +89,11 @@ PLLAVA_INLINE std::string LoadReport::str() const {
     alpha.erase(alpha.find_last_not_of('0') + 1);
     if (alpha.back() == '.') alpha.pop_back();
     text += "LoRA merged into " + std::to_string(lora_layers) + " tensors: rank " +
-            std::to_string(lora_rank) + ", alpha " + alpha + "\n";
+            std::to_string(lora_rank) + ", alpha " + alpha + " (" + lora_alpha_source + ")";
+    if (lora_alpha_patterned != 0)
+      text += ", another by alpha_pattern for " + std::to_string(lora_alpha_patterned);
+    if (lora_rank_stabilized) text += ", scaled by alpha/sqrt(rank)";
+    text += "\n";
   }
   const std::pair<const char*, const std::vector<std::string>*> lists[] = {
       {"missing", &missing},
@@ -104,7 +108,7 @@ PLLAVA_INLINE std::string LoadReport::str() const {
 
 PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory,
                                           const LoadOptions& options) {
-  if (!std::isfinite(options.lora_alpha) || options.lora_alpha < 0)
+  if (options.lora_alpha && (!std::isfinite(*options.lora_alpha) || *options.lora_alpha < 0))
     throw ArgumentError("lora_alpha must be finite and not negative");
   if (options.frames && *options.frames < 1) throw ArgumentError("frames must be positive");
   if (options.pool && (options.pool->t < 1 || options.pool->h < 1 || options.pool->w < 1))
@@ -125,11 +129,14 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   if (config.pool.keeps_frames) config.pool.output.t = config.frames;
   if (options.pool) config.pool.output = *options.pool;
 
-  auto source = std::make_shared<detail::CheckpointSource>();
+  detail::LoraScaling scaling{.alpha = options.lora_alpha, .adapter = {}};
+  if (const auto path = directory / detail::kAdapterConfig; std::filesystem::exists(path, error))
+    scaling.adapter = detail::read_adapter_config(path);
+  auto source = std::make_shared<detail::CheckpointSource>(std::move(scaling));
   if (!options.base.empty()) source->add(options.base);
   source->add(directory);
   LoadReport& report = checkpoint.report_;
-  source->check(checkpoint.tensors_, checkpoint.stored_, options.lora_alpha, report);
+  source->check(checkpoint.tensors_, checkpoint.stored_, report);
   if (options.strict && !report.clean()) {
     const auto part = [](const char* title, const std::vector<std::string>& list) {
       return list.empty() ? std::string() : std::string(title) + detail::joined(list) + "; ";

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pllava/checkpoint/checkpoint.hpp"
+#include "pllava/checkpoint/detail/adapter_config.hpp"
 #include "pllava/checkpoint/detail/checkpoint_files.hpp"
 #include "pllava/weights/detail/dims_str.hpp"
 #include "pllava/weights/lora.hpp"
@@ -26,8 +27,19 @@ class CheckpointSource final : public WeightSource {
     std::optional<Place> weight, lora_a, lora_b;
   };
 
+  explicit CheckpointSource(LoraScaling scaling) : scaling_(std::move(scaling)) {}
+
   /// Adds a directory's tensors, replacing those of directories added before.
   void add(const std::filesystem::path& directory) {
+    if (scaling_.adapter)  // its alpha is not that of factors read before
+      for (const auto& [name, parts] : parts_)
+        if (parts.lora_a || parts.lora_b)
+          throw LoadError("an adapter cannot lie over a base with a LoRA",
+                          {.file = directory.string(),
+                           .tensor = name,
+                           .expected = "a base into which its LoRA is merged",
+                           .got = {}});
+    first_own_ = files_.size();
     std::map<std::pair<std::string, TensorPart>, const SafetensorsFile*> seen;
     auto shards = open_shards(directory);
     for (const SafetensorsFile& shard : shards) {
@@ -51,10 +63,8 @@ class CheckpointSource final : public WeightSource {
 
   /// Compares the files with the tensors that the model reads, and fills the report. `stored` holds
   /// the formats of quantized matrices in the files.
-  void check(const TensorTable& tensors, const QuantizeOptions& stored, double lora_alpha,
-             LoadReport& report) {
+  void check(const TensorTable& tensors, const QuantizeOptions& stored, LoadReport& report) {
     stored_ = stored;
-    lora_alpha_ = lora_alpha;
     for (const SafetensorsFile& file : files_) report.files.push_back(file.path());
     for (const TensorSpec& spec : tensors) {
       const auto found = parts_.find(spec.name);
@@ -68,7 +78,12 @@ class CheckpointSource final : public WeightSource {
       if (tensors.find(name) == nullptr)
         for (const auto& place : {parts.weight, parts.lora_a, parts.lora_b})
           if (place) report.unused.push_back(place->entry->name);
-    report.lora_alpha = report.lora_layers == 0 ? 0 : lora_alpha;
+    check_replaced_modules(tensors, report);
+    if (report.lora_layers == 0) return;
+    const auto& adapter = scaling_.adapter;
+    report.lora_alpha = scaling_.common_alpha();
+    report.lora_alpha_source = scaling_.alpha ? "option" : adapter ? kAdapterConfig : "default";
+    report.lora_rank_stabilized = adapter && adapter->is_rank_stabilized;
   }
 
   HostTensor tensor(const TensorSpec& spec) const override {
@@ -92,11 +107,12 @@ class CheckpointSource final : public WeightSource {
       throw fail("tensor has another shape", shape.str(), weight.shape.str());
     if (!is_floating(weight.dtype))
       throw fail("unsupported dtype", "F32, F16 or BF16", parts.weight->entry->format_dtype);
-    if (!parts.lora_a || !parts.lora_b || lora_alpha_ == 0) return weight;
+    if (!parts.lora_a || !parts.lora_b) return weight;
     const HostTensor a = read(*parts.lora_a), b = read(*parts.lora_b);
     try {
       const double rank = a.shape.rank() == 2 ? static_cast<double>(a.shape[0]) : 1.0;
-      return merge_lora(weight, a, b, static_cast<float>(lora_alpha_ / rank));
+      const double scale = scaling_.scale(parts.lora_a->entry->name, rank);
+      return merge_lora(weight, a, b, static_cast<float>(scale));
     } catch (const ShapeError& e) {
       throw fail("LoRA factors do not fit", {}, e.what());
     } catch (const ArgumentError& e) {
@@ -148,8 +164,8 @@ class CheckpointSource final : public WeightSource {
   }
 
   /// The LoRA factors A (r, I) and B (O, r) of a weight whose stored dimensions are `dims`.
-  static void check_lora(const std::string& name, const Parts& parts,
-                         const std::vector<Index>& dims, bool quantized, LoadReport& report) {
+  void check_lora(const std::string& name, const Parts& parts, const std::vector<Index>& dims,
+                  bool quantized, LoadReport& report) const {
     if (!parts.lora_a && !parts.lora_b) return;
     if (quantized) {  // nothing can be merged into a quantized matrix
       for (const auto& place : {parts.lora_a, parts.lora_b})
@@ -161,11 +177,41 @@ class CheckpointSource final : public WeightSource {
       return;
     }
     const auto& a = parts.lora_a->entry->dims;
-    const Index rank = a.empty() ? 1 : std::max<Index>(a[0], 1);
+    const std::string& factor = parts.lora_a->entry->name;
+    const Index rank = scaling_.rank_of(factor, a.empty() ? 1 : std::max<Index>(a[0], 1));
     check_entry(*parts.lora_a->entry, {rank, dims.back()}, false, report);
     check_entry(*parts.lora_b->entry, {dims.front(), rank}, false, report);
     ++report.lora_layers;
+    report.lora_alpha_patterned += scaling_.alpha_of(factor) != scaling_.common_alpha();
     report.lora_rank = std::max(report.lora_rank, rank);
+  }
+
+  /// The adapter has to hold each module of modules_to_save, and may not replace the embeddings if
+  /// the base's stay in use as lm_head.
+  void check_replaced_modules(const TensorTable& tensors, LoadReport& report) const {
+    if (!scaling_.adapter) return;
+    for (const std::string& module : scaling_.adapter->modules_to_save) {
+      bool is_held = false;
+      for (std::size_t i = first_own_; i < files_.size(); ++i)
+        for (const SafetensorsEntry& entry : files_[i].entries())
+          is_held = is_held || ("." + entry.name).find("." + module + ".") != std::string::npos;
+      if (!is_held) report.missing.push_back(module + " (modules_to_save)");
+    }
+    const auto is_required = [&](const char* name) {
+      const TensorSpec* spec = tensors.find(name);
+      return spec != nullptr && spec->presence == Presence::required;
+    };
+    const char* const name = "language_model.model.embed_tokens.weight";
+    const auto embeddings = parts_.find(name);
+    if (embeddings == parts_.end() || !embeddings->second.weight || first_own_ == 0 ||
+        embeddings->second.weight->file < first_own_ || scaling_.adapter->ensures_tying ||
+        !is_required(name) || is_required("language_model.lm_head.weight"))
+      return;
+    throw LoadError("the adapter replaces embeddings that the base also uses as lm_head",
+                    {.file = files_[embeddings->second.weight->file].path(),
+                     .tensor = embeddings->second.weight->entry->name,
+                     .expected = "ensure_weight_tying in adapter_config.json",
+                     .got = {}});
   }
 
   /// `weight` as a matrix of `shape` quantized in the file; every row is checked.
@@ -190,9 +236,10 @@ class CheckpointSource final : public WeightSource {
   HostTensor read(const Place& place) const { return files_[place.file].tensor(place.entry->name); }
 
   std::vector<SafetensorsFile> files_;  // copies share their entries: pointers to these stay valid
+  std::size_t first_own_ = 0;           // of the directory that was added last
   std::map<std::string, Parts> parts_;
   QuantizeOptions stored_;
-  double lora_alpha_ = 0;
+  LoraScaling scaling_;
 };
 
 }  // namespace pllava::detail

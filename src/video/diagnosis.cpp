@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstdint>
 #include <fstream>
 #include <span>
 #include <string_view>
 
 #include "byte_reader.hpp"
+#include "pllava/io/detail/stand_in.hpp"
 
 namespace pllava::detail {
 
@@ -47,20 +47,13 @@ std::string diagnose_boxes(std::ifstream& file, std::uint64_t file_size) {
 std::string diagnose_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const auto file_size = static_cast<std::uint64_t>(std::max<std::streamoff>(file.tellg(), 0));
-  std::array<char, 256> bytes{};
+  std::array<char, kStandInBytes> bytes{};
   file.seekg(0);
   file.read(bytes.data(), bytes.size());
   const std::string_view head(bytes.data(), static_cast<std::size_t>(file.gcount()));
 
-  std::string text;  // without leading blanks and byte order mark, in lower case
-  for (const char c : head)
-    if (!text.empty() || (static_cast<unsigned char>(c) < 0x80 && c > ' '))
-      text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  if (text.starts_with("<!doctype html") || text.starts_with("<html"))
-    return "is an HTML page; was the page of the video downloaded in place of the video?";
-  if (text.starts_with("version https://git-lfs"))
-    return "is a Git LFS pointer; \"git lfs pull\" fetches the file";
-  if (text.starts_with("#extm3u")) return "is a playlist, which names other files";
+  if (std::string stand_in = describe_stand_in(head, "video"); !stand_in.empty()) return stand_in;
+  if (lower_begin(head).starts_with("#extm3u")) return "is a playlist, which names other files";
   if (head.size() >= 12 && head.substr(4, 4) == "ftyp") {
     const std::string_view brand = head.substr(8, 4);
     for (const char* heif : {"heic", "heix", "heim", "heis", "mif1", "avif"})

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 #include "pllava/error.hpp"
 #include "pllava/io/detail/json_document.hpp"
+#include "pllava/io/detail/stand_in.hpp"
 #include "pllava/io/mapped_file.hpp"
 
 namespace pllava::detail {
@@ -117,7 +119,7 @@ inline JsonDocument parse_json_object(const char* begin, const char* end, const 
 }
 
 /// Reads a JSON object from a file. Throws LoadError: not a regular file, more than kMaxJsonBytes,
-/// and as parse_json_object does.
+/// a Git LFS pointer or HTML page, and as parse_json_object does.
 inline JsonDocument read_json_object(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
@@ -128,6 +130,7 @@ inline JsonDocument read_json_object(const std::filesystem::path& path) {
                      .expected = "at most " + std::to_string(kMaxJsonBytes) + " bytes",
                      .got = std::to_string(bytes.size())});
   const auto* text = reinterpret_cast<const char*>(bytes.data());
+  refuse_stand_in(std::string_view(text, bytes.size()), file->path());
   return parse_json_object(text, text + bytes.size(), file->path());
 }
 

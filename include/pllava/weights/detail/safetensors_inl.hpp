@@ -6,10 +6,12 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "pllava/error.hpp"
+#include "pllava/io/detail/stand_in.hpp"
 #include "pllava/io/digest.hpp"
 #include "pllava/weights/detail/dims_str.hpp"
 #include "pllava/weights/detail/safetensors_header.hpp"
@@ -19,6 +21,9 @@ namespace pllava {
 
 PLLAVA_INLINE SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  detail::refuse_stand_in(
+      std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), file->path());
   detail::SafetensorsHeader header =
       detail::SafetensorsHeaderReader(file->path(), file->bytes()).read();
   auto contents = std::make_shared<Contents>();

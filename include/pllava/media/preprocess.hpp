@@ -25,10 +25,13 @@ struct PreprocessConfig {
   std::array<float, 3> image_mean{0.48145466f, 0.4578275f, 0.40821073f};  ///< R, G, B
   std::array<float, 3> image_std{0.26862954f, 0.26130258f, 0.27577711f};  ///< R, G, B
 
-  /// Reads `preprocessor_config.json` of a checkpoint directory; returns the defaults if there is
-  /// none. Throws LoadError: malformed file, values out of range, or unsupported steps (no center
-  /// crop, another resampling filter, ...).
+  /// Reads the image_processor of `processor_config.json` in a checkpoint directory, else
+  /// `preprocessor_config.json`; returns the defaults if there is neither. Throws LoadError:
+  /// malformed file, values out of range, or unsupported steps (no center crop, another resampling
+  /// filter, ...).
   static PreprocessConfig from_directory(const std::filesystem::path& directory);
+  /// Whether the directory has one of these. Throws LoadError for a malformed file.
+  static bool is_stored_in(const std::filesystem::path& directory);
 };
 
 /// Pillow's `Image.resize` with the bicubic filter for 8-bit channels. Values equal those of the

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -45,16 +46,44 @@ PLLAVA_INLINE void read_channels(const JsonReader& json, const char* key, bool p
   }
 }
 
+/// The file that holds the constants, and the member that is their object, or nullptr for the whole
+/// file. As in transformers, processor_config.json comes first, if it has an image_processor.
+struct PreprocessFile {
+  std::filesystem::path path;  // empty if there is none
+  JsonDocument document;
+  const char* member = nullptr;
+};
+
+PLLAVA_INLINE PreprocessFile find_preprocess_file(const std::filesystem::path& directory) {
+  constexpr const char* kMember = "image_processor";
+  std::error_code error;
+  if (std::filesystem::path path = directory / "processor_config.json";
+      std::filesystem::exists(path, error)) {
+    JsonDocument document = read_json_object(path);
+    if (JsonReader(document.root, path.string()).find(kMember) != nullptr)
+      return {std::move(path), std::move(document), kMember};
+  }
+  if (std::filesystem::path path = directory / "preprocessor_config.json";
+      std::filesystem::exists(path, error)) {
+    JsonDocument document = read_json_object(path);
+    return {std::move(path), std::move(document), nullptr};
+  }
+  return {};
+}
+
 }  // namespace detail
+
+PLLAVA_INLINE bool PreprocessConfig::is_stored_in(const std::filesystem::path& directory) {
+  return !detail::find_preprocess_file(directory).path.empty();
+}
 
 PLLAVA_INLINE PreprocessConfig
 PreprocessConfig::from_directory(const std::filesystem::path& directory) {
-  const std::filesystem::path path = directory / "preprocessor_config.json";
   PreprocessConfig config;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return config;
-  const detail::JsonDocument document = detail::read_json_object(path);
-  const detail::JsonReader json(document.root, path.string());
+  const detail::PreprocessFile file = detail::find_preprocess_file(directory);
+  if (file.path.empty()) return config;
+  const detail::JsonReader whole(file.document.root, file.path.string());
+  const detail::JsonReader json = file.member == nullptr ? whole : whole.object(file.member);
 
   config.image_size = detail::read_side(json, "size", "shortest_edge", config.image_size);
   for (const char* member : {"height", "width"})

@@ -49,6 +49,16 @@ inline void read_next_video(const JsonReader& json, Index side, ModelConfig& m) 
   m.projector.pools_first = true;
 }
 
+/// vision_feature_layer: a number, or a list of one.
+inline Index read_feature_layer(const JsonReader& json) {
+  const char* const key = "vision_feature_layer";
+  const Index low = -kMaxLayers - 1;
+  const nlohmann::json* value = json.find(key);
+  if (value == nullptr || !value->is_array()) return json.integer(key, -2, low, kMaxLayers);
+  json.require(key, value->size() == 1, "one layer; features of several are not concatenated");
+  return json.integers(key, 1, low, kMaxLayers).front();
+}
+
 }  // namespace detail
 
 PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& directory) {
@@ -71,8 +81,7 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
                "true");
 
   ModelConfig m;
-  const Index feature_layer =
-      json.integer("vision_feature_layer", -2, -detail::kMaxLayers - 1, detail::kMaxLayers);
+  const Index feature_layer = detail::read_feature_layer(json);
   m.vision = detail::read_vision(json.object("vision_config"), feature_layer);
   const Index used = m.vision.used_layers();
   json.require("vision_feature_layer", used >= 0 && used <= m.vision.layers,

@@ -75,7 +75,8 @@ Json to_json(const pllava::LoadReport& r) {
           {"missing", r.missing},
           {"misshapen", r.misshapen},
           {"wrong_dtype", r.wrong_dtype},
-          {"unused", r.unused}};
+          {"unused", r.unused},
+          {"notes", r.notes}};
 }
 
 Json to_json(const MemoryNeed& need) {
@@ -136,9 +137,15 @@ int inspect(const Context& context) {
     for (const Type& type : kTypes) text += describe(type, need_of(config, type));
     write_output(text);
   }
-  if (report.clean()) return kSuccess;
-  report_error(o.model + ": tensors do not match config.json");
-  return kFailure;
+  if (!report.clean()) {
+    report_error(o.model + ": tensors do not match config.json");
+    return kFailure;
+  }
+  if (has_tokenizer(o)) {
+    const pllava::ModelFiles files = open_model(o);
+    pllava::require_consistent(files.checkpoint.config(), files.tokenizer, files.preprocess);
+  }
+  return kSuccess;
 }
 
 }  // namespace cli

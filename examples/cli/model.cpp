@@ -46,14 +46,35 @@ pllava::Pipeline from_random_weights(const Context& context) {
   });
 }
 
+/// The directory of the model or its base that has file `name`; empty if neither has.
+fs::path directory_of(const char* name, const Options& o) {
+  const fs::path own = pllava::model_directory(o.model, load_options(o));
+  if (fs::exists(own / name)) return own;
+  if (o.base.empty()) return {};
+  const fs::path base = pllava::model_directory(o.base);
+  return fs::exists(base / name) ? base : fs::path();
+}
+
+/// The directory of tokenizer.model, if that is the tokenizer to read.
+fs::path sentencepiece_directory(const Options& o) {
+#ifdef PLLAVA_HAS_SENTENCEPIECE
+  if (directory_of("tokenizer.json", o).empty()) return directory_of("tokenizer.model", o);
+#endif
+  return {};
+}
+
 }  // namespace
+
+bool has_tokenizer(const Options& o) {
+  return !directory_of("tokenizer.json", o).empty() || !sentencepiece_directory(o).empty();
+}
 
 pllava::ModelFiles open_model(const Options& o) {
   const pllava::LoadOptions load = load_options(o);
 #ifdef PLLAVA_HAS_SENTENCEPIECE
-  const fs::path directory = o.model, model = directory / "tokenizer.model";
-  if (!fs::exists(directory / "tokenizer.json") && fs::exists(model))
-    return pllava::ModelFiles::open(directory, load, pllava::tokenizer_from_sentencepiece(model));
+  if (const fs::path directory = sentencepiece_directory(o); !directory.empty())
+    return pllava::ModelFiles::open(
+        o.model, load, pllava::tokenizer_from_sentencepiece(directory / "tokenizer.model"));
 #endif
   return pllava::ModelFiles::open(o.model, load);
 }

@@ -13,6 +13,8 @@ namespace cli {
 pllava::QuantizeOptions quantize_options(const Options& options);
 pllava::LoadOptions load_options(const Options& options);
 
+/// Whether --model or --base has a tokenizer that open_model can read.
+bool has_tokenizer(const Options& options);
 /// Opens the files of --model. The tokenizer is tokenizer.json, else tokenizer.model in builds with
 /// SentencePiece. Throws LoadError.
 pllava::ModelFiles open_model(const Options& options);

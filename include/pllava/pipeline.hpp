@@ -33,6 +33,11 @@ struct ModelFiles {
                          Tokenizer tokenizer);
 };
 
+/// Throws LoadError if the image size is not that of the vision tower, or the image token not that
+/// of the tokenizer. Pipelines call it.
+void require_consistent(const ModelConfig& config, const Tokenizer& tokenizer,
+                        const PreprocessConfig& preprocess);
+
 /// The file `options.cache` with this checkpoint's weights in the CPU backend's layout, so that a
 /// model is packed and quantized once and not at every start. For cpu::BackendOptions::packed;
 /// Pipeline::load on the CPU uses it by itself. Null if options.cache is empty.

@@ -95,6 +95,16 @@ TEST_CASE("inspect lists missing and unused tensors", "[program]") {
   CHECK(report["missing"] == nlohmann::json({"language_model.model.norm.weight"}));
   CHECK(report["unused"] == nlohmann::json({"language_model.model.morn.weight"}));
   check_fails({"inspect", (workspace() / "missing").string()}, 1, "missing");
+  const fs::path pointer = copy_of_model("pointer");
+  file("pointer/tokenizer.json", "version https://git-lfs.github.com/spec/v1\n");
+  check_fails({"inspect", pointer.string()}, 1, "tokenizer.json: is a Git LFS pointer");
+  const fs::path imageless = copy_of_model("no_image_token");
+  replace_in(imageless / "tokenizer.json", "\"<image>\"", "\"<video>\"");
+  const Result other = run({"inspect", imageless.string()});
+  CHECK(other.code == 1);
+  CHECK(contains(other.err, "tokenizer and model disagree about the image token"));
+  CHECK(contains(other.out, "memory in f32"));
+  check_fails({"inspect", PLLAVA_TEST_DATA "/peft/plain"}, 1, "\"example/base\"");
 }
 
 TEST_CASE("invalid prompts and output paths are rejected", "[program]") {

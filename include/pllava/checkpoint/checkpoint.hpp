@@ -57,19 +57,28 @@ struct LoadReport {
   std::vector<std::string> misshapen;
   std::vector<std::string> wrong_dtype;
   std::vector<std::string> unused;  ///< names outside the tensor table
+  std::vector<std::string> notes;   ///< sentences about values that no file gives
 
-  /// Whether no defect was found.
+  /// Whether no defect was found. Notes are not defects.
   bool clean() const noexcept {
     return missing.empty() && misshapen.empty() && wrong_dtype.empty() && unused.empty();
   }
   /// The default type of the computation: f32 if most tensors are f32, else bf16, as in the
   /// reference.
   DType dtype() const noexcept;
-  /// The defects as sentences, each with some names: "2 tensors are unused: a, b".
+  /// The defects as sentences, each with some names: "2 tensors are unused: a, b"; and the notes.
   std::vector<std::string> warnings() const;
   /// Several lines for a log.
   std::string str() const;
 };
+
+/// The directory from which `directory` is loaded: itself, or for the top directory of a model in
+/// the hub client's cache (models--org--name) the snapshot of refs/main, else the only one.
+/// Throws LoadError for what cannot be loaded, before weights are read: Git LFS pointers and HTML
+/// pages in the place of files, pickle files, models of the original LLaVA repository, an adapter
+/// without options.base.
+std::filesystem::path model_directory(const std::filesystem::path& directory,
+                                      const LoadOptions& options = {});
 
 class Checkpoint {
  public:

@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <sys/stat.h>
 
+#include "pllava/checkpoint/detail/model_directory.hpp"
 #include "pllava/cpu/backend.hpp"
 #include "pllava/cpu/packed_weights.hpp"
 #include "pllava/io/digest.hpp"
@@ -85,20 +87,24 @@ struct PackedOrigin {
 
 }  // namespace detail
 
+PLLAVA_INLINE void require_consistent(const ModelConfig& config, const Tokenizer& tokenizer,
+                                      const PreprocessConfig& preprocess) {
+  if (preprocess.image_size != config.vision.image_size)
+    throw LoadError(
+        "the image size does not fit the vision tower",
+        {"preprocessor_config.json", "crop_size", std::to_string(config.vision.image_size),
+         std::to_string(preprocess.image_size)});
+  const auto image = tokenizer.id_of(kVideoToken);
+  if (!image || *image != static_cast<std::int32_t>(config.image_token))
+    throw LoadError("tokenizer and model disagree about the image token",
+                    {"tokenizer.json", std::string(kVideoToken), std::to_string(config.image_token),
+                     image ? std::to_string(*image) : "no such token"});
+}
+
 PLLAVA_INLINE Pipeline::Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
                                  const PreprocessConfig& preprocess)
     : model_(std::move(model)), tokenizer_(std::move(tokenizer)), preprocess_(preprocess) {
-  if (preprocess_.image_size != config().vision.image_size)
-    throw LoadError(
-        "the image size does not fit the vision tower",
-        {"preprocessor_config.json", "crop_size", std::to_string(config().vision.image_size),
-         std::to_string(preprocess_.image_size)});
-  const auto image = tokenizer_.id_of(kVideoToken);
-  if (!image || *image != static_cast<std::int32_t>(config().image_token))
-    throw LoadError(
-        "tokenizer and model disagree about the image token",
-        {"tokenizer.json", std::string(kVideoToken), std::to_string(config().image_token),
-         image ? std::to_string(*image) : "no such token"});
+  require_consistent(config(), tokenizer_, preprocess_);
 }
 
 PLLAVA_INLINE void Pipeline::add_warnings(const LoadReport& report) {
@@ -107,17 +113,25 @@ PLLAVA_INLINE void Pipeline::add_warnings(const LoadReport& report) {
     warnings_.push_back(std::move(warning));
 }
 
-PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& directory,
+PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& given,
                                           const LoadOptions& options) {
-  if (!std::filesystem::is_directory(directory))
-    throw LoadError("no such directory", {directory.string(), {}, {}, {}});
-  return open(directory, options, Tokenizer::from_directory(directory));
+  const std::filesystem::path directory = model_directory(given, options);
+  return open(directory, options,
+              Tokenizer::from_directory(
+                  detail::place_of("tokenizer.json", directory, detail::base_directory(options))));
 }
 
-PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& directory,
+PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& given,
                                           const LoadOptions& options, Tokenizer tokenizer) {
-  const PreprocessConfig preprocess = PreprocessConfig::from_directory(directory);
-  return {std::move(tokenizer), preprocess, Checkpoint::open(directory, options)};
+  const std::filesystem::path directory = model_directory(given, options);
+  const std::filesystem::path base = detail::base_directory(options);
+  const bool is_own = base.empty() || PreprocessConfig::is_stored_in(directory);
+  const std::filesystem::path& place = is_own ? directory : base;
+  PreprocessConfig preprocess = PreprocessConfig::from_directory(place);
+  Checkpoint checkpoint = Checkpoint::open(directory, options);
+  if (!PreprocessConfig::is_stored_in(place))
+    preprocess.image_size = checkpoint.config().vision.image_size;
+  return {std::move(tokenizer), preprocess, std::move(checkpoint)};
 }
 
 PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,

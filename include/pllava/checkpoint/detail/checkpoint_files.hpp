@@ -1,6 +1,7 @@
 // The files of a checkpoint directory, and the names of the tensors in them (reference 7.2 to 7.4).
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -55,6 +56,50 @@ inline CanonicalName canonical_name(std::string name) {
   return {std::move(name), TensorPart::weight};
 }
 
+/// At most three of `names`, and the number of the others.
+inline std::string some_of(const std::vector<std::string>& names) {
+  constexpr std::size_t kNamed = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kNamed, names.size()); ++i)
+    text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kNamed) text += ", and " + std::to_string(names.size() - kNamed) + " more";
+  return text;
+}
+
+/// Throws LoadError if there are missing files of `count` shards.
+inline void refuse_missing_shards(const std::filesystem::path& directory,
+                                  const std::vector<std::string>& missing, std::size_t count) {
+  if (missing.empty()) return;
+  throw LoadError(
+      "the download is incomplete: " + std::to_string(missing.size()) + " of " +
+          std::to_string(count) + " shards are missing",
+      {.file = directory.string(), .tensor = some_of(missing), .expected = {}, .got = {}});
+}
+
+/// The missing shards of "model-00001-of-00003.safetensors" and the like, if `name` is of that
+/// form. `directory` has no index.
+inline void refuse_incomplete_set(const std::filesystem::path& directory, const std::string& name) {
+  constexpr std::string_view kPrefix = "model-", kOf = "-of-", kEnd = ".safetensors";
+  constexpr std::size_t kDigits = 5;
+  const auto is_number = [&](std::size_t at) {
+    return name.find_first_not_of("0123456789", at) == at + kDigits;
+  };
+  const std::size_t first = kPrefix.size(), of = first + kDigits, total = of + kOf.size();
+  if (name.size() != total + kDigits + kEnd.size() || !is_number(first) || !is_number(total) ||
+      name.compare(of, kOf.size(), kOf) != 0)
+    return;
+  const std::size_t count = std::stoul(name.substr(total, kDigits));
+  std::vector<std::string> missing;
+  std::error_code error;
+  for (std::size_t i = 1; i <= count; ++i) {
+    const std::string number = std::to_string(i);
+    std::string shard = name;
+    shard.replace(first, kDigits, std::string(kDigits - number.size(), '0') + number);
+    if (!std::filesystem::exists(directory / shard, error)) missing.push_back(std::move(shard));
+  }
+  refuse_missing_shards(directory, missing, count);
+}
+
 /// The shards that an index file names. Throws LoadError: a malformed index, a file outside the
 /// directory, a tensor that its shard lacks.
 inline std::vector<SafetensorsFile> open_indexed_shards(const std::filesystem::path& index_path) {
@@ -79,9 +124,15 @@ inline std::vector<SafetensorsFile> open_indexed_shards(const std::filesystem::p
                  "a file name without directories", name);
     shards[name].push_back(tensor);
   }
+  const std::filesystem::path directory = index_path.parent_path();
+  std::vector<std::string> missing;
+  std::error_code error;
+  for (const auto& [name, tensors] : shards)
+    if (!std::filesystem::exists(directory / name, error)) missing.push_back(name);
+  refuse_missing_shards(directory, missing, shards.size());
   std::vector<SafetensorsFile> files;
   for (const auto& [name, tensors] : shards) {
-    files.push_back(SafetensorsFile::open(index_path.parent_path() / name));
+    files.push_back(SafetensorsFile::open(directory / name));
     for (const std::string& tensor : tensors)
       if (files.back().find(tensor) == nullptr)
         throw fail("index names a tensor that its file lacks", tensor, "it in " + name, {});
@@ -111,6 +162,7 @@ inline std::vector<SafetensorsFile> open_shards(const std::filesystem::path& dir
   if (error)
     throw LoadError("cannot be listed: " + error.message(),
                     {.file = directory.string(), .tensor = {}, .expected = {}, .got = {}});
+  if (!paths.empty()) refuse_incomplete_set(directory, paths.begin()->filename().string());
   if (paths.empty()) paths.insert(directory / "model.safetensors");
   std::vector<SafetensorsFile> files;
   files.reserve(paths.size());

@@ -9,9 +9,11 @@
 
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/checkpoint/detail/checkpoint_source.hpp"
+#include "pllava/checkpoint/detail/model_directory_inl.hpp"
 #include "pllava/checkpoint/detail/quantization_json.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
+#include "pllava/media/preprocess.hpp"
 
 namespace pllava {
 namespace detail {
@@ -74,6 +76,7 @@ PLLAVA_INLINE std::vector<std::string> LoadReport::warnings() const {
     if (list->size() > kNamed) text += ", and " + std::to_string(list->size() - kNamed) + " more";
     sentences.push_back(std::move(text));
   }
+  sentences.insert(sentences.end(), notes.begin(), notes.end());
   return sentences;
 }
 
@@ -103,10 +106,11 @@ PLLAVA_INLINE std::string LoadReport::str() const {
   for (const auto& [title, list] : lists)
     if (!list->empty())
       text += std::to_string(list->size()) + " " + title + ": " + detail::joined(*list) + "\n";
+  for (const std::string& note : notes) text += note + "\n";
   return text;
 }
 
-PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory,
+PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
                                           const LoadOptions& options) {
   if (options.lora_alpha && (!std::isfinite(*options.lora_alpha) || *options.lora_alpha < 0))
     throw ArgumentError("lora_alpha must be finite and not negative");
@@ -117,8 +121,9 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   require_valid(options.quantize.language);
   Checkpoint checkpoint;
   std::error_code error;
-  const bool own_config = std::filesystem::exists(directory / "config.json", error);
-  const auto& home = own_config || options.base.empty() ? directory : options.base;
+  const std::filesystem::path directory = model_directory(given, options);
+  const std::filesystem::path base = detail::base_directory(options);
+  const auto& home = detail::place_of("config.json", directory, base);
   checkpoint.config_ = read_model_config(home, options.architectures);
   checkpoint.tensors_ = model_tensors(checkpoint.config_, options.architectures);
   checkpoint.stored_ = detail::stored_formats(home);
@@ -129,14 +134,28 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& directory
   if (config.pool.keeps_frames) config.pool.output.t = config.frames;
   if (options.pool) config.pool.output = *options.pool;
 
-  detail::LoraScaling scaling{.alpha = options.lora_alpha, .adapter = {}};
-  if (const auto path = directory / detail::kAdapterConfig; std::filesystem::exists(path, error))
-    scaling.adapter = detail::read_adapter_config(path);
-  auto source = std::make_shared<detail::CheckpointSource>(std::move(scaling));
-  if (!options.base.empty()) source->add(options.base);
+  auto source = std::make_shared<detail::CheckpointSource>();
+  if (!base.empty()) source->add(base);
+  const bool is_adapter = detail::is_peft_adapter(directory);
+  if (const std::string* lora = source->find_lora(); is_adapter && lora != nullptr)
+    throw LoadError("an adapter cannot lie over a base with a LoRA",
+                    {.file = directory.string(),
+                     .tensor = *lora,
+                     .expected = "a base into which its LoRA is merged",
+                     .got = {}});
   source->add(directory);
   LoadReport& report = checkpoint.report_;
-  source->check(checkpoint.tensors_, checkpoint.stored_, report);
+  detail::LoraScaling scaling{.alpha = options.lora_alpha, .adapter = {}};
+  const std::filesystem::path adapter_path = directory / detail::kAdapterConfig;
+  if (is_adapter ||  // a file that a merge left is not read
+      (source->find_lora() != nullptr && std::filesystem::exists(adapter_path, error)))
+    scaling.adapter = detail::read_adapter_config(adapter_path);
+  source->check(checkpoint.tensors_, checkpoint.stored_, std::move(scaling), report);
+  if (!PreprocessConfig::is_stored_in(directory) &&
+      (base.empty() || !PreprocessConfig::is_stored_in(base)))
+    report.notes.push_back("there is no preprocessor_config.json: images are scaled to the " +
+                           std::to_string(config.vision.image_size) +
+                           " pixels of config.json, and mean and deviation are those of CLIP");
   if (options.strict && !report.clean()) {
     const auto part = [](const char* title, const std::vector<std::string>& list) {
       return list.empty() ? std::string() : std::string(title) + detail::joined(list) + "; ";

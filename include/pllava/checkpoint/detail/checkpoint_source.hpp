@@ -27,18 +27,8 @@ class CheckpointSource final : public WeightSource {
     std::optional<Place> weight, lora_a, lora_b;
   };
 
-  explicit CheckpointSource(LoraScaling scaling) : scaling_(std::move(scaling)) {}
-
   /// Adds a directory's tensors, replacing those of directories added before.
   void add(const std::filesystem::path& directory) {
-    if (scaling_.adapter)  // its alpha is not that of factors read before
-      for (const auto& [name, parts] : parts_)
-        if (parts.lora_a || parts.lora_b)
-          throw LoadError("an adapter cannot lie over a base with a LoRA",
-                          {.file = directory.string(),
-                           .tensor = name,
-                           .expected = "a base into which its LoRA is merged",
-                           .got = {}});
     first_own_ = files_.size();
     std::map<std::pair<std::string, TensorPart>, const SafetensorsFile*> seen;
     auto shards = open_shards(directory);
@@ -61,10 +51,19 @@ class CheckpointSource final : public WeightSource {
     }
   }
 
+  /// A weight with LoRA factors, or nullptr.
+  const std::string* find_lora() const noexcept {
+    for (const auto& [name, parts] : parts_)
+      if (parts.lora_a || parts.lora_b) return &name;
+    return nullptr;
+  }
+
   /// Compares the files with the tensors that the model reads, and fills the report. `stored` holds
   /// the formats of quantized matrices in the files.
-  void check(const TensorTable& tensors, const QuantizeOptions& stored, LoadReport& report) {
+  void check(const TensorTable& tensors, const QuantizeOptions& stored, LoraScaling scaling,
+             LoadReport& report) {
     stored_ = stored;
+    scaling_ = std::move(scaling);
     for (const SafetensorsFile& file : files_) report.files.push_back(file.path());
     for (const TensorSpec& spec : tensors) {
       const auto found = parts_.find(spec.name);

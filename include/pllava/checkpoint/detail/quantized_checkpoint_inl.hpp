@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "pllava/checkpoint/detail/model_directory.hpp"
 #include "pllava/checkpoint/detail/quantization_json.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/core/thread_pool.hpp"
@@ -52,8 +53,8 @@ PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
       calibration != nullptr ? awq_scaled(checkpoint[""], checkpoint.config().text, *calibration)
                              : checkpoint[""];
   OutputDirectory directory(to);
-  if (!options.base.empty()) copy_small_files(options.base, directory.part());
-  copy_small_files(from, directory.part());
+  if (!options.base.empty()) copy_small_files(base_directory(options), directory.part());
+  copy_small_files(model_directory(from, options), directory.part());
 
   const std::filesystem::path config_path = directory.part() / "config.json";
   JsonDocument config = read_json_object(config_path);

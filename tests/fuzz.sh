@@ -33,6 +33,7 @@ read -ra ffmpeg <<<"$(pkg-config --cflags --libs libavformat libavcodec libavuti
 files_seeds() {
   local out=$1 model=$root/tests/data/model/plain_f32
   { printf t; cat "$root/tests/data/tokenizer/metaspace.json"; } >"$out/tokenizer"
+  { printf t; cat "$root/tests/data/tokenizer/byte_level/qwen2.json"; } >"$out/byte_level"
   { printf c; cat "$model/config.json"; } >"$out/config"
   { printf p; cat "$root/examples/demo_model/weights/preprocessor_config.json"; } >"$out/preprocessor"
   { printf s; head -c 4096 "$model"/*.safetensors; } >"$out/safetensors"

@@ -68,13 +68,13 @@ class SplitMix64:
         return self.next() % n
 
 
-def random_text(rng):
+def random_text(rng, fragments=FRAGMENTS):
     """Up to 24 pieces: mostly fragments, otherwise a random printable, control, or Unicode character."""
     text = ""
     for _ in range(rng.below(24)):
         kind = rng.below(8)
         if kind < 5:
-            text += FRAGMENTS[rng.below(len(FRAGMENTS))]
+            text += fragments[rng.below(len(fragments))]
         elif kind == 5:
             text += chr(32 + rng.below(95))
         elif kind == 6:

@@ -1,5 +1,5 @@
 // Byte-pair tokenizer for tokenizer.json files of LLaMA, Vicuna and Yi models (reference sections
-// 5.5 and 5.6).
+// 5.5 and 5.6), and for byte-level ones as those of Llama 3, Qwen2 and SmolLM2.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,8 @@ class Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
 
   /// Text of token ids, always valid UTF-8. A run of byte tokens that is not valid UTF-8 gives one
-  /// U+FFFD per byte. Ids without a token are omitted, as in the reference.
+  /// U+FFFD per byte; invalid bytes of a byte-level tokenizer give one for each longest start of a
+  /// character. Ids without a token are omitted, as in the reference.
   std::string decode(std::span<const std::int32_t> ids, DecodeOptions options = {}) const;
 
   /// The id of a token, spelled as in the file; nullopt if there is none.
@@ -76,7 +77,8 @@ class Tokenizer {
 
 /// Incremental decode(), for streaming an answer. The returned pieces concatenate to decode() of
 /// all ids. A run of byte tokens (a character outside the vocabulary, or a newline) is buffered
-/// until the next token that is not a byte token. Not thread-safe.
+/// until the next token that is not a byte token; the pieces of a byte-level tokenizer end with its
+/// last whole character. Not thread-safe.
 class StreamDecoder {
  public:
   explicit StreamDecoder(Tokenizer tokenizer, DecodeOptions options = {});
@@ -88,11 +90,12 @@ class StreamDecoder {
 
  private:
   std::string strip(std::string text);
+  std::string take_characters(bool all);  // of ByteLevel; `all`: also an incomplete character
 
   Tokenizer tokenizer_;
   bool skip_special_tokens_;
   Index to_strip_;     // leading characters that may still be removed
-  std::string bytes_;  // the current run of byte tokens
+  std::string bytes_;  // the current run of byte tokens, or of ByteLevel an incomplete character
 };
 
 }  // namespace pllava

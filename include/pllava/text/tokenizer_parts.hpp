@@ -37,6 +37,23 @@ struct Metaspace {
   bool split = true;  ///< merge within words only; a word includes its leading `replacement`
 };
 
+/// A rule that splits a text into words: the regular expression of a published tokenizer, or
+/// Digits.
+enum class WordSplit : std::uint8_t {
+  digit,   ///< each digit is a word
+  digits,  ///< each run of digits is a word
+  gpt2,    ///< 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+  llama3,  ///< the expression of Llama 3: up to three digits in a word
+  qwen2,   ///< the expression of Qwen2: the same with one digit in a word
+};
+
+/// The ByteLevel pre-tokenizer: splits into words and replaces each byte with a character.
+struct ByteLevel {
+  std::vector<WordSplit> splits;  ///< applied in order, each to the words of the one before
+  bool add_prefix_space = false;  ///< then each word starts with a space: one is added if not
+  bool use_regex = true;          ///< then WordSplit::gpt2
+};
+
 /// Two tokens and the rank of their merge. Lower ranks merge first, equal ranks from left to right.
 struct TokenMerge {
   std::string left;
@@ -50,14 +67,19 @@ struct TokenizerParts {
   std::vector<std::string> vocab;  ///< indexed by id; an empty string is an unused id
   std::vector<TokenMerge> merges;
   std::vector<AddedToken> added_tokens;
-  std::string unk_token;       ///< replaces characters outside the vocabulary ...
+  /// Replaces characters outside the vocabulary ... Empty with `byte_level`: they are omitted.
+  std::string unk_token;
   bool byte_fallback = false;  ///< ... unless they become `<0x00>` to `<0xFF>` tokens
   bool fuse_unk = false;       ///< consecutive unknown characters give a single `unk_token`
+  bool ignore_merges = false;  ///< a word of the vocabulary is one token, whatever the merges give
   std::vector<TextRewrite> normalizer;   ///< applied in order to each segment between added tokens
-  std::optional<Metaspace> metaspace;    ///< applied after `normalizer`
+  bool nfc = false;                      ///< in place of `normalizer`: Unicode's form C
+  std::optional<Metaspace> metaspace;    ///< applied after the normalizer
+  std::optional<ByteLevel> byte_level;   ///< in place of `metaspace`
   std::vector<std::int32_t> prefix_ids;  ///< start every encoded text: BOS, or empty
   std::vector<TextRewrite> decoder;      ///< applied to each token's text; no empty `from`
   bool decode_bytes = false;             ///< decode() turns byte tokens into UTF-8
+  bool decode_byte_level = false;        ///< decode() turns each character into its ByteLevel byte
   std::string strip_content;  ///< one character that decode() removes from the text's start ...
   Index strip_count = 0;      ///< ... at most this many times
 };

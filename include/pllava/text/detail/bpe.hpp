@@ -25,11 +25,14 @@ class Bpe {
   Bpe() = default;
   /// Throws LoadError: a merge of an unknown token, a missing byte token or unknown token.
   Bpe(const TokenizerParts& parts, const TokenIds& ids)
-      : ids_(&ids), byte_fallback_(parts.byte_fallback), fuse_unk_(parts.fuse_unk) {
+      : ids_(&ids),
+        byte_fallback_(parts.byte_fallback),
+        fuse_unk_(parts.fuse_unk),
+        ignore_merges_(parts.ignore_merges) {
     index_merges(parts);
     if (byte_fallback_) {
       find_byte_tokens(parts);
-    } else {
+    } else if (!parts.byte_level || !parts.unk_token.empty()) {
       find_unk_token(parts);
     }
   }
@@ -39,6 +42,12 @@ class Bpe {
   void encode(std::string_view text, std::vector<std::int32_t>& out) const {
     if (text.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
       throw PromptError("the text is longer than 2 GiB");
+    }
+    if (ignore_merges_) {
+      if (const std::int32_t id = find_token(*ids_, text); id != kNoToken) {
+        out.push_back(id);
+        return;
+      }
     }
     std::vector<Symbol> symbols = split_characters(text);
     merge(symbols);
@@ -129,7 +138,7 @@ class Bpe {
         append(id);
       } else if (byte_fallback_) {
         for (const char c : character) append(byte_ids_[static_cast<unsigned char>(c)]);
-      } else if (!after_unknown || !fuse_unk_) {
+      } else if (unk_id_ != kNoToken && (!after_unknown || !fuse_unk_)) {
         append(unk_id_);
       }
       after_unknown = unknown;
@@ -172,6 +181,7 @@ class Bpe {
   const TokenIds* ids_ = nullptr;
   bool byte_fallback_ = false;
   bool fuse_unk_ = false;
+  bool ignore_merges_ = false;
   std::unordered_map<std::uint64_t, Merge> merges_;  // (left id, right id) -> merge
   std::array<std::int32_t, 256> byte_ids_{};
   std::int32_t unk_id_ = kNoToken;

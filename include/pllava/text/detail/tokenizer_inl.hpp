@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "pllava/text/detail/byte_tokens.hpp"
-#include "pllava/text/detail/text_rewrite.hpp"
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/tokenizer_json.hpp"
 #include "pllava/text/detail/tokenizer_model.hpp"
@@ -58,8 +57,8 @@ PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
       ids.push_back(outer.id);
       continue;
     }
-    const std::string segment = detail::rewrite(
-        std::string(text.substr(outer.begin, outer.end - outer.begin)), model.parts.normalizer);
+    const std::string segment =
+        model.normalize(std::string(text.substr(outer.begin, outer.end - outer.begin)));
     for (const detail::TextSpan& inner : model.normalized.split(segment)) {
       if (inner.id != detail::kNoToken) {
         ids.push_back(inner.id);
@@ -121,6 +120,10 @@ PLLAVA_INLINE std::string StreamDecoder::push(std::int32_t id) {
   if (!model.known(id)) return {};
   const auto& output = model.outputs[static_cast<std::size_t>(id)];
   if (output.special && skip_special_tokens_) return {};
+  if (model.parts.decode_byte_level) {
+    bytes_ += output.text;
+    return take_characters(false);
+  }
   if (output.byte >= 0) {
     bytes_ += static_cast<char>(output.byte);
     return {};
@@ -130,6 +133,7 @@ PLLAVA_INLINE std::string StreamDecoder::push(std::int32_t id) {
 }
 
 PLLAVA_INLINE std::string StreamDecoder::flush() {
+  if (tokenizer_.model_->parts.decode_byte_level) return take_characters(true);
   std::string text = std::exchange(bytes_, {});
   if (detail::utf8_error(text) != text.size()) {
     std::string replaced;
@@ -137,6 +141,24 @@ PLLAVA_INLINE std::string StreamDecoder::flush() {
     text = std::move(replaced);
   }
   return strip(std::move(text));
+}
+
+PLLAVA_INLINE std::string StreamDecoder::take_characters(bool all) {
+  std::string text;
+  std::size_t i = 0;
+  while (i < bytes_.size()) {
+    const auto [matched, needed] = detail::utf8_start(bytes_, i);
+    if (matched == needed) {
+      text.append(bytes_, i, needed);
+    } else if (!all && needed > 0 && i + matched == bytes_.size()) {
+      break;  // the next token may complete it
+    } else {
+      text += "\uFFFD";
+    }
+    i += matched;
+  }
+  bytes_.erase(0, i);
+  return text;
 }
 
 PLLAVA_INLINE std::string StreamDecoder::strip(std::string text) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/text/detail/token_ids.hpp"
+#include "pllava/text/detail/word_split.hpp"
 #include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
@@ -51,6 +53,11 @@ class TokenizerJson {
     return object.text(key, "");
   }
 
+  static bool required_boolean(const JsonReader& object, const char* key) {
+    object.require(key, object.find(key) != nullptr, "true or false");
+    return object.boolean(key, false);
+  }
+
   static Index required_index(const JsonReader& object, const char* key) {
     object.require(key, object.find(key) != nullptr, "an integer");
     return object.integer(key, 0, 0, kMaxTokenId);
@@ -82,7 +89,7 @@ class TokenizerJson {
                        (value->is_string() && value->get_ref<const std::string&>().empty());
       model.require(key, off, "null");
     }
-    model.require("ignore_merges", !model.boolean("ignore_merges", false), "false");
+    parts.ignore_merges = model.boolean("ignore_merges", false);
     parts.byte_fallback = model.boolean("byte_fallback", false);
     parts.fuse_unk = model.boolean("fuse_unk", false);
     parts.unk_token = model.text("unk_token", "");
@@ -173,8 +180,10 @@ class TokenizerJson {
       const std::string type = required_text(step, "type");
       if (type == "Prepend") {
         parts.normalizer.push_back({"", required_text(step, "prepend")});
+      } else if (type == "NFC") {
+        parts.nfc = true;
       } else {
-        step.require("type", type == "Replace", "Prepend, Replace or one Sequence of them");
+        step.require("type", type == "Replace", "NFC, Prepend, Replace or one Sequence of them");
         parts.normalizer.push_back(replacement(step));
       }
     }
@@ -183,7 +192,54 @@ class TokenizerJson {
   void read_pre_tokenizer(TokenizerParts& parts) const {
     if (root_.find("pre_tokenizer") == nullptr) return;
     const JsonReader step = root_.object("pre_tokenizer");
-    step.require("type", required_text(step, "type") == "Metaspace", "null or Metaspace");
+    if (required_text(step, "type") == "Metaspace") {
+      read_metaspace(step, parts);
+    } else {
+      read_byte_level(parts);
+    }
+  }
+
+  /// Split and Digits, then ByteLevel.
+  void read_byte_level(TokenizerParts& parts) const {
+    ByteLevel level;
+    const std::vector<JsonReader> steps = steps_of("pre_tokenizer", "pretokenizers");
+    constexpr std::size_t kMaxSteps = 8;  // each one reads all words again
+    if (steps.empty() || steps.size() > kMaxSteps)
+      throw root_.error("pre_tokenizer.pretokenizers", "1 to 8 steps",
+                        root_.object("pre_tokenizer").find("pretokenizers"));
+    for (std::size_t i = 0; i + 1 < steps.size(); ++i) {
+      const JsonReader& step = steps[i];
+      const std::string type = required_text(step, "type");
+      if (type == "Digits") {
+        const bool single = required_boolean(step, "individual_digits");
+        level.splits.push_back(single ? WordSplit::digit : WordSplit::digits);
+      } else {
+        step.require("type", type == "Split", "Split or Digits before ByteLevel");
+        level.splits.push_back(regex_split(step));
+      }
+    }
+    const JsonReader& last = steps.back();
+    last.require("type", required_text(last, "type") == "ByteLevel",
+                 "null, Metaspace, ByteLevel, or a Sequence that ends with ByteLevel");
+    level.add_prefix_space = required_boolean(last, "add_prefix_space");
+    level.use_regex = last.boolean("use_regex", true);
+    parts.byte_level = std::move(level);
+  }
+
+  /// The matches of the known expressions cover every text. So to isolate the matches, to isolate
+  /// what is between them, and to remove what is between them give the same words.
+  static WordSplit regex_split(const JsonReader& step) {
+    const JsonReader pattern = step.object("pattern");
+    const std::optional<WordSplit> split = word_split_of(required_text(pattern, "Regex"));
+    pattern.require("Regex", split.has_value(), "the expression of GPT-2, Llama 3 or Qwen2");
+    const std::string behavior = required_text(step, "behavior");
+    step.require("behavior",
+                 behavior == "Isolated" || (behavior == "Removed" && step.boolean("invert", false)),
+                 "Isolated, or Removed with invert");
+    return *split;
+  }
+
+  static void read_metaspace(const JsonReader& step, TokenizerParts& parts) {
     Metaspace meta;
     meta.replacement = required_text(step, "replacement");
     step.require("replacement", !meta.replacement.empty(), "one character");
@@ -201,11 +257,21 @@ class TokenizerJson {
     parts.metaspace = std::move(meta);
   }
 
+  /// ByteLevel, which only changes offsets, and one TemplateProcessing.
   void read_post_processor(TokenizerParts& parts) const {
     if (root_.find("post_processor") == nullptr) return;
-    const JsonReader step = root_.object("post_processor");
-    step.require("type", required_text(step, "type") == "TemplateProcessing",
-                 "null or TemplateProcessing");
+    bool template_seen = false;
+    for (const JsonReader& step : steps_of("post_processor", "processors")) {
+      const std::string type = required_text(step, "type");
+      if (type == "ByteLevel") continue;
+      step.require("type", type == "TemplateProcessing" && !template_seen,
+                   "null, ByteLevel or one TemplateProcessing");
+      template_seen = true;
+      read_template(step, parts);
+    }
+  }
+
+  void read_template(const JsonReader& step, TokenizerParts& parts) const {
     const Json& pieces = required_array(step, "single");
     bool text_seen = false;
     for (const JsonReader& piece : objects(pieces, "post_processor.single")) {
@@ -226,11 +292,18 @@ class TokenizerJson {
     step.require("single", text_seen, "a place for the text");
   }
 
-  /// Replace..., ByteFallback, Fuse, Strip, in this order; Strip requires Fuse.
+  /// Either ByteLevel, or Replace..., ByteFallback, Fuse, Strip, in this order; Strip requires
+  /// Fuse.
   void read_decoder(TokenizerParts& parts) const {
     enum Stage { replace, byte_fallback, fuse, strip } stage = replace;
-    for (const JsonReader& step : steps_of("decoder", "decoders")) {
+    const std::vector<JsonReader> steps = steps_of("decoder", "decoders");
+    for (const JsonReader& step : steps) {
       const std::string type = required_text(step, "type");
+      if (type == "ByteLevel") {
+        step.require("type", steps.size() == 1, "ByteLevel alone, or none");
+        parts.decode_byte_level = true;
+        continue;
+      }
       const auto enter = [&](Stage next, bool allowed) {
         step.require("type", allowed && next >= stage,
                      "Replace, ByteFallback, Fuse, Strip in this order");

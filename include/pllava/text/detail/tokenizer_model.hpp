@@ -10,10 +10,13 @@
 #include "pllava/error.hpp"
 #include "pllava/text/detail/added_tokens.hpp"
 #include "pllava/text/detail/bpe.hpp"
+#include "pllava/text/detail/byte_characters.hpp"
 #include "pllava/text/detail/byte_tokens.hpp"
+#include "pllava/text/detail/nfc.hpp"
 #include "pllava/text/detail/text_rewrite.hpp"
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/utf8.hpp"
+#include "pllava/text/detail/word_split.hpp"
 #include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
@@ -21,16 +24,17 @@ namespace pllava::detail {
 /// Not copyable: the indices hold views and pointers into `parts`.
 struct TokenizerModel {
   struct Output {      // the contribution of an id to the decoded text
-    std::string text;  // empty for ids without a token
+    std::string text;  // bytes with decode_byte_level, else UTF-8; empty for ids without a token
     int byte = -1;     // value of a byte token, else -1
     bool special = false;
     bool known = false;
   };
 
   explicit TokenizerModel(TokenizerParts p) : parts(std::move(p)) {
+    check_steps();
     index_vocab();
     index_added_tokens();
-    bpe = Bpe(parts, ids);
+    bpe = Bpe(parts, vocab_ids);
     parts.merges = {};  // `bpe` has its own table
     for (const std::int32_t id : parts.prefix_ids) {
       if (!known(id))
@@ -50,12 +54,39 @@ struct TokenizerModel {
            outputs[static_cast<std::size_t>(id)].known;
   }
 
-  std::int32_t find(std::string_view token) const { return find_token(ids, token); }
+  std::int32_t find(std::string_view token) const {
+    const std::int32_t id = find_token(vocab_ids, token);
+    return id != kNoToken ? id : find_token(added_ids, token);
+  }
 
-  /// Appends the ids of a segment between added tokens: Metaspace, then BPE. `first`: the segment
+  /// The normalized text of a segment between added tokens.
+  std::string normalize(std::string text) const {
+    return parts.nfc ? nfc(std::move(text)) : rewrite(std::move(text), parts.normalizer);
+  }
+
+  /// Appends the ids of a normalized segment: the pre-tokenizer, then BPE. `first`: the segment
   /// starts the text.
   void encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
-    if (!parts.metaspace) return bpe.encode(text, out);
+    if (parts.byte_level) {
+      encode_byte_level(text, out);
+    } else if (parts.metaspace) {
+      encode_metaspace(text, first, out);
+    } else {
+      bpe.encode(text, out);
+    }
+  }
+
+  TokenizerParts parts;
+  TokenIds vocab_ids;
+  TokenIds added_ids;  // of the added tokens that are not in the vocabulary
+  Bpe bpe;
+  std::vector<std::string> added_patterns;
+  AddedTokenTrie raw;           // added tokens matched in the text before normalization
+  AddedTokenTrie normalized;    // added tokens matched in the normalized text
+  std::vector<Output> outputs;  // indexed by id
+
+ private:
+  void encode_metaspace(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
     const Metaspace& meta = *parts.metaspace;
     std::string spaced =
         rewrite(std::string(text), std::vector{TextRewrite{" ", meta.replacement}});
@@ -72,15 +103,30 @@ struct TokenizerModel {
     }
   }
 
-  TokenizerParts parts;
-  TokenIds ids;  // of the vocabulary and the added tokens
-  Bpe bpe;
-  std::vector<std::string> added_patterns;
-  AddedTokenTrie raw;           // added tokens matched in the text before normalization
-  AddedTokenTrie normalized;    // added tokens matched in the normalized text
-  std::vector<Output> outputs;  // indexed by id
+  void encode_byte_level(std::string_view text, std::vector<std::int32_t>& out) const {
+    std::vector<std::string_view> words{text};
+    for (const WordSplit rule : parts.byte_level->splits) {
+      std::vector<std::string_view> parts_of_words;
+      for (const std::string_view word : words) {
+        WordSplitter splitter(word, rule);
+        for (auto w = splitter.next(); !w.empty(); w = splitter.next()) parts_of_words.push_back(w);
+      }
+      words = std::move(parts_of_words);
+    }
+    std::string prefixed;
+    for (std::string_view word : words) {
+      if (parts.byte_level->add_prefix_space && !word.starts_with(' '))
+        word = prefixed = " " + std::string(word);
+      if (!parts.byte_level->use_regex) {
+        bpe.encode(byte_characters(word), out);
+        continue;
+      }
+      WordSplitter splitter(word, WordSplit::gpt2);
+      for (auto w = splitter.next(); !w.empty(); w = splitter.next())
+        bpe.encode(byte_characters(w), out);
+    }
+  }
 
- private:
   [[noreturn]] void fail(const std::string& problem, std::string key, std::string expected,
                          std::string got) const {
     throw LoadError(problem, {parts.source, std::move(key), std::move(expected), std::move(got)});
@@ -90,11 +136,23 @@ struct TokenizerModel {
     fail(problem, std::move(key), std::move(expected), std::to_string(id));
   }
 
+  /// Steps that exclude each other.
+  void check_steps() const {
+    if (parts.nfc && !parts.normalizer.empty())
+      fail("NFC and other steps in the normalizer", "normalizer", "NFC alone", "other steps");
+    if (parts.byte_level && parts.metaspace)
+      fail("two pre-tokenizers", "pre_tokenizer", "ByteLevel or Metaspace", "both");
+    if (parts.decode_byte_level &&
+        (parts.decode_bytes || !parts.decoder.empty() || parts.strip_count > 0))
+      fail("ByteLevel and other steps in the decoder", "decoder", "ByteLevel alone", "other steps");
+  }
+
   void set_output(std::int32_t id, const std::string& token, bool special) {
     if (static_cast<std::size_t>(id) >= outputs.size()) {
       outputs.resize(static_cast<std::size_t>(id) + 1);
     }
-    std::string text = rewrite(token, parts.decoder);
+    std::string text =
+        parts.decode_byte_level ? bytes_of_token(token) : rewrite(token, parts.decoder);
     const int byte = parts.decode_bytes ? byte_token_value(text) : -1;
     outputs[static_cast<std::size_t>(id)] = {std::move(text), byte, special, true};
   }
@@ -104,13 +162,13 @@ struct TokenizerModel {
       fail("the vocabulary is too large", "vocab", "ids up to " + std::to_string(kMaxTokenId),
            std::to_string(parts.vocab.size()));
     }
-    ids.reserve(parts.vocab.size() + parts.added_tokens.size());
+    vocab_ids.reserve(parts.vocab.size());
     outputs.resize(parts.vocab.size());
     for (std::size_t i = 0; i < parts.vocab.size(); ++i) {
       const std::string& token = parts.vocab[i];
       if (token.empty()) continue;
       const auto id = static_cast<std::int32_t>(i);
-      if (const auto [entry, inserted] = ids.try_emplace(token, id); !inserted) {
+      if (const auto [entry, inserted] = vocab_ids.try_emplace(token, id); !inserted) {
         fail("token \"" + token + "\" has two ids", "vocab", std::to_string(entry->second), id);
       }
       set_output(id, token, false);
@@ -126,18 +184,16 @@ struct TokenizerModel {
         fail("added token \"" + token.content + "\" has no valid id", key,
              "0 to " + std::to_string(kMaxTokenId), token.id);
       }
-      const auto [entry, inserted] = ids.try_emplace(token.content, token.id);
-      if (!inserted && entry->second != token.id) {
-        fail("token \"" + token.content + "\" has two ids", key, std::to_string(entry->second),
-             token.id);
-      }
-      if (inserted && known(token.id)) {
+      const std::int32_t id = find(token.content);
+      if (id != kNoToken && id != token.id)
+        fail("token \"" + token.content + "\" has two ids", key, std::to_string(id), token.id);
+      if (id == kNoToken && known(token.id)) {
         fail("added token \"" + token.content + "\" has another token's id", key, "an unused id",
              token.id);
       }
+      if (id == kNoToken) added_ids.emplace(token.content, token.id);
       set_output(token.id, token.content, token.special);
-      added_patterns.push_back(token.normalized ? rewrite(token.content, parts.normalizer)
-                                                : token.content);
+      added_patterns.push_back(token.normalized ? normalize(token.content) : token.content);
       if (!added_patterns.back().empty()) {
         (token.normalized ? normalized : raw).add(added_patterns.back(), token);
       }

@@ -3,29 +3,45 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "pllava/config.hpp"
 
 namespace pllava::detail {
 
-/// Length in bytes of the well-formed character at `s[i]`; 0 if there is none (Unicode, table 3-7).
-inline std::size_t utf8_length(std::string_view s, std::size_t i) noexcept {
+/// The start of a character: `matched` bytes of the `needed` ones. `needed` is 0 and `matched` 1 if
+/// no character starts with the first byte.
+struct Utf8Start {
+  std::size_t matched;
+  std::size_t needed;
+};
+
+/// The longest start of a well-formed character at `s[i]`, i < s.size() (Unicode, table 3-7).
+inline Utf8Start utf8_start(std::string_view s, std::size_t i) noexcept {
   const auto byte = [&](std::size_t k) -> unsigned {
     return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u;
   };
-  const auto continues = [&](std::size_t k) { return (byte(k) & 0xc0u) == 0x80u; };
   const unsigned lead = byte(0);
-  if (i >= s.size()) return 0;
-  if (lead < 0x80) return 1;
-  if (lead < 0xc2 || lead > 0xf4) return 0;
-  if (lead < 0xe0) return continues(1) ? 2 : 0;
+  if (lead < 0x80) return {1, 1};
+  if (lead < 0xc2 || lead > 0xf4) return {1, 0};
+  const std::size_t needed = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
   // The second byte's range excludes overlong forms, surrogates and values beyond U+10FFFF.
   const unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-  if (byte(1) < low || byte(1) > high || !continues(2)) return 0;
-  if (lead < 0xf0) return 3;
-  return continues(3) ? 4 : 0;
+  std::size_t matched = 1;
+  if (byte(1) >= low && byte(1) <= high) {
+    do ++matched;
+    while (matched < needed && (byte(matched) & 0xc0u) == 0x80u);
+  }
+  return {matched, needed};
+}
+
+/// Length in bytes of the well-formed character at `s[i]`; 0 if there is none.
+inline std::size_t utf8_length(std::string_view s, std::size_t i) noexcept {
+  if (i >= s.size()) return 0;
+  const Utf8Start start = utf8_start(s, i);
+  return start.matched == start.needed ? start.needed : 0;
 }
 
 /// Offset of the first byte that is not part of a well-formed character; `s.size()` if all are.
@@ -47,6 +63,23 @@ inline char32_t utf8_code(std::string_view c) noexcept {
   char32_t code = lead & (0x7fu >> c.size());
   for (const char k : c.substr(1)) code = code << 6 | (static_cast<unsigned char>(k) & 0x3fu);
   return code;
+}
+
+/// Appends a code point that is not a surrogate.
+inline void append_utf8(std::string& s, char32_t code) {
+  const auto put = [&](char32_t byte) { s += static_cast<char>(byte); };
+  if (code < 0x80) return put(code);
+  if (code < 0x800) {
+    put(0xc0 | code >> 6);
+  } else {
+    if (code < 0x10000) {
+      put(0xe0 | code >> 12);
+    } else {
+      put(0xf0 | code >> 18), put(0x80 | (code >> 12 & 0x3f));
+    }
+    put(0x80 | (code >> 6 & 0x3f));
+  }
+  put(0x80 | (code & 0x3f));
 }
 
 /// Start of the character that ends at `end` (exclusive). Precondition: valid UTF-8, end > 0.

@@ -26,8 +26,9 @@ int main(int argc, char** argv) try {
   pllava::Dialogue dialogue(pllava::conversation_template("plain"));
   auto before = tokenizer.encode(dialogue.prefix());
   before.pop_back();  // <image>: replaced by the video embeddings
-  const auto after = tokenizer.encode(dialogue.ask("Describe the video in details."),
-                                      {.bos = false, .continues = true});
+  const auto question = dialogue.ask("Describe the video in details.");
+  const auto after =
+      tokenizer.encode(question.text, {.bos = false, .continues = true, .plain = question.plain});
   auto cache = llm.make_cache(be, c.text.context);
   pllava::Tensor<B> logits(be, {1, c.text.vocab}, pllava::DType::f32);
   pllava::Tensor<B> id(be, {1}, pllava::DType::i32);

@@ -68,6 +68,9 @@ void add_generation(CLI::App& app, Options& o) {
       ->expected(1)
       ->take_all()
       ->check(non_empty_text());
+  app.add_flag("--parse-special", o.generate.parse_special,
+               "special tokens such as </s> in a question become control tokens, as in the "
+               "reference (default: they are text)");
 }
 
 }  // namespace

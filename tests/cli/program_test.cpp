@@ -114,11 +114,12 @@ TEST_CASE("help lists the commands and their options", "[program]") {
   }
   const std::string caption = succeed({"caption", "--help"});
   for (const std::string option :
-       {"--prompt",      "--template", "--frames",     "--pool",
-        "--sampling",    "--start",    "--end",        "--dtype",
-        "--device",      "--threads",  "--lora-alpha", "--max-new-tokens",
-        "--temperature", "--top-p",    "--top-k",      "--repetition-penalty",
-        "--seed",        "--json",     "--quiet",      "--random-weights"}) {
+       {"--prompt",       "--template", "--frames",     "--pool",
+        "--sampling",     "--start",    "--end",        "--dtype",
+        "--device",       "--threads",  "--lora-alpha", "--max-new-tokens",
+        "--temperature",  "--top-p",    "--top-k",      "--repetition-penalty",
+        "--seed",         "--json",     "--quiet",      "--random-weights",
+        "--parse-special"}) {
     INFO(option);
     CHECK(contains(caption, "\n  " + option + ' '));
   }

@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     pllava::Dialogue dialogue(pllava::conversation_template("demo"), pllava::TaskPrompt{});
     dialogue.prefix();
-    const auto ids = tokenizer.encode(dialogue.ask(text));
+    const auto question = dialogue.ask(text);
+    const auto ids = tokenizer.encode(question.text, {.plain = question.plain});
     dialogue.answered(text);
     tokenizer.decode(ids);
     pllava::StreamDecoder decoder(tokenizer, {});

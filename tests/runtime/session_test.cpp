@@ -292,6 +292,34 @@ TEST_CASE("The task's template follows the model's chat format", "[session]") {
   CHECK(prompt(im_end, {}) == "USER:<image> Why? ASSISTANT:");
 }
 
+TEST_CASE("Special tokens in a question are text unless asked for", "[session]") {
+  const Pipeline model = tiny();
+  const std::int32_t image = static_cast<std::int32_t>(model.config().image_token);
+  const auto count = [](const std::vector<std::int32_t>& ids, std::int32_t id) {
+    return std::count(ids.begin(), ids.end(), id);
+  };
+  Session session = model.watch(clip());
+  const auto start = session.mark();
+  const Answer plain = session.ask("A </s> and <image>?", short_answer());
+  CHECK(plain.prompt == "USER:<image> A </s> and <image>? ASSISTANT:");
+  CHECK(count(plain.prompt_ids, 2) == 0);
+  CHECK(count(plain.prompt_ids, image) == 1);
+  const Answer follow_up = session.ask("And?", short_answer());
+  CHECK(count(follow_up.prompt_ids, image) == 1);
+  CHECK(count(follow_up.prompt_ids, 2) == 1);  // the template's separator
+
+  session.rewind(start);
+  GenerateOptions parse = short_answer();
+  parse.parse_special = true;
+  CHECK_THROWS_AS(session.ask("A </s> and <image>?", parse), PromptError);
+  const Answer parsed = session.ask("A </s>?", parse);
+  CHECK(count(parsed.prompt_ids, 2) == 1);
+  session.ask("Is </s> plain?", short_answer());
+  REQUIRE(session.forget_oldest_turn());
+  const Answer later = session.ask("And now?", short_answer());
+  CHECK(count(later.prompt_ids, 2) == 1);  // the separator again
+}
+
 TEST_CASE("Cancelling stops each stage with an error that names it", "[session]") {
   const Pipeline model = tiny();
   for (const std::string stage : {"preprocess", "vision", "project", "prefill"}) {

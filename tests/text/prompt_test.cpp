@@ -33,7 +33,7 @@ const std::string kPre =
 std::string prompt_of(const std::string& key, const pllava::TaskPrompt& task,
                       const std::string& question) {
   Dialogue dialogue(conversation_template(key), task);
-  const std::string text = dialogue.prefix() + dialogue.ask(question);
+  const std::string text = dialogue.prefix() + dialogue.ask(question).text;
   CHECK(text == dialogue.prompt());
   return text;
 }
@@ -159,9 +159,9 @@ TEST_CASE("the demo template puts two spaces after the video and a separator aft
   Dialogue demo(conversation_template("demo"));
   const std::string system = conversation_template("demo").system;
   CHECK(demo.prefix() == system + " USER:<image>");
-  CHECK(demo.ask("What is the man doing?") == "  USER:What is the man doing? ASSISTANT:");
+  CHECK(demo.ask("What is the man doing?").text == "  USER:What is the man doing? ASSISTANT:");
   demo.answered(" He cooks.");
-  CHECK(demo.ask("Why?") == "</s>USER:Why? ASSISTANT:");
+  CHECK(demo.ask("Why?").text == "</s>USER:Why? ASSISTANT:");
   CHECK(demo.prompt() ==
         system +
             " USER:<image>  USER:What is the man doing? ASSISTANT: He cooks.</s>USER:Why? "
@@ -189,7 +189,7 @@ TEST_CASE("the increments of a dialogue concatenate to the conversation's prompt
   Conversation conversation(conversation_template(key));
   std::string read = dialogue.prefix();
   for (const std::string question : {"What happened?", "", "Who did it?"}) {
-    read += dialogue.ask(question);
+    read += dialogue.ask(question).text;
     conversation.user_query(
         {question, task.pre_query, task.post_query, conversation.messages().empty()});
     if (task.answer_prompt) conversation.assistant_response(*task.answer_prompt);
@@ -210,12 +210,38 @@ TEST_CASE("the increments of a dialogue concatenate to the conversation's prompt
   CHECK(parts.before_video + parts.after_video == read);
 }
 
+TEST_CASE("questions and answers of a dialogue are plain, the template is not", "[prompt]") {
+  const std::string key = GENERATE(from_range(pllava::conversation_keys()));
+  const std::string task_name = GENERATE("", "mvbench", "videoqa");
+  INFO(key << " " << task_name);
+  Dialogue dialogue(conversation_template(key),
+                    task_name.empty() ? pllava::TaskPrompt{} : task_prompt(task_name));
+  const auto plain_of = [](const pllava::PromptText& part) {
+    std::vector<std::string> texts;
+    for (const auto& [begin, end] : part.plain)
+      texts.push_back(part.text.substr(begin, end - begin));
+    return texts;
+  };
+  using Texts = std::vector<std::string>;
+  const std::string question = "Is <image>\n </s> a token?";
+  CHECK(plain_of(dialogue.ask(question)) == Texts{question});
+  dialogue.answered(" Yes");
+  dialogue.answered(", it is.");
+  CHECK(plain_of(dialogue.ask("")).empty());
+  dialogue.answered("");
+  CHECK(plain_of(dialogue.ask("</s>", true)).empty());
+  CHECK(plain_of(dialogue.ask("Why?")) == Texts{"Why?"});
+  CHECK(plain_of(dialogue.after_prefix()) == Texts{question, " Yes", ", it is.", "Why?"});
+  CHECK(dialogue.prefix() + dialogue.after_prefix().text == dialogue.prompt());
+  CHECK(plain_of(dialogue.without_first_turns(1).after_prefix()) == Texts{"Why?"});
+}
+
 TEST_CASE("a copy of a dialogue is independent", "[prompt]") {
   Dialogue dialogue(conversation_template("plain"));
   const Dialogue start = dialogue;
-  const std::string first = dialogue.ask("A?");
+  const std::string first = dialogue.ask("A?").text;
   Dialogue again = start;
-  CHECK(again.ask("A?") == first);
+  CHECK(again.ask("A?").text == first);
   CHECK(start.prompt() == start.prefix());
 }
 
@@ -245,8 +271,8 @@ TEST_CASE("a prompt must contain exactly one video token", "[prompt]") {
   CHECK(parts.after_video == "\nb");
 
   Dialogue dialogue(conversation_template("plain"));
-  CHECK_THROWS_WITH(dialogue.ask("an <image>?"), Contains("<image>"));
-  CHECK(dialogue.ask("Q") == " Q ASSISTANT:");  // the failed call had no effect
+  CHECK_THROWS_WITH(dialogue.ask("an <image>?", true), Contains("<image>"));
+  CHECK(dialogue.ask("Q").text == " Q ASSISTANT:");  // the failed call had no effect
 
   pllava::ConversationTemplate none = conversation_template("plain");
   none.video_token = "<video>";

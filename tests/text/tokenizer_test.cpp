@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -212,6 +213,60 @@ TEST_CASE("unknown characters fuse only with fuse_unk", "[tokenizer]") {
   CHECK(Tokenizer(parts).encode("a\u00e9zb") == Ids{1, 0, 0, 2});
   parts.fuse_unk = true;
   CHECK(Tokenizer(parts).encode("a\u00e9zb") == Ids{1, 0, 2});
+}
+
+TEST_CASE("added tokens in plain text are text", "[tokenizer]") {
+  const std::string name = GENERATE("tokenizer", "yi", "metaspace");
+  const Tokenizer tokenizer = load(name);
+  const json goldens = json::parse(read_file(kData / "goldens.json"));
+  for (const json& row : goldens["explicit"][name]) {
+    const auto text = row["text"].get<std::string>();
+    INFO(name << ": " << row["text"]);
+    const Ids ids = tokenizer.encode(text, {.bos = false, .parse_special = false});
+    for (const std::int32_t id : ids) CHECK_FALSE(tokenizer.is_special(id));
+    if (text.find("\u2581") == std::string::npos && name != "metaspace")
+      CHECK(tokenizer.decode(ids, {.continues = true}) == (text.empty() ? "" : " ") + text);
+    const pllava::TextRange all{0, text.size()};
+    CHECK(tokenizer.encode(text, {.bos = false, .plain = {&all, 1}}) == ids);
+  }
+}
+
+TEST_CASE("only added tokens that overlap a plain range are text", "[tokenizer]") {
+  const Tokenizer tokenizer = load("yi");  // <|tool|> is matched in the normalized text
+  const std::int32_t image = *tokenizer.id_of("<image>"), tool = *tokenizer.id_of("<|tool|>");
+  const auto count = [&](std::string_view text, const std::vector<pllava::TextRange>& plain) {
+    const Ids ids = tokenizer.encode(text, {.plain = plain});
+    return std::pair(std::count(ids.begin(), ids.end(), image),
+                     std::count(ids.begin(), ids.end(), tool));
+  };
+  using Counts = std::pair<std::ptrdiff_t, std::ptrdiff_t>;
+  const std::string text = "<image> <|tool|> <image> <|tool|>";
+  CHECK(count(text, {}) == Counts{2, 2});
+  CHECK(count(text, {{0, 7}}) == Counts{1, 2});
+  CHECK(count(text, {{16, 17}}) == Counts{2, 2});  // a space after a token
+  CHECK(count(text, {{8, 16}}) == Counts{2, 1});
+  CHECK(count(text, {{6, 7}, {32, 33}}) == Counts{1, 1});  // the last byte of a token
+  CHECK(count(text, {{0, 1}, {25, 26}}) == Counts{1, 1});  // the first
+  CHECK(count(text, {{3, 20}}) == Counts{0, 1});
+  CHECK(count(text, {{0, text.size()}}) == Counts{0, 0});
+
+  const std::string words = "USER: the man opens the door ASSISTANT:";
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const pllava::TextRange range{i, std::min(i + 7, words.size())};
+    CHECK(tokenizer.encode(words, {.plain = {&range, 1}}) == tokenizer.encode(words));
+  }
+  CHECK_THROWS_AS(count(text, {{0, text.size() + 1}}), pllava::ArgumentError);
+  CHECK_THROWS_AS(count(text, {{5, 4}}), pllava::ArgumentError);
+  CHECK_THROWS_WITH(count(text, {{5, 9}, {8, 10}}), Contains("8 to 10"));
+}
+
+TEST_CASE("merges of plain text do not give a special token", "[tokenizer]") {
+  pllava::TokenizerParts parts = small_parts();
+  parts.added_tokens = {{6, "abc", true}, {7, "<x>", true}};
+  const Tokenizer tokenizer{parts};
+  CHECK(tokenizer.encode("abc") == Ids{6});
+  CHECK(tokenizer.encode("abc", {.parse_special = false}) == Ids{1, 5});
+  CHECK(tokenizer.encode("<x>", {.parse_special = false}) == Ids{0, 0, 0});
 }
 
 TEST_CASE("added tokens match leftmost, then longest", "[tokenizer]") {

@@ -16,7 +16,10 @@ struct GenerateOptions {
   Index max_new_tokens = 200;
   SamplingOptions sampling = {};
   std::vector<std::string> stop = {};  ///< the answer ends before the first of these
-  bool first_logits = false;           ///< keep the logits of the first new token in the answer
+  /// Added tokens in the question, such as `</s>`, become control tokens, as in the reference, and
+  /// `<image>` is a PromptError; off: they are text.
+  bool parse_special = false;
+  bool first_logits = false;  ///< keep the logits of the first new token in the answer
   RunControl control = {};
 };
 

@@ -13,6 +13,7 @@
 
 #include "pllava/config.hpp"
 #include "pllava/error.hpp"
+#include "pllava/text/text_range.hpp"
 #include "pllava/text/tokenizer.hpp"
 
 namespace pllava {
@@ -55,6 +56,7 @@ struct UserQuery {
   std::optional<std::string> pre_query = std::nullopt;   ///< inserted before `text` and a space
   std::optional<std::string> post_query = std::nullopt;  ///< appended after a space
   Index videos = 0;                                      ///< number of videos in the message
+  bool plain = false;  ///< a video token in `text` is text and does not stand for the video
 };
 
 /// A list of messages, formatted to a prompt by a template: the reference's `Conversation`.
@@ -134,6 +136,13 @@ struct PromptParts {
 /// Throws PromptError unless the prompt contains kVideoToken exactly once.
 PromptParts split_at_video(std::string_view prompt);
 
+/// Text of a conversation, and the parts of it that are not markup: questions and answers. Encode
+/// it with `plain`, so that `</s>` in a question stays text.
+struct PromptText {
+  std::string text;
+  std::vector<TextRange> plain;
+};
+
 /// A conversation about one video, as the text increments that a model with a KV cache reads. The
 /// increments and the generated answers concatenate to Conversation::prompt(). A value: a copy is
 /// an independent conversation from the same point.
@@ -148,14 +157,17 @@ class Dialogue {
 
   /// Appends a question and returns the text to prefill: everything after the previous increment
   /// or answer, up to the start of the model's answer. For a follow-up question it starts with the
-  /// separator of the previous answer. Throws PromptError, without effect, if the question contains
-  /// kVideoToken.
-  std::string ask(std::string question);
+  /// separator of the previous answer. The question is plain text unless `parse_special` is on, as
+  /// in the reference. Throws PromptError, without effect, if the question is not plain and
+  /// contains kVideoToken.
+  PromptText ask(std::string question, bool parse_special = false);
   /// Appends the generated answer, unmodified.
   void answered(std::string_view text);
 
   /// The prompt of the conversation so far, with answers.
   std::string prompt() const;
+  /// The part of it after prefix().
+  PromptText after_prefix() const;
 
   /// Number of questions so far.
   std::size_t turns() const noexcept { return turns_.size(); }
@@ -165,13 +177,17 @@ class Dialogue {
  private:
   struct Turn {
     std::string question, answer;
+    bool parse_special = false;
   };
+  /// The prompt from `begin` on.
+  PromptText from(std::size_t begin) const;
 
   Conversation conversation_;
   TaskPrompt task_;
   std::vector<Turn> turns_;
   std::string prefix_;
-  std::size_t given_ = 0;  // length of the part of prompt() that was returned or generated
+  std::vector<TextRange> plain_;  // in prompt()
+  std::size_t given_ = 0;         // length of the part of prompt() that was returned or generated
 };
 
 /// The answer in the decoded text of a whole conversation (special tokens skipped): the text after

@@ -2,6 +2,7 @@
 // 5.5 and 5.6), and for byte-level ones as those of Llama 3, Qwen2 and SmolLM2.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -13,6 +14,7 @@
 
 #include "pllava/config.hpp"
 #include "pllava/error.hpp"
+#include "pllava/text/text_range.hpp"
 #include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava {
@@ -24,6 +26,11 @@ struct TokenizerModel;
 struct EncodeOptions {
   bool bos = true;         ///< start with the prefix ids of the tokenizer file (BOS), if any
   bool continues = false;  ///< the text continues a previous text that ended with an added token
+  /// Added tokens in the text, such as `</s>` and `<image>`, become their ids; off: they are text.
+  bool parse_special = true;
+  /// Parts of the text in which they are text anyway, in order and disjoint. No added token
+  /// overlaps them. Apart from that they do not change the ids: merges cross their ends.
+  std::span<const TextRange> plain = {};
 };
 
 struct DecodeOptions {
@@ -48,8 +55,9 @@ class Tokenizer {
 
   /// Token ids of UTF-8 text, in O(n log n). Each segment between added tokens is normalized
   /// independently, so a text split after an added token gives the same ids in two calls (the
-  /// second with bos = false, continues = true). Throws PromptError with the byte offset of invalid
-  /// UTF-8.
+  /// second with bos = false, continues = true). Text that is not parsed for added tokens never
+  /// gives the id of a special token. Throws PromptError with the byte offset of invalid UTF-8,
+  /// ArgumentError for `plain` ranges that are not in order or not in the text.
   std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
 
   /// Text of token ids, always valid UTF-8. A run of byte tokens that is not valid UTF-8 gives one

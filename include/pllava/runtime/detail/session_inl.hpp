@@ -115,8 +115,9 @@ PLLAVA_INLINE bool Session::forget_oldest_turn(const RunControl& control) {
   InferenceContext& kept = context();
   if (dialogue_.turns() == 0) return false;
   Dialogue rest = dialogue_.without_first_turns(1);
-  const std::vector<std::int32_t> text = tokenizer_.encode(
-      rest.prompt().substr(rest.prefix().size()), {.bos = false, .continues = true});
+  const PromptText after = rest.after_prefix();
+  const std::vector<std::int32_t> text =
+      tokenizer_.encode(after.text, {.bos = false, .continues = true, .plain = after.plain});
   kept.truncate(report_.prefix_tokens);
   ids_.resize(prefix_ids_);
   pending_.clear();
@@ -156,8 +157,9 @@ PLLAVA_INLINE Answer Session::generate(const std::string& question, const Genera
 
   // All but the last token of the previous answer are in the KV cache. If that token is the
   // end-of-sequence token and the template starts with it as separator, it is appended once.
+  const PromptText added = dialogue_.ask(question, options.parse_special);
   std::vector<std::int32_t> text =
-      tokenizer_.encode(dialogue_.ask(question), {.bos = false, .continues = true});
+      tokenizer_.encode(added.text, {.bos = false, .continues = true, .plain = added.plain});
   if (!pending_.empty() && !text.empty() && is_eos(pending_.back()) && text[0] == pending_.back())
     pending_.pop_back();
   text.insert(text.begin(), pending_.begin(), pending_.end());
@@ -245,7 +247,8 @@ PLLAVA_INLINE void Session::remove_stop_string(const std::vector<std::int32_t>& 
   // The text of a token that the stop string begins in is encoded again.
   const std::size_t end = kept > 0 ? ends[kept - 1] : 0;
   if (end < text.size()) {
-    const auto rest = tokenizer_.encode(text.substr(end), {.bos = false, .continues = true});
+    const auto rest = tokenizer_.encode(text.substr(end),
+                                        {.bos = false, .continues = true, .parse_special = false});
     pending_.insert(pending_.end(), rest.begin(), rest.end());
   }
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/utf8.hpp"
+#include "pllava/text/text_range.hpp"
 #include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
@@ -36,12 +38,21 @@ class AddedTokenTrie {
     first_bytes_[static_cast<unsigned char>(pattern[0])] = true;
   }
 
-  /// Splits `text` (valid UTF-8) at the added tokens. Returns the non-empty spans in order.
-  std::vector<TextSpan> split(std::string_view text) const {
+  bool empty() const noexcept { return tokens_.empty(); }
+
+  /// Splits `text` (valid UTF-8) at the added tokens that do not overlap a range of `plain`, which
+  /// are in order. Returns the non-empty spans in order.
+  std::vector<TextSpan> split(std::string_view text, std::span<const TextRange> plain) const {
     std::vector<TextSpan> spans;
     std::size_t done = 0;
     for (std::size_t i = 0; i < text.size();) {
-      const auto [token, length] = match(text, i);
+      while (!plain.empty() && plain.front().end <= i) plain = plain.subspan(1);
+      if (!plain.empty() && plain.front().begin <= i) {
+        i = plain.front().end;
+        continue;
+      }
+      const std::size_t limit = plain.empty() ? text.size() : plain.front().begin;
+      const auto [token, length] = match(text.substr(0, limit), i);
       if (!token) {
         ++i;
         continue;

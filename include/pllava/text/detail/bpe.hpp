@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,9 @@
 
 namespace pllava::detail {
 
-/// The merge table with byte fallback and unknown tokens. Refers to `ids`, which must outlive it.
+/// The merge table with byte fallback and unknown tokens. Two or more characters never become a
+/// special token: these are matched before BPE, or are plain text on request. Refers to `ids`,
+/// which must outlive it.
 class Bpe {
  public:
   Bpe() = default;
@@ -29,6 +32,9 @@ class Bpe {
         byte_fallback_(parts.byte_fallback),
         fuse_unk_(parts.fuse_unk),
         ignore_merges_(parts.ignore_merges) {
+    for (const AddedToken& token : parts.added_tokens) {
+      if (token.special) special_.insert(token.id);
+    }
     index_merges(parts);
     if (byte_fallback_) {
       find_byte_tokens(parts);
@@ -44,7 +50,8 @@ class Bpe {
       throw PromptError("the text is longer than 2 GiB");
     }
     if (ignore_merges_) {
-      if (const std::int32_t id = find_token(*ids_, text); id != kNoToken) {
+      if (const std::int32_t id = find_token(*ids_, text);
+          id != kNoToken && !special_.contains(id)) {
         out.push_back(id);
         return;
       }
@@ -97,7 +104,9 @@ class Bpe {
       };
       const std::int32_t left = id_in_vocab(m.left);
       const std::int32_t right = id_in_vocab(m.right);
-      merges_.insert_or_assign(pair_key(left, right), Merge{m.rank, id_in_vocab(m.left + m.right)});
+      const std::int32_t id = id_in_vocab(m.left + m.right);
+      if (!special_.contains(id))
+        merges_.insert_or_assign(pair_key(left, right), Merge{m.rank, id});
     }
   }
 
@@ -179,6 +188,7 @@ class Bpe {
   }
 
   const TokenIds* ids_ = nullptr;
+  std::unordered_set<std::int32_t> special_;
   bool byte_fallback_ = false;
   bool fuse_unk_ = false;
   bool ignore_merges_ = false;

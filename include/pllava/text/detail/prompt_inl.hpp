@@ -240,7 +240,7 @@ PLLAVA_INLINE void Conversation::user_query(const UserQuery& query) {
     videos += token.back();
     if (template_.style == VideoStyle::alone) {
       messages_.emplace_back(Role::user, std::move(videos));
-    } else if (text.find(token) == std::string::npos) {
+    } else if (query.plain || text.find(token) == std::string::npos) {
       text.insert(0, videos + " ");
     }
   }
@@ -289,37 +289,60 @@ PLLAVA_INLINE Dialogue::Dialogue(ConversationTemplate conversation_template, Tas
   given_ = prefix_.size();
 }
 
-PLLAVA_INLINE std::string Dialogue::ask(std::string question) {
-  if (question.find(kVideoToken) != std::string::npos) {
+PLLAVA_INLINE PromptText Dialogue::ask(std::string question, bool parse_special) {
+  if (parse_special && question.find(kVideoToken) != std::string::npos) {
     throw PromptError("the question contains " + std::string(kVideoToken) +
                       ", the placeholder of the video");
   }
   const bool first = conversation_.messages().empty();
   if (!first) answered("");  // an unanswered question gets an empty answer
-  turns_.push_back({question, {}});
+  turns_.push_back({question, {}, parse_special});
+  const std::size_t question_size = question.size();
   conversation_.user_query({.text = std::move(question),
                             .pre_query = task_.pre_query,
                             .post_query = task_.post_query,
-                            .videos = first ? 1 : 0});
+                            .videos = first ? 1 : 0,
+                            .plain = !parse_special});
   if (task_.answer_prompt) conversation_.assistant_response(*task_.answer_prompt);
-  const std::string all = conversation_.prompt();
-  return all.substr(std::exchange(given_, all.size()));
+  const std::size_t size = conversation_.prompt().size();
+  if (!parse_special && question_size > 0) {
+    const ConversationTemplate& format = conversation_.conversation_template();
+    const std::size_t after = (task_.post_query ? 1 + task_.post_query->size() : 0) +
+                              format.sep[0].size() + format.roles[1].size() +
+                              task_.answer_prompt.value_or("").size();
+    plain_.push_back({size - after - question_size, size - after});
+  }
+  return from(std::exchange(given_, size));
 }
 
 PLLAVA_INLINE void Dialogue::answered(std::string_view text) {
   if (!turns_.empty()) turns_.back().answer += text;
   conversation_.extend_answer(text);
-  given_ = conversation_.prompt().size();
+  const std::size_t size = conversation_.prompt().size();
+  if (!text.empty()) plain_.push_back({size - text.size(), size});
+  given_ = size;
 }
 
 PLLAVA_INLINE std::string Dialogue::prompt() const {
   return conversation_.messages().empty() ? prefix_ : conversation_.prompt();
 }
 
+PLLAVA_INLINE PromptText Dialogue::after_prefix() const {
+  return from(prefix_.size());
+}
+
+PLLAVA_INLINE PromptText Dialogue::from(std::size_t begin) const {
+  PromptText part{prompt().substr(begin), {}};
+  for (const TextRange& range : plain_) {
+    if (range.begin >= begin) part.plain.push_back({range.begin - begin, range.end - begin});
+  }
+  return part;
+}
+
 PLLAVA_INLINE Dialogue Dialogue::without_first_turns(std::size_t count) const {
   Dialogue rest(conversation_.conversation_template(), task_);
   for (std::size_t i = count; i < turns_.size(); ++i) {
-    rest.ask(turns_[i].question);
+    rest.ask(turns_[i].question, turns_[i].parse_special);
     rest.answered(turns_[i].answer);
   }
   return rest;

@@ -1,6 +1,7 @@
 // Bodies of tokenizer.hpp.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include "pllava/text/detail/byte_tokens.hpp"
@@ -49,25 +50,36 @@ PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
     throw PromptError("the text is not valid UTF-8: byte " + std::to_string(bad) + " is " +
                       detail::hex_byte(static_cast<unsigned char>(text[bad])));
   }
+  std::size_t done = 0;
+  for (const TextRange& range : options.plain) {
+    if (range.begin < done || range.end < range.begin || range.end > text.size())
+      throw ArgumentError("the plain range " + std::to_string(range.begin) + " to " +
+                          std::to_string(range.end) + " is not in a text of " +
+                          std::to_string(text.size()) + " bytes or not after the range before");
+    done = range.end;
+  }
   const detail::TokenizerModel& model = *model_;
+  const TextRange all{0, text.size()};
+  const std::span<const TextRange> plain =
+      options.parse_special ? options.plain : std::span(&all, 1);
   std::vector<std::int32_t> ids;
   if (options.bos) ids = model.parts.prefix_ids;
-  for (const detail::TextSpan& outer : model.raw.split(text)) {
-    if (outer.id != detail::kNoToken) {
-      ids.push_back(outer.id);
+  std::span<const TextRange> rest = plain;  // what does not end before the span
+  for (const detail::TextSpan& span : model.raw.split(text, plain)) {
+    if (span.id != detail::kNoToken) {
+      ids.push_back(span.id);
       continue;
     }
-    const std::string segment =
-        model.normalize(std::string(text.substr(outer.begin, outer.end - outer.begin)));
-    for (const detail::TextSpan& inner : model.normalized.split(segment)) {
-      if (inner.id != detail::kNoToken) {
-        ids.push_back(inner.id);
-        continue;
-      }
-      const bool first = outer.begin == 0 && inner.begin == 0 && !options.continues;
-      model.encode_segment(std::string_view(segment).substr(inner.begin, inner.end - inner.begin),
-                           first, ids);
+    std::vector<TextRange> inside;  // the part of `plain` in the span
+    while (!rest.empty() && rest.front().end <= span.begin) rest = rest.subspan(1);
+    for (const TextRange& range : rest) {
+      if (range.begin >= span.end) break;
+      const std::size_t begin = std::max(range.begin, span.begin);
+      const std::size_t end = std::min(range.end, span.end);
+      if (begin < end) inside.push_back({begin - span.begin, end - span.begin});
     }
+    model.encode_between(text.substr(span.begin, span.end - span.begin), inside,
+                         span.begin == 0 && !options.continues, ids);
   }
   return ids;
 }

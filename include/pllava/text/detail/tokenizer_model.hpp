@@ -1,7 +1,9 @@
 // The data of a Tokenizer: validated and indexed TokenizerParts.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "pllava/text/detail/token_ids.hpp"
 #include "pllava/text/detail/utf8.hpp"
 #include "pllava/text/detail/word_split.hpp"
+#include "pllava/text/text_range.hpp"
 #include "pllava/text/tokenizer_parts.hpp"
 
 namespace pllava::detail {
@@ -59,9 +62,39 @@ struct TokenizerModel {
     return id != kNoToken ? id : find_token(added_ids, token);
   }
 
-  /// The normalized text of a segment between added tokens.
-  std::string normalize(std::string text) const {
-    return parts.nfc ? nfc(std::move(text)) : rewrite(std::move(text), parts.normalizer);
+  /// The normalized text of a segment between added tokens. `marks`: see nfc() and rewrite().
+  std::string normalize(std::string text, std::vector<bool>* marks = nullptr) const {
+    return parts.nfc ? nfc(std::move(text), marks)
+                     : rewrite(std::move(text), parts.normalizer, marks);
+  }
+
+  /// Appends the ids of a text between raw added tokens. Added tokens that overlap `plain` are
+  /// text.
+  void encode_between(std::string_view text, std::span<const TextRange> plain, bool first,
+                      std::vector<std::int32_t>& out) const {
+    std::vector<TextRange> normalized_plain;
+    std::string segment;
+    if (normalized.empty() || plain.empty()) {
+      segment = normalize(std::string(text));
+    } else {
+      std::vector<bool> marks(text.size());
+      for (const TextRange& range : plain)
+        std::fill(marks.begin() + static_cast<std::ptrdiff_t>(range.begin),
+                  marks.begin() + static_cast<std::ptrdiff_t>(range.end), true);
+      segment = normalize(std::string(text), &marks);
+      for (std::size_t i = 0, end = 0; i < marks.size(); i = end + 1) {
+        for (end = i; end < marks.size() && marks[end];) ++end;
+        if (end > i) normalized_plain.push_back({i, end});
+      }
+    }
+    for (const TextSpan& span : normalized.split(segment, normalized_plain)) {
+      if (span.id != kNoToken) {
+        out.push_back(span.id);
+      } else {
+        encode_segment(std::string_view(segment).substr(span.begin, span.end - span.begin),
+                       first && span.begin == 0, out);
+      }
+    }
   }
 
   /// Appends the ids of a normalized segment: the pre-tokenizer, then BPE. `first`: the segment

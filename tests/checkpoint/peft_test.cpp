@@ -229,6 +229,9 @@ TEST_CASE("Factors and modules that disagree with adapter_config.json are refuse
                        "layers.0.mlp.down_proj.lora_A.weight: expected (2, 28), got (4, 28)"));
   CHECK(test::contains(adapter.error_with("modules_to_save", json::array({"lm_head"})),
                        "missing: lm_head (modules_to_save)"));
+  const Adapter empty("plain");
+  std::filesystem::remove(empty / "adapter_model.safetensors");
+  CHECK(test::contains(empty.error(), "adapter_model.safetensors: cannot be opened"));
   // a pattern matches whole components of a name
   CHECK(adapter.error_with("rank_pattern", json{{"roj", 2}, {"self_attn", 2}}) == "");
 }

@@ -163,7 +163,11 @@ inline std::vector<SafetensorsFile> open_shards(const std::filesystem::path& dir
     throw LoadError("cannot be listed: " + error.message(),
                     {.file = directory.string(), .tensor = {}, .expected = {}, .got = {}});
   if (!paths.empty()) refuse_incomplete_set(directory, paths.begin()->filename().string());
-  if (paths.empty()) paths.insert(directory / "model.safetensors");
+  if (paths.empty()) {
+    const bool is_adapter = std::filesystem::exists(directory / kAdapterConfig, error) &&
+                            !std::filesystem::exists(directory / "model.safetensors", error);
+    paths.insert(directory / (is_adapter ? kAdapterWeights : "model.safetensors"));
+  }
   std::vector<SafetensorsFile> files;
   files.reserve(paths.size());
   for (const auto& path : paths) files.push_back(SafetensorsFile::open(path));

@@ -113,8 +113,20 @@ TEST_CASE("chat keeps the previous questions and answers in its prompt", "[progr
   CHECK(succeed(on_tiny({"chat", clip()})) == "");
 }
 
+TEST_CASE("a special token in a question is text unless asked for", "[program]") {
+  const auto ids = [](std::vector<std::string> options) {
+    options.insert(options.begin(), {"ask", clip(), "Is </s> here?"});
+    return succeed_json(on_tiny(std::move(options)))[0]["prompt_ids"];
+  };
+  const auto end = pllava::Tokenizer::from_file(tokenizer_file()).id_of("</s>");
+  REQUIRE(end);
+  CHECK(std::ranges::count(ids({}), json(*end)) == 0);
+  CHECK(std::ranges::count(ids({"--parse-special"}), json(*end)) == 1);
+}
+
 TEST_CASE("chat reports an invalid question and continues", "[program]") {
-  const Result r = run(on_tiny({"chat", clip(), "--json"}), "An <image>?\nWhat happens?\n");
+  const Result r =
+      run(on_tiny({"chat", clip(), "--json", "--parse-special"}), "An <image>?\nWhat happens?\n");
   CHECK(r.code == 1);
   CHECK(contains(r.err, "<image>"));
   CHECK(std::ranges::count(r.err, '\n') == 1);

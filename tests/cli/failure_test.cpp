@@ -108,7 +108,7 @@ TEST_CASE("inspect lists missing and unused tensors", "[program]") {
 }
 
 TEST_CASE("invalid prompts and output paths are rejected", "[program]") {
-  check_fails(on_tiny({"ask", clip(), "An <image>?"}), 1, "<image>");
+  check_fails(on_tiny({"ask", clip(), "An <image>?", "--parse-special"}), 1, "<image>");
   check_fails(on_tiny({"ask", clip(), "\xff\xfe"}), 1, "UTF-8");
   check_fails(on_tiny({"caption", clip(), "--pool", "16x8x8"}), 1, "only 1024 are available");
   const std::string out = (workspace() / "nowhere" / "trace.safetensors").string();

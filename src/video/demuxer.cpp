@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -143,10 +144,14 @@ int Demuxer::open_address(AVFormatContext* context, AVIOContext** io, const char
                           int flags, AVDictionary** options) {
   auto& self = *static_cast<Demuxer*>(context->opaque);
   MediaInput& input = self.input_;
-  if (input.kind == MediaInput::Kind::url && !input.options.follow_other_hosts &&
-      host_and_port(address) != host_and_port(input.address.c_str())) {
-    if (input.refused_address.empty()) input.refused_address = without_secrets(address);
-    return AVERROR(EACCES);
+  try {
+    if (input.kind == MediaInput::Kind::url && !input.options.follow_other_hosts &&
+        host_and_port(address) != host_and_port(input.address.c_str())) {
+      if (input.refused_address.empty()) input.refused_address = without_secrets(address);
+      return AVERROR(EACCES);
+    }
+  } catch (const std::bad_alloc&) {  // an exception must not pass through FFmpeg
+    return AVERROR(ENOMEM);
   }
   return self.default_open_(context, io, address, flags, options);
 }
@@ -252,11 +257,10 @@ void Demuxer::probe_streams() {
       input_.check_size(parameters.width, parameters.height);
   }
   std::vector<FfmpegDictionary> limits(count);
-  std::vector<AVDictionary*> entries;
-  for (FfmpegDictionary& limit : limits) {
+  for (FfmpegDictionary& limit : limits)
     limit.set("max_pixels", std::to_string(input_.options.max_pixels));
-    entries.push_back(limit.release());
-  }
+  std::vector<AVDictionary*> entries(count);
+  for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = limits[i].release();
   avformat_find_stream_info(context_.get(), entries.data());
   for (std::size_t i = 0; i < entries.size(); ++i) limits[i].reset(entries[i]);
   input_.check_cancelled();

@@ -56,7 +56,7 @@ fs::path directory_of(const char* name, const Options& o) {
 }
 
 /// The directory of tokenizer.model, if that is the tokenizer to read.
-fs::path sentencepiece_directory(const Options& o) {
+fs::path sentencepiece_directory([[maybe_unused]] const Options& o) {
 #ifdef PLLAVA_HAS_SENTENCEPIECE
   if (directory_of("tokenizer.json", o).empty()) return directory_of("tokenizer.model", o);
 #endif

@@ -60,6 +60,7 @@ TEST_CASE("A directory loads, and copies share its weights", "[pipeline]") {
 }
 
 TEST_CASE("A forked child can use and destroy a model and a session", "[pipeline]") {
+  if (!test::can_fork_beside_threads()) return;
   const Directory dir;
   std::optional<Pipeline> model = Pipeline::load(dir.path(), {}, {.threads = 3});
   std::optional<Session> session = model->watch(clip(16));

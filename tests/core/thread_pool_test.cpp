@@ -80,6 +80,7 @@ TEST_CASE("Several threads can share a pool, and tasks can run tasks", "[thread_
 
 // Not tagged [threads]: ThreadSanitizer ends a forked child that starts threads.
 TEST_CASE("a pool can be used and destroyed in a forked child", "[thread_pool]") {
+  if (!test::can_fork_beside_threads()) return;
   auto pool = std::make_unique<ThreadPool>(4);
   const auto sum_to_100 = [&] {
     std::atomic<Index> sum{0};
@@ -104,6 +105,7 @@ TEST_CASE("a pool can be used and destroyed in a forked child", "[thread_pool]")
 }
 
 TEST_CASE("a fork while another thread uses the pool leaves a usable pool", "[thread_pool]") {
+  if (!test::can_fork_beside_threads()) return;
   auto pool = std::make_unique<ThreadPool>(3);
   std::atomic<bool> stop{false};
   std::jthread user([&] {

@@ -110,6 +110,7 @@ std::vector<Made> kinds_of_clip() {
 }  // namespace
 
 TEST_CASE("a video that was opened before fork is an error in the child", "[video]") {
+  if (!test::can_fork_beside_threads()) return;
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.mp4", {.frames = 12});
   std::optional<Video> video = Video::open((dir / "clip.mp4").string(), {.threads = 4});

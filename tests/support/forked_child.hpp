@@ -10,11 +10,15 @@
 
 namespace test {
 
-/// False in a build with AddressSanitizer, and prints why the test is skipped. A lock of its
-/// runtime that another thread holds during fork(2) is never released in the child.
+/// False in a build with AddressSanitizer and on an emulated machine, and prints why the test is
+/// skipped. A lock of AddressSanitizer's runtime that another thread holds during fork(2) is never
+/// released in the child.
 inline bool can_fork_beside_threads() {
 #if defined(__SANITIZE_ADDRESS__)
   WARN("skipped: AddressSanitizer can hang in the child of a process with several threads");
+  return false;
+#elif defined(PLLAVA_TEST_EMULATED)
+  WARN("skipped: the emulator (qemu-user) cannot fork a process with several threads");
   return false;
 #else
   return true;

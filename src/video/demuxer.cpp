@@ -69,6 +69,7 @@ std::string host_and_port(const char* url) {
   int port = -1;
   av_url_split(scheme, sizeof scheme, nullptr, 0, host, sizeof host, &port, nullptr, 0, url);
   if (host[0] == '\0') return {};
+  for (char& c : scheme) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   std::string_view protocol = scheme;
   if (protocol.starts_with("crypto+")) protocol.remove_prefix(7);
   if (port < 0) port = protocol == "https" ? 443 : protocol == "http" ? 80 : 0;

@@ -13,9 +13,9 @@ namespace pllava::detail {
 
 class FrameConverter {
  public:
-  /// The frame as RGB with the orientation applied; transparent pixels are over white,
-  /// and high dynamic range (PQ, HLG) is mapped to sRGB. The
-  /// conversion and its defaults are those of FFmpeg's filter format=rgb24. `width`: scaled to it
+  /// The frame as RGB with the orientation applied; transparent pixels are over white, and high
+  /// dynamic range (PQ, HLG) is mapped to sRGB. The conversion and its defaults are those of
+  /// FFmpeg's filter format=rgb24. `width`: scaled to it
   /// before the orientation is applied; 0 for the frame's own width. Throws MediaError naming
   /// `source`, OutOfMemoryError.
   Frame to_rgb(const AVFrame& in, const Orientation& orientation, const std::string& source,

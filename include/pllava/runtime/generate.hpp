@@ -24,8 +24,7 @@ struct GenerateOptions {
 };
 
 /// Receives pieces of the answer as whole UTF-8 characters; they concatenate to Answer::text.
-/// Returning false stops generation, and
-/// the callback is not called again.
+/// Returning false stops generation, and the callback is not called again.
 using PieceCallback = std::function<bool(std::string_view piece)>;
 
 enum class FinishReason : std::uint8_t {

@@ -3,12 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "pllava/weights/detail/dims_str.hpp"
 #include "pllava/weights/detail/gguf_blocks.hpp"
 #include "pllava/weights/detail/host_floats.hpp"
 #include "pllava/weights/gguf.hpp"

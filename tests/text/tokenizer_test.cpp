@@ -139,6 +139,20 @@ TEST_CASE("a text split after an added token gives the same ids in two calls", "
   CHECK(parts == tokenizer.encode(before + after));
 }
 
+TEST_CASE("a text within a segment gets no space in front", "[tokenizer]") {
+  for (const char* name : {"tokenizer", "metaspace"}) {
+    INFO(name);
+    const Tokenizer tokenizer = load(name);
+    const auto encode = [&](const std::string& text, bool within) {
+      return tokenizer.encode(text, {.bos = false, .continues = true, .within_segment = within});
+    };
+    Ids joined = encode("It stops.", false);
+    const Ids rest = encode(" USER: And", true);
+    joined.insert(joined.end(), rest.begin(), rest.end());
+    CHECK(joined == encode("It stops. USER: And", false));
+  }
+}
+
 TEST_CASE("id_of and token are inverse", "[tokenizer]") {
   const Tokenizer tokenizer = load("tokenizer");
   const auto image = tokenizer.id_of("<image>");

@@ -26,6 +26,8 @@ struct TokenizerModel;
 struct EncodeOptions {
   bool bos = true;         ///< start with the prefix ids of the tokenizer file (BOS), if any
   bool continues = false;  ///< the text continues a previous text that ended with an added token
+  /// The same, but that text ended with another token: no space is prepended.
+  bool within_segment = false;
   /// Added tokens in the text, such as `</s>` and `<image>`, become their ids; off: they are text.
   bool parse_special = true;
   /// Parts of the text in which they are text anyway, in order and disjoint. No added token
@@ -71,6 +73,8 @@ class Tokenizer {
   bool has_token(std::int32_t id) const noexcept;
   /// The token of an id, spelled as in the file. Throws ArgumentError for an id without a token.
   std::string_view token(std::int32_t id) const;
+  /// Whether the id is of an added token, such as `</s>` and `<image>`.
+  bool is_added(std::int32_t id) const noexcept;
   /// Whether decode() omits this id with skip_special_tokens. False for ids without a token.
   bool is_special(std::int32_t id) const noexcept;
   /// The first id of every encoded text, if the tokenizer adds one.

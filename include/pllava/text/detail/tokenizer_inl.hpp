@@ -78,8 +78,11 @@ PLLAVA_INLINE std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
       const std::size_t end = std::min(range.end, span.end);
       if (begin < end) inside.push_back({begin - span.begin, end - span.begin});
     }
-    model.encode_between(text.substr(span.begin, span.end - span.begin), inside,
-                         span.begin == 0 && !options.continues, ids);
+    const auto start = span.begin > 0           ? detail::SegmentStart::after_added_token
+                       : options.within_segment ? detail::SegmentStart::within
+                       : options.continues      ? detail::SegmentStart::after_added_token
+                                                : detail::SegmentStart::text;
+    model.encode_between(text.substr(span.begin, span.end - span.begin), inside, start, ids);
   }
   return ids;
 }
@@ -107,6 +110,12 @@ PLLAVA_INLINE std::string_view Tokenizer::token(std::int32_t id) const {
     if (token.id == id) return token.content;
   }
   return model_->parts.vocab[static_cast<std::size_t>(id)];
+}
+
+PLLAVA_INLINE bool Tokenizer::is_added(std::int32_t id) const noexcept {
+  const auto& tokens = model_->parts.added_tokens;
+  return std::any_of(tokens.begin(), tokens.end(),
+                     [&](const AddedToken& token) { return token.id == id; });
 }
 
 PLLAVA_INLINE bool Tokenizer::is_special(std::int32_t id) const noexcept {

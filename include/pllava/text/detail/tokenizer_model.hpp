@@ -24,6 +24,9 @@
 
 namespace pllava::detail {
 
+/// What a segment between added tokens follows.
+enum class SegmentStart : std::uint8_t { text, after_added_token, within };
+
 /// Not copyable: the indices hold views and pointers into `parts`.
 struct TokenizerModel {
   struct Output {      // the contribution of an id to the decoded text
@@ -62,26 +65,32 @@ struct TokenizerModel {
     return id != kNoToken ? id : find_token(added_ids, token);
   }
 
-  /// The normalized text of a segment between added tokens. `marks`: see nfc() and rewrite().
-  std::string normalize(std::string text, std::vector<bool>* marks = nullptr) const {
-    return parts.nfc ? nfc(std::move(text), marks)
-                     : rewrite(std::move(text), parts.normalizer, marks);
+  /// The normalized text of a segment between added tokens, or of its rest: then nothing is
+  /// prepended. `marks`: see nfc() and rewrite().
+  std::string normalize(std::string text, std::vector<bool>* marks = nullptr,
+                        SegmentStart start = SegmentStart::after_added_token) const {
+    if (parts.nfc) return nfc(std::move(text), marks);
+    if (start != SegmentStart::within) return rewrite(std::move(text), parts.normalizer, marks);
+    std::vector<TextRewrite> replacements;
+    for (const TextRewrite& step : parts.normalizer)
+      if (!step.from.empty()) replacements.push_back(step);
+    return rewrite(std::move(text), replacements, marks);
   }
 
   /// Appends the ids of a text between raw added tokens. Added tokens that overlap `plain` are
   /// text.
-  void encode_between(std::string_view text, std::span<const TextRange> plain, bool first,
+  void encode_between(std::string_view text, std::span<const TextRange> plain, SegmentStart start,
                       std::vector<std::int32_t>& out) const {
     std::vector<TextRange> normalized_plain;
     std::string segment;
     if (normalized.empty() || plain.empty()) {
-      segment = normalize(std::string(text));
+      segment = normalize(std::string(text), nullptr, start);
     } else {
       std::vector<bool> marks(text.size());
       for (const TextRange& range : plain)
         std::fill(marks.begin() + static_cast<std::ptrdiff_t>(range.begin),
                   marks.begin() + static_cast<std::ptrdiff_t>(range.end), true);
-      segment = normalize(std::string(text), &marks);
+      segment = normalize(std::string(text), &marks, start);
       for (std::size_t i = 0, end = 0; i < marks.size(); i = end + 1) {
         for (end = i; end < marks.size() && marks[end];) ++end;
         if (end > i) normalized_plain.push_back({i, end});
@@ -92,18 +101,18 @@ struct TokenizerModel {
         out.push_back(span.id);
       } else {
         encode_segment(std::string_view(segment).substr(span.begin, span.end - span.begin),
-                       first && span.begin == 0, out);
+                       span.begin == 0 ? start : SegmentStart::after_added_token, out);
       }
     }
   }
 
-  /// Appends the ids of a normalized segment: the pre-tokenizer, then BPE. `first`: the segment
-  /// starts the text.
-  void encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
+  /// Appends the ids of a normalized segment: the pre-tokenizer, then BPE.
+  void encode_segment(std::string_view text, SegmentStart start,
+                      std::vector<std::int32_t>& out) const {
     if (parts.byte_level) {
       encode_byte_level(text, out);
     } else if (parts.metaspace) {
-      encode_metaspace(text, first, out);
+      encode_metaspace(text, start, out);
     } else {
       bpe.encode(text, out);
     }
@@ -119,12 +128,15 @@ struct TokenizerModel {
   std::vector<Output> outputs;  // indexed by id
 
  private:
-  void encode_metaspace(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
+  void encode_metaspace(std::string_view text, SegmentStart start,
+                        std::vector<std::int32_t>& out) const {
     const Metaspace& meta = *parts.metaspace;
     std::string spaced =
         rewrite(std::string(text), std::vector{TextRewrite{" ", meta.replacement}});
-    const bool prepend = meta.prepend_scheme == Metaspace::PrependScheme::always ||
-                         (meta.prepend_scheme == Metaspace::PrependScheme::first && first);
+    const bool prepend =
+        (meta.prepend_scheme == Metaspace::PrependScheme::always &&
+         start != SegmentStart::within) ||
+        (meta.prepend_scheme == Metaspace::PrependScheme::first && start == SegmentStart::text);
     if (prepend && !spaced.starts_with(meta.replacement)) spaced.insert(0, meta.replacement);
     if (!meta.split) return bpe.encode(spaced, out);
     const std::string_view all = spaced;

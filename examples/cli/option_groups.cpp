@@ -212,10 +212,15 @@ void add_clip(CLI::App& app, Options& o) {
 }
 
 void add_conversation_template(CLI::App& app, Options& o) {
-  app.add_option("--template", o.conversation_template,
-                 "conversation template (default: the task's, else plain), for example demo")
-      ->type_name("NAME")
-      ->check(known(pllava::conversation_template));
+  app.add_option(
+         "--template", o.conversation_template,
+         "conversation template (default: the model's own; PLLaVA: the task's, else plain), "
+         "for example demo, or a JSON file of your own")
+      ->type_name("NAME|FILE.json")
+      ->check(known([](const std::string& name) {
+        if (name.ends_with(".json")) return pllava::read_conversation_template(name);
+        return pllava::conversation_template(name);
+      }));
   app.add_option("--task", o.task,
                  "format the question as this benchmark does, for example mvbench")
       ->type_name("NAME")

@@ -8,7 +8,10 @@ namespace cli {
 pllava::WatchOptions watch_options(const Context& context) {
   pllava::WatchOptions options;
   options.task = context.options.task;
-  options.conversation_template = context.options.conversation_template;
+  if (const std::string& name = context.options.conversation_template; name.ends_with(".json"))
+    options.own_template = pllava::read_conversation_template(name);
+  else
+    options.conversation_template = name;
   options.control = context.control();
   return options;
 }

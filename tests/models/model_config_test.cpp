@@ -4,6 +4,7 @@
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/checkpoint/random_checkpoint.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/text/prompt.hpp"
 #include "pllava/weights/random_weights.hpp"
 #include "support/catch.hpp"
 #include "support/checkpoint_writer.hpp"
@@ -54,6 +55,33 @@ TEST_CASE("The published 7B configuration equals the preset", "[model_config]") 
   CHECK(read.vision.used_layers() == 23);
   CHECK(read.pool.output == preset.pool.output);
   CHECK(read.eos_tokens == std::vector<Index>{2, 7});
+}
+
+TEST_CASE("Each family has its conversation template", "[model_config]") {
+  const auto key = [](const std::string& members, const std::string& text) {
+    const test::TempDirectory dir;
+    test::write_file(dir.path() / "config.json",
+                     "{" + members + R"(,"text_config":{)" + text + "}," + kVision + "}");
+    return read_model_config(dir.path()).conversation_template;
+  };
+  const std::string llava = R"("model_type":"llava")", next = R"("model_type":"llava_next")",
+                    video = R"("model_type":"llava_next_video")", yi = R"("vocab_size":64064)",
+                    llama = R"("vocab_size":32064)";
+  CHECK(key(llava, llama) == "llava");
+  CHECK(key(next, llama) == "llava");
+  CHECK(key(video, llama) == "llava");
+  CHECK(key(next, yi) == "llava_34b");
+  CHECK(key(video, yi) == "llava_video_34b");
+  CHECK(key(next, R"("vocab_size":128320)") == "llava_llama3");
+  CHECK(key(next, R"("model_type":"mistral","vocab_size":32064)") == "llava_mistral");
+  CHECK(key(next, R"("model_type":"qwen2","num_key_value_heads":8)") == "llava_qwen");
+  // PLLaVA's own templates depend on the task.
+  CHECK(key(llava + R"(,"architectures":["PllavaForConditionalGeneration"])", llama).empty());
+  CHECK(key(llava + R"(,"pooling_shape":[16,12,12])", llama).empty());
+  CHECK(key(R"("model_type":"pllava")", llama).empty());
+  for (const char* family : {"llava", "llava_34b", "llava_video_34b", "llava_llama3",
+                             "llava_mistral", "llava_qwen", "llava_onevision"})
+    CHECK(conversation_template(family).key == family);
 }
 
 TEST_CASE("A written configuration reads back", "[model_config]") {

@@ -292,6 +292,39 @@ TEST_CASE("The task's template follows the model's chat format", "[session]") {
   CHECK(prompt(im_end, {}) == "USER:<image> Why? ASSISTANT:");
 }
 
+TEST_CASE("The template is the user's, else the model's own", "[session]") {
+  const Pipeline model =
+      test::tiny_model({}, [](ModelConfig& config) { config.conversation_template = "llava"; });
+  const auto prompt = [&](const WatchOptions& options) {
+    return model.watch(clip(), options).ask("Why?", short_answer()).prompt;
+  };
+  WatchOptions options;
+  CHECK(prompt(options) == "USER: <image>\nWhy? ASSISTANT:");
+  options.conversation_template = "plain";
+  CHECK(prompt(options) == "USER:<image> Why? ASSISTANT:");
+  options.own_template = conversation_template("llava");
+  options.own_template->roles[0] = "Q: ";
+  CHECK(prompt(options) == "Q: <image>\nWhy? ASSISTANT:");
+}
+
+TEST_CASE("A template without an end of the answer keeps none in the context", "[session]") {
+  const auto model_ending_with = [](const std::vector<Index>& eos) {
+    return test::tiny_model({}, [&](ModelConfig& config) {
+      config.conversation_template = "llava";
+      config.eos_tokens = eos;
+    });
+  };
+  const Answer probe = model_ending_with({2}).watch(clip()).ask("Why?", short_answer());
+  const Pipeline model = model_ending_with({probe.output_ids.at(0)});
+  Session session = model.watch(clip());
+  const Answer first = session.ask("Why?", short_answer());
+  REQUIRE(first.finish_reason == FinishReason::end_of_sequence);
+  const Answer second = session.ask("And?", short_answer());
+  CHECK(second.prompt == "USER: <image>\nWhy? ASSISTANT: USER: And? ASSISTANT:");
+  const std::vector<std::int32_t> ids = model.tokenizer().encode(second.prompt);
+  CHECK(second.prompt_ids == ids);
+}
+
 TEST_CASE("Special tokens in a question are text unless asked for", "[session]") {
   const Pipeline model = tiny();
   const std::int32_t image = static_cast<std::int32_t>(model.config().image_token);

@@ -287,7 +287,7 @@ TEST_CASE("an unknown template or task throws an error that lists the known ones
       conversation_template("eval_vcg_llava_next"),
       Contains("eval_vcg_llava_next") && Contains("eval_vcg_llavanext") && Contains("plain"));
   CHECK_THROWS_WITH(task_prompt("mvp"), Contains("mvp") && Contains("mvbench"));
-  CHECK(pllava::conversation_keys().size() == 10);
+  CHECK(pllava::conversation_keys().size() == 21);
 }
 
 TEST_CASE("extract_answer returns the text after the last assistant role", "[prompt]") {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,11 @@ namespace pllava {
 
 struct WatchOptions {
   std::string task = {};  ///< "mvbench", "videoqa", ... (see task_prompt); empty for none
-  /// Key of a conversation template; empty for the task's template in the model's chat_format().
+  /// Key of a conversation template. Empty: that of ModelConfig; if that is empty too, the task's
+  /// template in the model's chat_format().
   std::string conversation_template = {};
+  /// A template of the user's, used instead: see read_conversation_template().
+  std::optional<ConversationTemplate> own_template = {};
   std::string system = {};  ///< replaces the template's system text where not empty
   Index capacity = 0;       ///< KV cache positions to reserve; 0: the model's whole context
   RunControl control = {};
@@ -78,6 +82,7 @@ class Session {
   void append_prefix(Index video_tokens, const WatchOptions& options);
   Answer generate(const std::string& question, const GenerateOptions& options,
                   const PieceCallback& on_piece);
+  bool follows_plain_token() const;
   void restore(Mark mark);
   void remove_stop_string(const std::vector<std::int32_t>& output,
                           const std::vector<std::size_t>& ends, const std::string& text,

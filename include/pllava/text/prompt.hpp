@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,9 +24,9 @@ inline constexpr std::string_view kVideoToken = "<image>";
 
 enum class Role : std::uint8_t { user, assistant };
 
-/// Position of the video token: in a separate message, or before the question in the same message
-/// (the reference's MM_ALONE and MM_INTERLEAF).
-enum class VideoStyle : std::uint8_t { alone, interleaved };
+/// Position of the video token: in a message of its own (the reference's MM_ALONE), before the
+/// question and a space in the same message (its MM_INTERLEAF), or directly before the question.
+enum class VideoStyle : std::uint8_t { alone, interleaved, joined };
 
 /// The format of a conversation. A template is a value: copy it to change it.
 struct ConversationTemplate {
@@ -35,6 +36,9 @@ struct ConversationTemplate {
   std::array<std::string, 2> sep;    ///< suffix of a message, indexed by Role
   std::string video_token;           ///< kVideoToken, followed by a newline in most templates
   VideoStyle style = VideoStyle::interleaved;
+  std::string system_prefix = {};  ///< before `system`, if that is not empty
+  std::optional<std::string> system_suffix = std::nullopt;  ///< after it; empty: the user's `sep`
+  std::string question_prefix = {};  ///< before each question, after the video
   // The reference defines these three in its VideoQA templates and applies them in the VideoQA task
   // only; see TaskPrompt.
   std::optional<std::string> pre_query = std::nullopt;
@@ -45,10 +49,27 @@ struct ConversationTemplate {
 /// The template of a key. Vicuna format (7B and 13B): "plain", "eval_vcgbench", "eval_mvbench",
 /// "eval_videoqabench", "eval_recaption", and "demo", the template of the reference's demo. ChatML
 /// format (34B): "eval_vcg_llavanext", "eval_mvbench_llavanext", "eval_videoqa_llavanext",
-/// "eval_recaption_llavanext". Throws PromptError listing all keys if the key is unknown.
+/// "eval_recaption_llavanext".
+///
+/// The published chat templates of other families: "llava" (LLaVA-1.5, LLaVA-NeXT over Vicuna,
+/// LLaVA-NeXT-Video 7B), "llava_mistral", "llava_llama3", "llava_34b" and "llava_qwen" (LLaVA-NeXT
+/// over these decoders), "llava_video_34b", "llava_onevision"; for language models alone "qwen2",
+/// "qwen2_5", "smollm2", "llama3". An answer of "llava_onevision" lacks a space before its newline
+/// that the published template writes in history, but not before an answer.
+///
+/// Throws PromptError listing all keys if the key is unknown.
 const ConversationTemplate& conversation_template(std::string_view key);
 /// All keys of conversation_template().
 std::vector<std::string> conversation_keys();
+
+/// A template from a JSON file: an object of strings. Each message is its prefix, the text, its
+/// suffix: user_prefix, user_suffix, assistant_prefix, assistant_suffix; and before the messages
+/// system_prefix, system, system_suffix, unless `system` is empty. "video" is the text with the
+/// placeholder "<image>" (default "<image>\n"), "video_style" is "joined" (default), "interleaved"
+/// or "alone" (see VideoStyle), "question_prefix" precedes each question. Other members are empty
+/// by default. Throws LoadError: no such file, not JSON, an unknown member, a placeholder missing
+/// or at another place, nothing that separates the messages.
+ConversationTemplate read_conversation_template(const std::filesystem::path& file);
 
 /// A question from the user, and the text that a task puts around it.
 struct UserQuery {
@@ -202,5 +223,6 @@ std::string extract_answer(const TaskPrompt& task, std::string_view answer);
 }  // namespace pllava
 
 #ifndef PLLAVA_COMPILED
+#include "pllava/text/detail/conversation_file_inl.hpp"
 #include "pllava/text/detail/prompt_inl.hpp"
 #endif

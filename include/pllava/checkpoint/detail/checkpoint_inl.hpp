@@ -144,6 +144,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
                      .expected = "a base into which its LoRA is merged",
                      .got = {}});
   source->add(directory);
+  if (!base.empty() && !is_adapter) config.conversation_template.clear();  // trained by PLLaVA
   LoadReport& report = checkpoint.report_;
   detail::LoraScaling scaling{.alpha = options.lora_alpha, .adapter = {}};
   const std::filesystem::path adapter_path = directory / detail::kAdapterConfig;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -59,6 +60,24 @@ inline Index read_feature_layer(const JsonReader& json) {
   return json.integers(key, 1, low, kMaxLayers).front();
 }
 
+/// The conversation template that a model of the family was trained on. LLaVA-NeXT over Vicuna, Yi
+/// and LLaMA 3 differ only in their vocabularies of 32,000, 64,000 and 128,256 tokens.
+inline std::string family_template(std::string_view model_type, std::string_view decoder,
+                                   Index vocab) {
+  if (decoder == "mistral") return "llava_mistral";
+  if (decoder == "qwen2") return "llava_qwen";
+  if (vocab >= 128000) return "llava_llama3";
+  if (vocab >= 64000) return model_type == "llava_next_video" ? "llava_video_34b" : "llava_34b";
+  return "llava";
+}
+
+/// Whether the file is of a model that PLLaVA trained; "llava" is its model_type too.
+inline bool is_pllava(const JsonReader& json) {
+  if (json.text("model_type", "") == "pllava" || json.find("pooling_shape") != nullptr) return true;
+  const nlohmann::json* list = json.find("architectures");
+  return list != nullptr && *list == nlohmann::json{"PllavaForConditionalGeneration"};
+}
+
 }  // namespace detail
 
 PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& directory) {
@@ -102,6 +121,10 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
   m.image_token = json.integer("image_token_index",
                                json.integer("image_token_id", m.image_token, 0, detail::kMaxToken),
                                0, detail::kMaxToken);
+
+  if (!detail::is_pllava(json))
+    m.conversation_template = detail::family_template(
+        json.text("model_type", ""), text.text("model_type", "llama"), m.text.vocab);
 
   detail::read_special_tokens(m, directory, {&text, &json});
   return m;

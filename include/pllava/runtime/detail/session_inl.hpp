@@ -16,11 +16,19 @@ namespace pllava {
 
 namespace detail {
 
-inline Dialogue make_dialogue(const WatchOptions& options, ChatFormat format) {
+/// The template that the options, else the model's configuration, else task and format choose.
+inline ConversationTemplate choose_template(const WatchOptions& options, const TaskPrompt& task,
+                                            const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (options.own_template) return *options.own_template;
+  for (const std::string& key : {options.conversation_template, config.conversation_template})
+    if (!key.empty()) return conversation_template(key);
+  return conversation_template(template_key(task, chat_format(tokenizer, config.eos_tokens)));
+}
+
+inline Dialogue make_dialogue(const WatchOptions& options, const ModelConfig& config,
+                              const Tokenizer& tokenizer) {
   const TaskPrompt task = options.task.empty() ? TaskPrompt{} : task_prompt(options.task);
-  ConversationTemplate used =
-      conversation_template(options.conversation_template.empty() ? template_key(task, format)
-                                                                  : options.conversation_template);
+  ConversationTemplate used = choose_template(options, task, config, tokenizer);
   if (!options.system.empty()) used.system = options.system;
   return Dialogue(std::move(used), task);
 }
@@ -40,8 +48,7 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       context_(model_->make_context(options.capacity)),
-      dialogue_(
-          detail::make_dialogue(options, chat_format(tokenizer_, model_->config().eos_tokens))) {
+      dialogue_(detail::make_dialogue(options, model_->config(), tokenizer_)) {
   ids_ = tokenizer_.encode(dialogue_.prefix());
   prefix_ids_ = ids_.size();
   const Index image_token = model_->config().image_token;
@@ -128,6 +135,11 @@ PLLAVA_INLINE bool Session::forget_oldest_turn(const RunControl& control) {
   return true;
 }
 
+/// Whether the text that comes next follows a token that is not an added token.
+PLLAVA_INLINE bool Session::follows_plain_token() const {
+  return !tokenizer_.is_added(pending_.empty() ? ids_.back() : pending_.back());
+}
+
 PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOptions& options,
                                   const PieceCallback& on_piece) {
   if (is_asking_) throw ArgumentError("ask: the session is answering another question");
@@ -155,13 +167,15 @@ PLLAVA_INLINE Answer Session::generate(const std::string& question, const Genera
   const std::vector<std::int32_t> eos(config.eos_tokens.begin(), config.eos_tokens.end());
   const auto is_eos = [&](std::int32_t id) { return std::count(eos.begin(), eos.end(), id) > 0; };
 
-  // All but the last token of the previous answer are in the KV cache. If that token is the
-  // end-of-sequence token and the template starts with it as separator, it is appended once.
+  // All but the last token of the previous answer are in the KV cache. An end-of-sequence token is
+  // not appended: the template ends an answer with its own separator.
   const PromptText added = dialogue_.ask(question, options.parse_special);
+  if (!pending_.empty() && is_eos(pending_.back())) pending_.pop_back();
   std::vector<std::int32_t> text =
-      tokenizer_.encode(added.text, {.bos = false, .continues = true, .plain = added.plain});
-  if (!pending_.empty() && !text.empty() && is_eos(pending_.back()) && text[0] == pending_.back())
-    pending_.pop_back();
+      tokenizer_.encode(added.text, {.bos = false,
+                                     .continues = true,
+                                     .within_segment = follows_plain_token(),
+                                     .plain = added.plain});
   text.insert(text.begin(), pending_.begin(), pending_.end());
   pending_.clear();
   ids_.insert(ids_.end(), text.begin(), text.end());
@@ -247,8 +261,10 @@ PLLAVA_INLINE void Session::remove_stop_string(const std::vector<std::int32_t>& 
   // The text of a token that the stop string begins in is encoded again.
   const std::size_t end = kept > 0 ? ends[kept - 1] : 0;
   if (end < text.size()) {
-    const auto rest = tokenizer_.encode(text.substr(end),
-                                        {.bos = false, .continues = true, .parse_special = false});
+    const auto rest = tokenizer_.encode(text.substr(end), {.bos = false,
+                                                           .continues = true,
+                                                           .within_segment = follows_plain_token(),
+                                                           .parse_special = false});
     pending_.insert(pending_.end(), rest.begin(), rest.end());
   }
 }

@@ -1,44 +1,17 @@
-// Bodies of prompt.hpp, and the strings of the reference.
+// Bodies of prompt.hpp, and the task prompts of the reference.
 #pragma once
 
 #include <algorithm>
 #include <optional>
 #include <span>
 
+#include "pllava/text/detail/conversation_templates.hpp"
 #include "pllava/text/detail/utf8.hpp"
 #include "pllava/text/prompt.hpp"
 
 namespace pllava {
 namespace detail {
 
-constexpr std::string_view kSystemVcg =
-    "You are Video-ChatGPT, a large vision-language assistant. You are able to understand the "
-    "video content that the user provides, and assist the user with a variety of tasks using "
-    "natural language.Follow the instructions carefully and explain your answers in detail based "
-    "on the provided video.";
-constexpr std::string_view kSystemMvbench =
-    "Carefully watch the video and pay attention to the cause and sequence of events, the detail "
-    "and movement of objects, and the action and pose of persons. Based on your observations, "
-    "select the best option that accurately addresses the question.\n";
-constexpr std::string_view kSystemRecaption =
-    "You are a powerful Video Magic ChatBot, a large vision-language assistant. \n"
-    "You are able to understand the video content that the user provides and assist the user in a "
-    "video recaptioning task.\n"
-    "The user will provide you with the video and maybe some extra noisy information to help you "
-    "out. Make use of the information in a proper way to be competent for the recaption job\n"
-    "### INSTRUCTIONS:\n"
-    "1. Follow the user's instruction.\n"
-    "2. Be critical yet believe in yourself.\n";
-constexpr std::string_view kSystemDemo =
-    "You are a powerful Video Magic ChatBot, a large vision-language assistant. \n"
-    "You are able to understand the video content that the user provides and assist the user in a "
-    "video-language related task.\n"
-    "The user might provide you with the video and maybe some extra noisy information to help you "
-    "out or ask you a question. Make use of the information in a proper way to be competent for "
-    "the job.\n"
-    "### INSTRUCTIONS:\n"
-    "1. Follow the user's instruction.\n"
-    "2. Be critical yet believe in yourself.\n";
 constexpr std::string_view kRecaptionQuery =
     "You are to assist me in accomplishing a task about the input video. Reply to me with a "
     "precise yet detailed response. For how you would succeed in the recaptioning task, read the "
@@ -51,53 +24,6 @@ constexpr std::string_view kRecaptionQuery =
     "3. If you are not sure about something, do not include it in you response.\n"
     "# Task\n"
     "Describe the background, characters and the actions in the provided video.\n";
-constexpr std::string_view kPreQuery =
-    "The input consists of a sequence of key frames from a video. Answer the question concisely "
-    "first and followed by significant events, characters, or objects that appear throughout the "
-    "frames. Question:";
-constexpr std::string_view kPostQuery = "\n";
-constexpr std::string_view kAnswerPrompt = "\nAnswer: In the video,";
-
-PLLAVA_INLINE std::vector<ConversationTemplate> make_templates() {
-  using Pair = std::array<std::string, 2>;
-  const Pair vicuna_roles{"USER: ", "ASSISTANT:"};
-  const Pair plain_roles{"USER:", "ASSISTANT:"};
-  const Pair chatml_roles{"<|im_start|>user\n", "<|im_start|>assistant\n"};
-  const Pair vicuna_sep{" ", "</s>"};
-  const Pair chatml_sep{"<|im_end|>\n", "<|im_end|>\n"};
-  const std::string token(kVideoToken);
-  const std::string token_line = token + "\n";
-  constexpr VideoStyle alone = VideoStyle::alone;
-  constexpr VideoStyle interleaved = VideoStyle::interleaved;
-  const std::string vcg(kSystemVcg), mvbench(kSystemMvbench), recaption(kSystemRecaption);
-  std::vector<ConversationTemplate> templates{
-      {"plain", "", plain_roles, vicuna_sep, token, interleaved},
-      {"eval_vcgbench", vcg, vicuna_roles, vicuna_sep, token_line, alone},
-      {"eval_mvbench", mvbench, vicuna_roles, vicuna_sep, token_line, alone},
-      {"eval_videoqabench", "", vicuna_roles, vicuna_sep, token_line, interleaved},
-      {"eval_recaption", recaption, vicuna_roles, vicuna_sep, token_line, alone},
-      {"eval_vcg_llavanext", vcg, chatml_roles, chatml_sep, token_line, alone},
-      // The reference uses the system text of VCGBench here too.
-      {"eval_mvbench_llavanext", vcg, chatml_roles, chatml_sep, token_line, alone},
-      {"eval_videoqa_llavanext", "<|im_start|>system\nAnswer the question.", chatml_roles,
-       chatml_sep, token_line, interleaved},
-      {"eval_recaption_llavanext", recaption, chatml_roles, chatml_sep, token_line, alone},
-      // The demo sends the video and an empty question to "plain", which gives "<image> ".
-      {"demo", std::string(kSystemDemo), plain_roles, vicuna_sep, token + " ", alone},
-  };
-  for (ConversationTemplate& t : templates) {
-    if (!t.key.starts_with("eval_videoqa")) continue;
-    t.pre_query = kPreQuery;
-    t.post_query = kPostQuery;
-    t.answer_prompt = kAnswerPrompt;
-  }
-  return templates;
-}
-
-PLLAVA_INLINE const std::vector<ConversationTemplate>& all_templates() {
-  static const std::vector<ConversationTemplate> templates = make_templates();
-  return templates;
-}
 
 PLLAVA_INLINE std::vector<TaskPrompt> make_tasks() {
   TaskPrompt mvbench{"mvbench", "eval_mvbench", "eval_mvbench_llavanext"};
@@ -231,6 +157,7 @@ PLLAVA_INLINE void Conversation::user_query(const UserQuery& query) {
   std::string text = query.text;
   if (query.post_query) text += " " + *query.post_query;
   if (query.pre_query) text.insert(0, *query.pre_query + " ");
+  text.insert(0, template_.question_prefix);
   if (query.videos > 0) {
     // As in the reference, two of "<image>\n" give "<image><image>\n".
     const std::string& token = template_.video_token;
@@ -241,7 +168,7 @@ PLLAVA_INLINE void Conversation::user_query(const UserQuery& query) {
     if (template_.style == VideoStyle::alone) {
       messages_.emplace_back(Role::user, std::move(videos));
     } else if (query.plain || text.find(token) == std::string::npos) {
-      text.insert(0, videos + " ");
+      text.insert(0, template_.style == VideoStyle::joined ? videos : videos + " ");
     }
   }
   messages_.emplace_back(Role::user, std::move(text));
@@ -261,7 +188,8 @@ PLLAVA_INLINE std::string Conversation::prompt() const {
   const auto& [user_role, assistant_role] = template_.roles;
   const auto& [user_sep, assistant_sep] = template_.sep;
   std::string text;
-  if (!template_.system.empty()) text = template_.system + user_sep;
+  if (!template_.system.empty())
+    text = template_.system_prefix + template_.system + template_.system_suffix.value_or(user_sep);
   for (const auto& [role, message] : messages_) {
     const bool user = role == Role::user;
     text += (user ? user_role : assistant_role) + message + (user ? user_sep : assistant_sep);
@@ -350,11 +278,16 @@ PLLAVA_INLINE Dialogue Dialogue::without_first_turns(std::size_t count) const {
 
 PLLAVA_INLINE std::string extract_answer(const ConversationTemplate& conversation_template,
                                          std::string_view decoded) {
-  const std::string& role = conversation_template.roles[1];
-  // Decoding inserts a space after the added token "<|im_start|>": a new text segment starts there.
-  const std::string tag = role == "<|im_start|>assistant\n" ? "<|im_start|> assistant\n" : role;
-  if (const std::size_t at = decoded.rfind(tag); at != decoded.npos) {
+  const std::string& role =  // without a role, the answer follows the question's separator
+      conversation_template.roles[1].empty() ? conversation_template.sep[0]
+                                             : conversation_template.roles[1];
+  // A SentencePiece decoder inserts a space after "<|im_start|>": a new text segment starts there.
+  const std::string spaced = role == "<|im_start|>assistant\n" ? "<|im_start|> assistant\n" : role;
+  for (const std::string& tag : {spaced, role}) {
+    const std::size_t at = decoded.rfind(tag);
+    if (at == decoded.npos) continue;
     decoded.remove_prefix(at + tag.size());
+    break;
   }
   const std::string& sep = conversation_template.sep[1];
   if (!sep.empty() && decoded.ends_with(sep)) decoded.remove_suffix(sep.size());

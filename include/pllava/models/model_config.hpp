@@ -86,7 +86,7 @@ struct ModelConfig {
   PoolConfig pool;
   TextConfig text;
   std::map<std::string, double> parameters = {};
-  /// Key of the conversation_template() of the family; empty for PLLaVA's, which depend on the task.
+  /// Key of the family's conversation_template(); empty for PLLaVA's, which depend on the task.
   std::string conversation_template = {};
   Index frames = 16;          ///< frames sampled from a clip
   Index image_token = 32000;  ///< id that marks the place of the video

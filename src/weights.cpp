@@ -4,4 +4,5 @@
 #include "pllava/weights/detail/random_weights_inl.hpp"
 #include "pllava/weights/detail/safetensors_inl.hpp"
 #include "pllava/weights/detail/safetensors_writer_inl.hpp"
+#include "pllava/weights/detail/shared_weights_inl.hpp"
 #include "pllava/weights/detail/weight_source_inl.hpp"

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "pllava/runtime/session.hpp"
 #include "pllava/text/tokenizer.hpp"
 #include "pllava/weights/random_weights.hpp"
+#include "pllava/weights/shared_weights.hpp"
 
 namespace pllava {
 
@@ -24,6 +27,8 @@ struct ModelFiles {
   Tokenizer tokenizer;
   PreprocessConfig preprocess;
   Checkpoint checkpoint;
+  std::filesystem::path directory;  ///< it was opened here ...
+  LoadOptions options;              ///< ... with these
 
   /// Reads tokenizer.json, preprocessor_config.json, config.json and the headers of the weights.
   /// Small files come first, so that a fault in them costs no time. Throws LoadError.
@@ -72,14 +77,20 @@ class Pipeline {
   /// The same from open files.
   template <class Architectures = BuiltinArchitectures, Backend B>
   static Pipeline load(ModelFiles files, B backend, const RunControl& control = {}) {
-    const Checkpoint& checkpoint = files.checkpoint;
-    Pipeline pipeline(build<Architectures>(
-                          std::move(backend), checkpoint.config(),
-                          with_progress(checkpoint[""], checkpoint.tensors().required(), control)),
-                      std::move(files.tokenizer), files.preprocess);
-    pipeline.add_warnings(checkpoint.report());
-    return pipeline;
+    return load_shared<Architectures>(std::move(files), std::move(backend), control,
+                                      std::make_shared<SharedWeights>());
   }
+
+  /// The model with an adapter instead of the one that it was loaded with, if any. `adapter` is a
+  /// directory as for Checkpoint::open, over the base of this model: LoadOptions::base, else the
+  /// directory that it was loaded from. LoRA is merged, so sessions are as fast as without; all
+  /// weights that no adapter changes are shared. `lora_alpha` as in LoadOptions. Encoded videos
+  /// belong to one of the models.
+  ///
+  /// Throws as `load`; ArgumentError for a model that was not loaded from a directory; LoadError
+  /// for a directory that is not an adapter.
+  Pipeline with_adapter(const std::filesystem::path& adapter, std::optional<double> lora_alpha = {},
+                        const RunControl& control = {}) const;
 
   /// A model of random weights with one token per byte, on the CPU: for trying sizes and speeds
   /// without a checkpoint. Throws OutOfMemoryError, CancelledError.
@@ -164,12 +175,44 @@ class Pipeline {
   Pipeline(std::shared_ptr<const Model> model, Tokenizer tokenizer,
            const PreprocessConfig& preprocess);
 
+  /// Loads `files`. Weights that adapters leave as they are go into `shared`, or come from it.
+  template <class Architectures, Backend B>
+  static Pipeline load_shared(ModelFiles files, B backend, const RunControl& control,
+                              std::shared_ptr<SharedWeights> shared) {
+    const Checkpoint& checkpoint = files.checkpoint;
+    auto adapter_backend = std::make_shared<const B>(backend.fork());
+    Pipeline pipeline(
+        build<Architectures>(
+            std::move(backend), checkpoint.config(),
+            share(with_progress(checkpoint[""], checkpoint.tensors().required(), control), shared,
+                  checkpoint.adapted())),
+        std::move(files.tokenizer), files.preprocess);
+    pipeline.add_warnings(checkpoint.report());
+    pipeline.load_adapter_ = [adapter_backend, shared, base = adapter_base(files),
+                              options = files.options,
+                              tokenizer = pipeline.tokenizer_](const std::filesystem::path& adapter,
+                                                               std::optional<double> lora_alpha,
+                                                               const RunControl& adapter_control) {
+      return load_shared<Architectures>(open_adapter(adapter, base, options, lora_alpha, tokenizer),
+                                        adapter_backend->fork(), adapter_control, shared);
+    };
+    return pipeline;
+  }
+  static std::filesystem::path adapter_base(const ModelFiles& files) {
+    return files.options.base.empty() ? files.directory : files.options.base;
+  }
+  static ModelFiles open_adapter(const std::filesystem::path& adapter,
+                                 const std::filesystem::path& base, LoadOptions options,
+                                 std::optional<double> lora_alpha, const Tokenizer& of_base);
+
   void add_warnings(const LoadReport& report);
 
   std::shared_ptr<const Model> model_;
   Tokenizer tokenizer_;
   PreprocessConfig preprocess_;
   std::vector<std::string> warnings_;
+  std::function<Pipeline(const std::filesystem::path&, std::optional<double>, const RunControl&)>
+      load_adapter_;  // empty if the model is not from a directory
 };
 
 }  // namespace pllava

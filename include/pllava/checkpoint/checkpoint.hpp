@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -97,6 +98,9 @@ class Checkpoint {
   /// The formats in which the matrices are stored.
   const QuantizeOptions& stored_formats() const noexcept { return stored_; }
 
+  /// The tensors that an adapter over options.base adds LoRA to or replaces; empty without a base.
+  const std::set<std::string>& adapted() const noexcept { return adapted_; }
+
   /// Weights under "vision_tower", "multi_modal_projector" or "language_model". Tensors borrow the
   /// mapped file; those with merged LoRA are f32 copies.
   WeightScope operator[](std::string_view scope) const { return root_[scope]; }
@@ -108,6 +112,7 @@ class Checkpoint {
   TensorTable tensors_;
   LoadReport report_;
   QuantizeOptions stored_;
+  std::set<std::string> adapted_;
   WeightScope root_{nullptr};
 };
 

@@ -131,7 +131,36 @@ PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& given,
   Checkpoint checkpoint = Checkpoint::open(directory, options);
   if (!PreprocessConfig::is_stored_in(place))
     preprocess.image_size = checkpoint.config().vision.image_size;
-  return {std::move(tokenizer), preprocess, std::move(checkpoint)};
+  return {std::move(tokenizer), preprocess, std::move(checkpoint), given, options};
+}
+
+PLLAVA_INLINE ModelFiles Pipeline::open_adapter(const std::filesystem::path& adapter,
+                                                const std::filesystem::path& base,
+                                                LoadOptions options,
+                                                std::optional<double> lora_alpha,
+                                                const Tokenizer& of_base) {
+  options.base = base;
+  options.lora_alpha = lora_alpha;
+  options.cache.clear();
+  std::error_code error;
+  const bool has_tokenizer = std::filesystem::exists(adapter / "tokenizer.json", error);
+  ModelFiles files = has_tokenizer ? ModelFiles::open(adapter, options)
+                                   : ModelFiles::open(adapter, options, of_base);
+  const auto required = static_cast<std::size_t>(files.checkpoint.tensors().required());
+  if (files.checkpoint.adapted().size() >= required)
+    throw LoadError("holds a whole model", {.file = adapter.string(),
+                                            .tensor = {},
+                                            .expected = "an adapter over " + base.string(),
+                                            .got = {}});
+  return files;
+}
+
+PLLAVA_INLINE Pipeline Pipeline::with_adapter(const std::filesystem::path& adapter,
+                                              std::optional<double> lora_alpha,
+                                              const RunControl& control) const {
+  if (!load_adapter_)
+    throw ArgumentError("with_adapter: the model was not loaded from a directory");
+  return load_adapter_(adapter, lora_alpha, control);
 }
 
 PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -123,9 +122,7 @@ class LanguageModel {
     layer.ffn_norm = load_rms_norm(be, weights["post_attention_layernorm"]);
     layer.qkv = load_qkv(be, attention);
     layer.o = load_linear(be, attention["o_proj"]);
-    const std::array gate_up = {mlp["gate_proj"].tensor("weight"), mlp["up_proj"].tensor("weight")};
-    layer.gate_up = {
-        be.prepare(gate_up, WeightRole::gate_up), {}, gate_up[0].shape[0], gate_up[0].shape[1]};
+    layer.gate_up = load_gate_up(be, mlp);
     layer.down = load_linear(be, mlp["down_proj"]);
     return layer;
   }

@@ -6,12 +6,15 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "pllava/core/control.hpp"
 #include "pllava/core/host_tensor.hpp"
 #include "pllava/weights/tensor_table.hpp"
 
 namespace pllava {
+
+class SharedWeights;
 
 /// A set of named tensors: a checkpoint, random weights, a user-defined source.
 /// Implementations are immutable after construction and safe to read from several threads.
@@ -27,6 +30,11 @@ class WeightSource {
   /// Throws LoadError if it is missing or has another shape.
   virtual HostTensor tensor(const TensorSpec& spec) const = 0;
   virtual bool contains(const std::string& name) const = 0;
+  /// Where models share what they prepare from the tensors of these full names; null if they do
+  /// not. See share().
+  virtual SharedWeights* shared([[maybe_unused]] const std::vector<std::string>& names) const {
+    return nullptr;
+  }
 };
 
 /// A prefix in the dot-separated names of a source, like a working directory.
@@ -52,12 +60,13 @@ class WeightScope {
     return tensor(TensorSpec{.name = std::string(name), .shape = shape});
   }
   bool contains(std::string_view name) const { return source_->contains(full(name)); }
-
- private:
+  /// The full name of `name` in the source.
   std::string full(std::string_view name) const {
     return prefix_.empty() ? std::string(name) : prefix_ + "." + std::string(name);
   }
+  const WeightSource& source() const noexcept { return *source_; }
 
+ private:
   std::shared_ptr<const WeightSource> source_;
   std::string prefix_;
 };
@@ -79,16 +88,22 @@ class ComponentWeights {
   /// Whether the table has this tensor: a linear layer without bias has no "bias".
   bool has(std::string_view name) const { return table_->find(full(name)) != nullptr; }
   /// Throws LoadError, also for a name that is not in the table.
-  HostTensor tensor(std::string_view name) const {
+  HostTensor tensor(std::string_view name) const { return scope_.tensor(spec(name)); }
+  /// The tensor's shape. Throws LoadError for a name that is not in the table.
+  const Shape& shape(std::string_view name) const { return spec(name).shape; }
+  /// The tensor's name in the source.
+  std::string source_name(std::string_view name) const { return scope_.full(full(name)); }
+  const WeightSource& source() const noexcept { return scope_.source(); }
+
+ private:
+  const TensorSpec& spec(std::string_view name) const {
     const std::string path = full(name);
     const TensorSpec* spec = table_->find(path);
     if (spec == nullptr)
       throw LoadError("the component has no such tensor",
                       {.file = {}, .tensor = path, .expected = {}, .got = {}});
-    return scope_.tensor(*spec);
+    return *spec;
   }
-
- private:
   std::string full(std::string_view name) const {
     return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
   }

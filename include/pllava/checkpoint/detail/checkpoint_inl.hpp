@@ -168,6 +168,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
         "tensors do not match config.json",
         {.file = directory.string(), .tensor = std::move(all), .expected = {}, .got = {}});
   }
+  if (!base.empty()) checkpoint.adapted_ = source->changed_by_last();
   checkpoint.root_ = quantized(WeightScope(std::move(source)),
                                checkpoint.stored_.any() ? checkpoint.stored_ : options.quantize);
   return checkpoint;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,6 +57,15 @@ class CheckpointSource final : public WeightSource {
     for (const auto& [name, parts] : parts_)
       if (parts.lora_a || parts.lora_b) return &name;
     return nullptr;
+  }
+
+  /// The weights that the directory added last replaces, or for which it has LoRA factors.
+  std::set<std::string> changed_by_last() const {
+    std::set<std::string> names;
+    for (const auto& [name, parts] : parts_)
+      for (const auto& place : {parts.weight, parts.lora_a, parts.lora_b})
+        if (place && place->file >= first_own_) names.insert(name);
+    return names;
   }
 
   /// Compares the files with the tensors that the model reads, and fills the report. `stored` holds

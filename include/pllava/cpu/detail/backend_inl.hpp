@@ -24,7 +24,9 @@ PLLAVA_INLINE Backend::Backend(const BackendOptions& options, std::shared_ptr<Th
 }
 
 PLLAVA_INLINE Backend Backend::fork() const {
-  return Backend(options_, pool_);
+  BackendOptions options = options_;
+  options.packed = nullptr;
+  return Backend(options, pool_);
 }
 
 PLLAVA_INLINE void Backend::copy(void* dst, const void* src, Index bytes) {

@@ -107,6 +107,21 @@ TEST_CASE("A random checkpoint passes strict loading and has the weights of its 
   CHECK(test::contains(report.str(), std::to_string(parameters) + " parameters"));
 }
 
+TEST_CASE("A configuration that config.json cannot hold is not written", "[random_weights]") {
+  const test::TempDirectory dir;
+  const auto refuses = [&](auto change) {
+    ModelConfig config = ModelConfig::preset("tiny");
+    change(config);
+    CHECK_THROWS_AS(write_random_checkpoint(dir.path() / "x", config), ArgumentError);
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "x"));
+  };
+  refuses([](ModelConfig& m) { m.text.qkv_bias = true; });
+  refuses([](ModelConfig& m) { m.text.rope_scaling.emplace(); });
+  refuses([](ModelConfig& m) { m.projector.pools_first = true; });
+  refuses([](ModelConfig& m) { m.pool.kind = PoolKind::maximum; });
+  refuses([](ModelConfig& m) { m.eos_tokens.clear(); });
+}
+
 TEST_CASE("Random weights reject types that are not floating and paths that cannot be created",
           "[random_weights]") {
   CHECK(

@@ -76,6 +76,16 @@ PLLAVA_INLINE JsonDocument to_json(const ModelConfig& m) {
   return document;
 }
 
+/// Refuses what to_json and generation_json do not write.
+inline void require_writable(const ModelConfig& m) {
+  if (m.text.qkv_bias || m.text.rope_scaling)
+    throw ArgumentError("a random checkpoint has a LLaMA decoder: no qkv_bias, no rope_scaling");
+  if (m.projector.pools_first || m.pool.keeps_frames || m.pool.kind != PoolKind::average)
+    throw ArgumentError("a random checkpoint has PLLaVA's pooling: average, after the projector");
+  if (m.eos_tokens.empty())
+    throw ArgumentError("a random checkpoint needs an end-of-sequence token");
+}
+
 inline JsonDocument generation_json(const ModelConfig& m) {
   JsonDocument document;
   nlohmann::json& json = document.root;
@@ -105,6 +115,7 @@ inline JsonDocument preprocessor_json(Index side) {
 PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& directory,
                                            const ModelConfig& config, std::uint64_t seed,
                                            DType dtype) {
+  detail::require_writable(config);
   const RandomWeights weights(seed, dtype);
   std::error_code error;
   std::filesystem::create_directories(directory, error);

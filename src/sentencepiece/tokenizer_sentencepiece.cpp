@@ -1,7 +1,6 @@
 // Converts a SentencePiece BPE model to TokenizerParts. Tokenizer encodes both file formats.
 #include "pllava/text/tokenizer_sentencepiece.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstdint>
@@ -9,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -18,6 +16,7 @@
 
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
+#include "pllava/text/detail/sentencepiece_pieces.hpp"
 #include "pllava/text/detail/token_ids.hpp"
 
 namespace pllava {
@@ -80,19 +79,11 @@ class Message {
   std::string_view bytes_;
 };
 
-enum class Kind : std::uint64_t { normal = 1, unknown, control, user_defined, unused, byte };
-
-struct Piece {
-  std::string text;
-  float score = 0;
-  Kind kind = Kind::normal;
-};
-
 /// The used fields of sentencepiece_model.proto, with its defaults.
 struct Model {
   static constexpr std::uint64_t kBpe = 2;
 
-  std::vector<Piece> pieces;
+  std::vector<detail::SentencePiece> pieces;
   std::uint64_t algorithm = 1;
   bool space_as_suffix = false;
   bool has_character_map = false;
@@ -106,11 +97,11 @@ Model parse(std::string_view bytes) {
   for (Message top(bytes); top.next();) {
     Message m(top.bytes());
     if (top.field() == 1) {
-      Piece piece;
+      detail::SentencePiece piece;
       while (m.next()) {
         if (m.field() == 1) piece.text = m.bytes();
         if (m.field() == 2) piece.score = m.real();
-        if (m.field() == 3) piece.kind = static_cast<Kind>(m.number());
+        if (m.field() == 3) piece.kind = static_cast<detail::PieceKind>(m.number());
       }
       model.pieces.push_back(std::move(piece));
     } else if (top.field() == 2) {  // trainer_spec
@@ -128,32 +119,6 @@ Model parse(std::string_view bytes) {
     }
   }
   return model;
-}
-
-/// All pairs of pieces whose concatenation is a piece, ranked by descending score of that piece.
-std::vector<TokenMerge> merges_of(const std::vector<Piece>& pieces) {
-  std::unordered_map<std::string_view, float> score_of;
-  std::vector<const Piece*> best_first;
-  for (const Piece& piece : pieces) {
-    if (piece.kind != Kind::normal) continue;
-    score_of.emplace(piece.text, piece.score);
-    best_first.push_back(&piece);
-  }
-  std::stable_sort(best_first.begin(), best_first.end(),
-                   [](const Piece* a, const Piece* b) { return a->score > b->score; });
-  std::vector<TokenMerge> merges;
-  std::int32_t rank = 0;
-  for (std::size_t i = 0; i < best_first.size(); ++i) {
-    if (i > 0 && best_first[i]->score < best_first[i - 1]->score) ++rank;
-    const std::string_view text = best_first[i]->text;
-    for (std::size_t cut = 1; cut < text.size(); ++cut) {
-      const std::string_view left = text.substr(0, cut), right = text.substr(cut);
-      if (score_of.contains(left) && score_of.contains(right)) {
-        merges.push_back({std::string(left), std::string(right), rank});
-      }
-    }
-  }
-  return merges;
 }
 
 /// The JSON object of a file; an empty object if there is no such file.
@@ -250,36 +215,10 @@ Tokenizer tokenizer_from_sentencepiece(const std::filesystem::path& path) {
     fail(problem, "trainer_spec.treat_whitespace_as_suffix", "false", "true");
   }
 
-  TokenizerParts parts;
-  parts.source = file;
-  for (std::size_t i = 0; i < model.pieces.size(); ++i) {
-    const Piece& piece = model.pieces[i];
-    parts.vocab.push_back(piece.text);
-    AddedToken token;
-    token.id = static_cast<std::int32_t>(i);
-    token.content = piece.text;
-    switch (piece.kind) {
-      case Kind::normal: break;
-      case Kind::byte: parts.byte_fallback = parts.decode_bytes = true; break;
-      case Kind::user_defined: parts.added_tokens.push_back(token); break;
-      case Kind::unknown: parts.unk_token = piece.text; [[fallthrough]];
-      case Kind::control:
-        token.special = true;
-        parts.added_tokens.push_back(token);
-        break;
-      default: fail(problem, "pieces", "no piece of type UNUSED", "\"" + piece.text + "\"");
-    }
-  }
-  parts.merges = merges_of(model.pieces);
-  parts.fuse_unk = true;
-  const std::string space = "\u2581";
-  if (model.dummy_prefix) {
-    parts.normalizer.push_back({"", space});
-    parts.strip_content = " ";
-    parts.strip_count = 1;
-  }
-  parts.normalizer.push_back({" ", space});
-  parts.decoder.push_back({space, " "});
+  for (const detail::SentencePiece& piece : model.pieces)
+    if (piece.kind == detail::PieceKind::unused)
+      fail(problem, "pieces", "no piece of type UNUSED", "\"" + piece.text + "\"");
+  TokenizerParts parts = detail::parts_of_pieces(file, model.pieces, model.dummy_prefix);
   if (read_tokenizer_config(path.parent_path(), parts.added_tokens) && processor.bos_id() >= 0) {
     parts.prefix_ids.push_back(processor.bos_id());
   }

@@ -72,7 +72,8 @@ struct TextConfig {
   float norm_eps = 1e-6f;
   double rope_theta = 10000.0;
   std::optional<RopeScaling> rope_scaling = {};
-  bool qkv_bias = false;  ///< biases of the query, key and value projections
+  std::vector<float> rope_factors = {};  ///< (head_dim/2) divide the frequencies; empty: all 1
+  bool qkv_bias = false;                 ///< biases of the query, key and value projections
   Activation activation = Activation::silu;
   bool tied_embeddings = false;  ///< lm_head shares embed_tokens
 };

@@ -6,27 +6,9 @@
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/models/detail/find_architecture.hpp"
 
 namespace pllava {
-
-namespace detail {
-
-/// The architecture that accepts `model_type`, or nullptr.
-inline const ArchitectureInfo* find_architecture(std::span<const ArchitectureInfo> architectures,
-                                                 std::string_view model_type) {
-  for (const ArchitectureInfo& info : architectures)
-    if (info.accepts(model_type)) return &info;
-  return nullptr;
-}
-
-inline std::string accepted_model_types(std::span<const ArchitectureInfo> architectures) {
-  std::string text;
-  for (const ArchitectureInfo& info : architectures)
-    text += (text.empty() ? "" : "; ") + std::string(info.model_types);
-  return text;
-}
-
-}  // namespace detail
 
 PLLAVA_INLINE TensorTable Llava::tensors(const ModelConfig& config) {
   TensorTable table;

@@ -65,6 +65,7 @@ PLLAVA_INLINE TensorTable projector_tensors(const ProjectorConfig& p) {
 PLLAVA_INLINE float rope_frequency(const TextConfig& t, Index i) {
   const auto frequency = static_cast<float>(
       1.0 / std::pow(t.rope_theta, static_cast<double>(2 * i) / static_cast<double>(t.head_dim)));
+  if (!t.rope_factors.empty()) return frequency / t.rope_factors[static_cast<std::size_t>(i)];
   if (!t.rope_scaling) return frequency;
   const RopeScaling& s = *t.rope_scaling;
   constexpr double kTwoPi = 6.283185307179586;

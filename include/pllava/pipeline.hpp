@@ -22,7 +22,7 @@
 
 namespace pllava {
 
-/// The contents of a checkpoint directory; weight data are not read yet.
+/// The contents of a checkpoint, a directory or GGUF files; weight data are not read yet.
 struct ModelFiles {
   Tokenizer tokenizer;
   PreprocessConfig preprocess;
@@ -30,11 +30,12 @@ struct ModelFiles {
   std::filesystem::path directory;  ///< it was opened here ...
   LoadOptions options;              ///< ... with these
 
-  /// Reads tokenizer.json, preprocessor_config.json, config.json and the headers of the weights.
-  /// Small files come first, so that a fault in them costs no time. Throws LoadError.
-  static ModelFiles open(const std::filesystem::path& directory, const LoadOptions& options = {});
-  /// The same with the given tokenizer instead of tokenizer.json.
-  static ModelFiles open(const std::filesystem::path& directory, const LoadOptions& options,
+  /// Reads tokenizer.json, preprocessor_config.json, config.json and the headers of the weights, or
+  /// the metadata of the GGUF files `model` and options.mmproj. Small files come first, so that a
+  /// fault in them costs no time. Throws LoadError.
+  static ModelFiles open(const std::filesystem::path& model, const LoadOptions& options = {});
+  /// The same with the given tokenizer instead of the model's.
+  static ModelFiles open(const std::filesystem::path& model, const LoadOptions& options,
                          Tokenizer tokenizer);
 };
 
@@ -48,11 +49,12 @@ void require_consistent(const ModelConfig& config, const Tokenizer& tokenizer,
 /// Pipeline::load on the CPU uses it by itself. Null if options.cache is empty.
 ///
 /// The file is used if it was written from the same files with the same options: canonical paths,
-/// sizes, times of the last changes of content and status, the whole config.json, the safetensors
-/// headers, and the first, middle and last 4 KiB of each tensor are compared. If only the status
-/// time differs (a copied file), the checksums of the whole files are compared, which reads them.
-/// Otherwise the file is written again and appears when all weights are loaded and commit() is
-/// called. Changed bytes of the file itself are found by checksums. Throws as cpu::PackedWeights.
+/// sizes, times of the last changes of content and status, the whole config.json, the headers of
+/// the weight files, and the first, middle and last 4 KiB of each tensor are compared. If only the
+/// status time differs (a copied file), the checksums of the whole files are compared, which reads
+/// them. Otherwise the file is written again and appears when all weights are loaded and commit()
+/// is called. Changed bytes of the file itself are found by checksums. Throws as
+/// cpu::PackedWeights.
 std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
                                                    const LoadOptions& options, DType dtype);
 
@@ -60,8 +62,9 @@ std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoint& checkpoint,
 /// a model on the CPU and its sessions work on the calling thread only, see ThreadPool.
 class Pipeline {
  public:
-  /// Loads a checkpoint directory for the CPU, as in `load("model", {.threads = 4})`. Throws
-  /// LoadError, ArgumentError (invalid options), OutOfMemoryError, CancelledError.
+  /// Loads a checkpoint directory for the CPU, as in `load("model", {.threads = 4})`, or GGUF
+  /// files, as in `load("text.gguf", {.mmproj = "vision.gguf"})`. Throws LoadError, ArgumentError
+  /// (invalid options), OutOfMemoryError, CancelledError.
   static Pipeline load(const std::filesystem::path& directory, const LoadOptions& options = {},
                        const cpu::BackendOptions& backend = {}, const RunControl& control = {});
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "pllava/checkpoint/checkpoint.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/checkpoint/random_checkpoint.hpp"
 #include "pllava/config.hpp"
@@ -60,6 +61,7 @@
 #include "pllava/text/sampling.hpp"
 #include "pllava/text/tokenizer.hpp"
 #include "pllava/version.hpp"
+#include "pllava/weights/gguf.hpp"
 #include "pllava/weights/lora.hpp"
 #include "pllava/weights/random_weights.hpp"
 #include "pllava/weights/safetensors.hpp"

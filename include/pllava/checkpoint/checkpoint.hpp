@@ -1,4 +1,5 @@
-// A checkpoint directory as a source of weights under canonical names (reference 7.2 to 7.6).
+// A checkpoint as a source of weights under canonical names (reference 7.2 to 7.6): a directory, or
+// a GGUF file with a second one for the vision tower.
 // Threads: immutable after opening, cheap to copy, safe to share.
 #pragma once
 
@@ -31,7 +32,9 @@ struct LoadOptions {
   /// there is no such file, as in the published checkpoints.
   std::optional<double> lora_alpha = {};
   bool strict = true;  ///< false: defects of the tensors go to the report, not to a LoadError
-  std::filesystem::path base = {};   ///< llava-hf directory that an adapter lies over
+  std::filesystem::path base = {};  ///< llava-hf directory that an adapter lies over
+  /// GGUF file of the vision tower and projector, for a model that is a GGUF file.
+  std::filesystem::path mmproj = {};
   std::optional<Index> frames = {};  ///< overrides num_frames of config.json
   std::optional<Grid> pool = {};     ///< overrides pooling_shape of config.json
   QuantizeOptions quantize = {};     ///< formats of unquantized matrices after loading
@@ -46,6 +49,7 @@ struct LoadReport {
   Index tensors = 0;                    ///< read by the model
   Index ignored = 0;                    ///< known but unused (the last vision layer, ...)
   Index parameters = 0;                 ///< elements of the tensors read, without LoRA factors
+  Index f32_parameters = 0;             ///< those of them that are stored as F32
   std::uint64_t bytes = 0;              ///< size in the files of the tensors read, without LoRA
   std::map<std::string, Index> dtypes;  ///< tensors read by type as stored: "BF16" -> 814
   Index lora_layers = 0;
@@ -64,7 +68,7 @@ struct LoadReport {
   bool clean() const noexcept {
     return missing.empty() && misshapen.empty() && wrong_dtype.empty() && unused.empty();
   }
-  /// The default type of the computation: f32 if most tensors are f32, else bf16, as in the
+  /// The default type of the computation: f32 if most parameters are f32, else bf16, as in the
   /// reference.
   DType dtype() const noexcept;
   /// The defects as sentences, each with some names: "2 tensors are unused: a, b"; and the notes.
@@ -89,7 +93,12 @@ class Checkpoint {
   /// the reference, and PEFT's adapter_config.json with adapter_model.safetensors. One LoadError
   /// lists all missing, misshapen, wrongly typed and unused tensors. Throws LoadError,
   /// ArgumentError (invalid options).
-  static Checkpoint open(const std::filesystem::path& directory, const LoadOptions& options = {});
+  ///
+  /// `model` may be a GGUF file as llama.cpp writes it: a language model of the architecture llama
+  /// or qwen2 for text_architectures(), or with options.mmproj a video model of the LLaVA kind.
+  /// Quantized types are dequantized exactly to f32, tensor by tensor as they are read. Metadata
+  /// that would change the computation and are not supported are refused by their key.
+  static Checkpoint open(const std::filesystem::path& model, const LoadOptions& options = {});
 
   const ModelConfig& config() const noexcept { return config_; }
   /// Every tensor that the files may hold, required and unused.
@@ -97,6 +106,8 @@ class Checkpoint {
   const LoadReport& report() const noexcept { return report_; }
   /// The formats in which the matrices are stored.
   const QuantizeOptions& stored_formats() const noexcept { return stored_; }
+  /// tokenizer.chat_template of a GGUF file, a Jinja template; empty if there is none.
+  const std::string& chat_template() const noexcept { return chat_template_; }
 
   /// The tensors that an adapter over options.base adds LoRA to or replaces; empty without a base.
   const std::set<std::string>& adapted() const noexcept { return adapted_; }
@@ -107,12 +118,22 @@ class Checkpoint {
 
  private:
   Checkpoint() = default;
+  static Checkpoint open_directory(const std::filesystem::path& directory,
+                                   const LoadOptions& options);
+  static Checkpoint open_gguf(const std::filesystem::path& file, const LoadOptions& options);
+  /// Applies the options that override the configuration.
+  void override_config(const LoadOptions& options);
+  /// Throws LoadError for the defects of the report if options.strict. `description`:
+  /// "config.json".
+  void require_clean(const std::string& file, const char* description,
+                     const LoadOptions& options) const;
 
   ModelConfig config_;
   TensorTable tensors_;
   LoadReport report_;
   QuantizeOptions stored_;
   std::set<std::string> adapted_;
+  std::string chat_template_;
   WeightScope root_{nullptr};
 };
 
@@ -120,4 +141,5 @@ class Checkpoint {
 
 #ifndef PLLAVA_COMPILED
 #include "pllava/checkpoint/detail/checkpoint_inl.hpp"
+#include "pllava/checkpoint/detail/gguf_checkpoint_inl.hpp"
 #endif

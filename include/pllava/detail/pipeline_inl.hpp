@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -11,7 +12,7 @@
 
 #include <sys/stat.h>
 
-#include "pllava/checkpoint/detail/model_directory.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/cpu/backend.hpp"
 #include "pllava/cpu/packed_weights.hpp"
 #include "pllava/io/digest.hpp"
@@ -20,7 +21,6 @@
 #include "pllava/runtime/detail/frames_for_model.hpp"
 #include "pllava/text/prompt.hpp"
 #include "pllava/weights/random_weights.hpp"
-#include "pllava/weights/safetensors.hpp"
 
 namespace pllava {
 
@@ -113,25 +113,20 @@ PLLAVA_INLINE void Pipeline::add_warnings(const LoadReport& report) {
     warnings_.push_back(std::move(warning));
 }
 
-PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& given,
+PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& model,
                                           const LoadOptions& options) {
-  const std::filesystem::path directory = model_directory(given, options);
-  return open(directory, options,
-              Tokenizer::from_directory(
-                  detail::place_of("tokenizer.json", directory, detail::base_directory(options))));
+  return open(model, options, read_tokenizer(model, options));
 }
 
-PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& given,
+PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& model,
                                           const LoadOptions& options, Tokenizer tokenizer) {
-  const std::filesystem::path directory = model_directory(given, options);
-  const std::filesystem::path base = detail::base_directory(options);
-  const bool is_own = base.empty() || PreprocessConfig::is_stored_in(directory);
-  const std::filesystem::path& place = is_own ? directory : base;
-  PreprocessConfig preprocess = PreprocessConfig::from_directory(place);
-  Checkpoint checkpoint = Checkpoint::open(directory, options);
-  if (!PreprocessConfig::is_stored_in(place))
-    preprocess.image_size = checkpoint.config().vision.image_size;
-  return {std::move(tokenizer), preprocess, std::move(checkpoint), given, options};
+  std::optional<PreprocessConfig> preprocess = read_preprocess(model, options);
+  Checkpoint checkpoint = Checkpoint::open(model, options);
+  if (!preprocess) {
+    preprocess.emplace();
+    preprocess->image_size = checkpoint.config().vision.image_size;
+  }
+  return {std::move(tokenizer), *preprocess, std::move(checkpoint), model, options};
 }
 
 PLLAVA_INLINE ModelFiles Pipeline::open_adapter(const std::filesystem::path& adapter,
@@ -170,7 +165,7 @@ PLLAVA_INLINE std::shared_ptr<cpu::PackedWeights> packed_weights(const Checkpoin
   detail::PackedOrigin origin;
   origin.add_options(options, dtype);
   for (const std::filesystem::path file : checkpoint.report().files) {
-    origin.add_file(file, SafetensorsFile::open(file).sampled_digest());
+    origin.add_file(file, sampled_digest(file));
     for (const char* name : {"config.json", "adapter_config.json"}) {
       const std::filesystem::path config = file.parent_path() / name;
       if (std::error_code error; std::filesystem::exists(config, error))

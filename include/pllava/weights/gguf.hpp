@@ -78,6 +78,10 @@ class GgufFile {
 
   /// In the order of the file.
   const std::vector<GgufEntry>& entries() const noexcept { return contents_->entries; }
+  /// A digest of the content that is cheap to compute: the size, the header, and of each tensor the
+  /// first, middle and last 4 KiB. A change of other bytes is not seen.
+  std::uint64_t sampled_digest() const;
+
   /// The entry of this name, or nullptr.
   const GgufEntry* find(std::string_view name) const noexcept;
 

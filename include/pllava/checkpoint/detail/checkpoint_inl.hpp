@@ -11,6 +11,7 @@
 #include "pllava/checkpoint/detail/checkpoint_source.hpp"
 #include "pllava/checkpoint/detail/model_directory_inl.hpp"
 #include "pllava/checkpoint/detail/quantization_json.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/media/preprocess.hpp"
@@ -54,8 +55,7 @@ PLLAVA_INLINE QuantizeOptions stored_formats(const std::filesystem::path& direct
 }  // namespace detail
 
 PLLAVA_INLINE DType LoadReport::dtype() const noexcept {
-  const auto f32 = dtypes.find("F32");
-  return f32 != dtypes.end() && 2 * f32->second > tensors ? DType::f32 : DType::bf16;
+  return f32_parameters > parameters / 2 ? DType::f32 : DType::bf16;
 }
 
 PLLAVA_INLINE std::vector<std::string> LoadReport::warnings() const {
@@ -110,7 +110,26 @@ PLLAVA_INLINE std::string LoadReport::str() const {
   return text;
 }
 
-PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
+PLLAVA_INLINE void Checkpoint::override_config(const LoadOptions& options) {
+  if (options.frames) config_.frames = *options.frames;
+  if (config_.pool.keeps_frames) config_.pool.output.t = config_.frames;
+  if (options.pool) config_.pool.output = *options.pool;
+}
+
+PLLAVA_INLINE void Checkpoint::require_clean(const std::string& file, const char* description,
+                                             const LoadOptions& options) const {
+  if (!options.strict || report_.clean()) return;
+  const auto part = [](const char* title, const std::vector<std::string>& list) {
+    return list.empty() ? std::string() : std::string(title) + detail::joined(list) + "; ";
+  };
+  std::string all = part("missing: ", report_.missing) + part("misshapen: ", report_.misshapen) +
+                    part("wrong dtype: ", report_.wrong_dtype) + part("unused: ", report_.unused);
+  all.resize(all.size() - 2);
+  throw LoadError(std::string("tensors do not match ") + description,
+                  {.file = file, .tensor = std::move(all), .expected = {}, .got = {}});
+}
+
+PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& model,
                                           const LoadOptions& options) {
   if (options.lora_alpha && (!std::isfinite(*options.lora_alpha) || *options.lora_alpha < 0))
     throw ArgumentError("lora_alpha must be finite and not negative");
@@ -119,8 +138,16 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
     throw ArgumentError("pool must be positive along every axis, got " + options.pool->str());
   require_valid(options.quantize.vision);
   require_valid(options.quantize.language);
+  return is_gguf(model) ? open_gguf(model, options) : open_directory(model, options);
+}
+
+PLLAVA_INLINE Checkpoint Checkpoint::open_directory(const std::filesystem::path& given,
+                                                    const LoadOptions& options) {
   Checkpoint checkpoint;
   std::error_code error;
+  if (!options.mmproj.empty())
+    throw ArgumentError("mmproj needs a model that is a GGUF file, and " + given.string() +
+                        " is a directory");
   const std::filesystem::path directory = model_directory(given, options);
   const std::filesystem::path base = detail::base_directory(options);
   const auto& home = detail::place_of("config.json", directory, base);
@@ -129,10 +156,7 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
   checkpoint.stored_ = detail::stored_formats(home);
   if (checkpoint.stored_.any() && options.quantize.any() && options.quantize != checkpoint.stored_)
     throw ArgumentError(home.string() + ": the weights are already quantized in another format");
-  ModelConfig& config = checkpoint.config_;
-  if (options.frames) config.frames = *options.frames;
-  if (config.pool.keeps_frames) config.pool.output.t = config.frames;
-  if (options.pool) config.pool.output = *options.pool;
+  checkpoint.override_config(options);
 
   auto source = std::make_shared<detail::CheckpointSource>();
   if (!base.empty()) source->add(base);
@@ -155,19 +179,9 @@ PLLAVA_INLINE Checkpoint Checkpoint::open(const std::filesystem::path& given,
   if (!PreprocessConfig::is_stored_in(directory) &&
       (base.empty() || !PreprocessConfig::is_stored_in(base)))
     report.notes.push_back("there is no preprocessor_config.json: images are scaled to the " +
-                           std::to_string(config.vision.image_size) +
+                           std::to_string(checkpoint.config_.vision.image_size) +
                            " pixels of config.json, and mean and deviation are those of CLIP");
-  if (options.strict && !report.clean()) {
-    const auto part = [](const char* title, const std::vector<std::string>& list) {
-      return list.empty() ? std::string() : std::string(title) + detail::joined(list) + "; ";
-    };
-    std::string all = part("missing: ", report.missing) + part("misshapen: ", report.misshapen) +
-                      part("wrong dtype: ", report.wrong_dtype) + part("unused: ", report.unused);
-    all.resize(all.size() - 2);
-    throw LoadError(
-        "tensors do not match config.json",
-        {.file = directory.string(), .tensor = std::move(all), .expected = {}, .got = {}});
-  }
+  checkpoint.require_clean(directory.string(), "config.json", options);
   if (!base.empty()) checkpoint.adapted_ = source->changed_by_last();
   checkpoint.root_ = quantized(WeightScope(std::move(source)),
                                checkpoint.stored_.any() ? checkpoint.stored_ : options.quantize);

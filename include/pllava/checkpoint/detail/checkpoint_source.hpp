@@ -165,6 +165,8 @@ class CheckpointSource final : public WeightSource {
         report.parameters += spec.shape.count();
       else if (e.dtype)
         report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
+      if (e.dtype == DType::f32)
+        report.f32_parameters += static_cast<Index>(e.size) / size_of(DType::f32);
       check_entry(e, dims, quantized, report);
     } else {
       report.missing.push_back(spec.name);

@@ -8,6 +8,7 @@
 
 #include "pllava/checkpoint/detail/model_directory.hpp"
 #include "pllava/checkpoint/detail/quantization_json.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/io/detail/directory.hpp"
@@ -44,6 +45,10 @@ PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
                                    const Calibration* calibration, const RunControl& control) {
   const QuantizeOptions& formats = options.quantize;
   if (!formats.any()) throw ArgumentError("nothing to quantize: expected int8, int4 or fp8");
+  if (is_gguf(from))
+    throw ArgumentError(from.string() +
+                        ": a GGUF file has no config.json to copy; its weights can be quantized "
+                        "when they are loaded");
   const Checkpoint checkpoint = Checkpoint::open(from, options);
   if (checkpoint.stored_formats().any())
     throw ArgumentError(from.string() + ": the weights are quantized already");

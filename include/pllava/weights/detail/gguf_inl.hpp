@@ -9,6 +9,7 @@
 
 #include "pllava/weights/detail/gguf_blocks.hpp"
 #include "pllava/weights/detail/host_floats.hpp"
+#include "pllava/weights/detail/sampled_digest.hpp"
 #include "pllava/weights/gguf.hpp"
 
 namespace pllava {
@@ -261,6 +262,10 @@ PLLAVA_INLINE const GgufEntry* GgufFile::find(std::string_view name) const noexc
   return found == contents_->by_name.end() ? nullptr : &contents_->entries[found->second];
 }
 
+PLLAVA_INLINE std::uint64_t GgufFile::sampled_digest() const {
+  return detail::sampled_digest(file_->bytes(), entries());
+}
+
 PLLAVA_INLINE HostTensor GgufFile::tensor(std::string_view name) const {
   const GgufEntry* const e = find(name);
   if (e == nullptr) throw error("no such tensor", name, {}, {});
@@ -284,7 +289,9 @@ PLLAVA_INLINE HostTensor GgufFile::tensor(std::string_view name) const {
                    : e->type == GgufType::f16 ? DType::f16
                                               : DType::bf16;
     tensor.data = data;
-    tensor.owner = file_;
+    tensor.owner =
+        std::shared_ptr<const void>(data, [file = file_, offset = e->offset, size = e->size](
+                                              const void*) { file->release(offset, size); });
     return tensor;
   }
   const Index count = tensor.shape.count();

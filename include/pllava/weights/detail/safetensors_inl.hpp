@@ -1,7 +1,6 @@
 // Bodies of weights/safetensors.hpp, except the writer.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -12,9 +11,9 @@
 
 #include "pllava/error.hpp"
 #include "pllava/io/detail/stand_in.hpp"
-#include "pllava/io/digest.hpp"
 #include "pllava/weights/detail/dims_str.hpp"
 #include "pllava/weights/detail/safetensors_header.hpp"
+#include "pllava/weights/detail/sampled_digest.hpp"
 #include "pllava/weights/safetensors.hpp"
 
 namespace pllava {
@@ -40,18 +39,7 @@ PLLAVA_INLINE const SafetensorsEntry* SafetensorsFile::find(std::string_view nam
 }
 
 PLLAVA_INLINE std::uint64_t SafetensorsFile::sampled_digest() const {
-  constexpr std::size_t kSample = 4096;
-  const auto bytes = file_->bytes();
-  const std::size_t data_begin = entries().empty() ? bytes.size() : entries().front().offset;
-  Digest digest;
-  digest.add(std::to_string(bytes.size())).add(bytes.first(data_begin));
-  for (const SafetensorsEntry& e : entries()) {
-    const auto tensor = bytes.subspan(e.offset, e.size);
-    const std::size_t sample = std::min(kSample, e.size), last = e.size - sample;
-    for (const std::size_t begin : {std::size_t{0}, last / 2, last})
-      digest.add(tensor.subspan(begin, sample));
-  }
-  return digest.value();
+  return detail::sampled_digest(file_->bytes(), entries());
 }
 
 PLLAVA_INLINE HostTensor SafetensorsFile::tensor(std::string_view name) const {

@@ -90,9 +90,11 @@ void add_inspect(CLI::App& app, Options& o) {
       "Examples:\n"
       "  pllava inspect pllava-7b\n"
       "  pllava inspect adapter --base llava-1.5-7b-hf --json\n"
+      "  pllava inspect text.gguf --mmproj vision.gguf\n"
       "Weights are not read. Tensors that do not match the configuration are listed, and the exit "
       "code\nis then 1.");
   add_checkpoint(inspect, o);
+  add_mmproj(inspect, o);
   inspect.add_flag("--json", o.json, "write one JSON object");
 }
 
@@ -130,7 +132,8 @@ void add_quantize(CLI::App& app, Options& o) {
       "  pllava quantize pllava-7b --dtype int4 --calibrate cat.mp4 --out pllava-7b-awq\n"
       "  pllava quantize pllava-7b --vision-weights int8 --out pllava-7b-vision\n"
       "LoRA is merged before quantization. The new directory appears only when it is complete. It "
-      "loads\nlike any checkpoint and gives the same answers as DIR with the same weight options.\n"
+      "loads\nlike any checkpoint and gives the same answers as MODEL with the same weight "
+      "options.\n"
       "With --calibrate the unquantized model first describes the given videos. The scales of its\n"
       "language model are then chosen to minimize the error of the layer outputs on these videos "
       "(AWQ,\narXiv 2306.00978). A few videos similar to the intended input are enough. Size and "
@@ -180,6 +183,7 @@ void check_quantize(const Options& o) {
 void check_model(const Options& o) {
   if (o.model.empty() == o.random_weights.empty())
     throw CLI::ValidationError("expected either --model or --random-weights");
+  if (!o.mmproj.empty() && o.model.empty()) throw CLI::ValidationError("--mmproj needs --model");
   if (!o.cache.empty() && (o.gpu || o.model.empty()))
     throw CLI::ValidationError("--cache needs --model and --device cpu");
   if (o.dtype == pllava::DType::f16 && !o.gpu)

@@ -8,6 +8,8 @@
 #include "memory_need.hpp"
 #include "model.hpp"
 #include "output.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
+#include "pllava/models/text_architecture.hpp"
 
 namespace cli {
 namespace {
@@ -25,12 +27,15 @@ constexpr Type kTypes[] = {{"f32", pllava::DType::f32},
                            {"int8", pllava::DType::bf16, pllava::WeightFormat::int8},
                            {"int4", pllava::DType::bf16, pllava::WeightFormat::int4}};
 
-MemoryNeed need_of(const pllava::ModelConfig& config, const Type& type) {
-  return memory_need(config, type.dtype, pllava::QuantizeOptions::of(type.weights));
+MemoryNeed need_of(const pllava::Checkpoint& checkpoint, const Type& type) {
+  return memory_need(checkpoint.config(), checkpoint.tensors(), type.dtype,
+                     pllava::QuantizeOptions::of(type.weights));
 }
 
-Json to_json(const pllava::ModelConfig& m) {
-  return {{"frames", m.frames},
+Json to_json(const pllava::ModelConfig& m, bool has_vision) {
+  return {{"model_type", m.model_type},
+          {"has_vision", has_vision},
+          {"frames", m.frames},
           {"vision",
            {{"image_size", m.vision.image_size},
             {"patch_size", m.vision.patch_size},
@@ -97,15 +102,16 @@ std::string human_bytes(std::uint64_t bytes) {
   return text;
 }
 
-std::string describe(const pllava::ModelConfig& m) {
+std::string describe(const pllava::ModelConfig& m, bool has_vision) {
   const auto number = [](Index n) { return std::to_string(n); };
-  return "vision:   " + number(m.vision.layers) + " layers (" + number(m.vision.used_layers()) +
-         " used), width " + number(m.vision.width) + ", " + number(m.vision.heads) +
-         " heads, image " + number(m.vision.image_size) + ", patch " +
-         number(m.vision.patch_size) +  //
-         "\npool:     " + number(m.frames) + " frames to " + m.pool.output.str() + ", " +
-         number(m.pool.output.count()) + " rows" +  //
-         "\nlanguage: " + number(m.text.layers) + " layers, width " + number(m.text.width) + ", " +
+  const std::string vision =
+      "vision:   " + number(m.vision.layers) + " layers (" + number(m.vision.used_layers()) +
+      " used), width " + number(m.vision.width) + ", " + number(m.vision.heads) + " heads, image " +
+      number(m.vision.image_size) + ", patch " + number(m.vision.patch_size) +  //
+      "\npool:     " + number(m.frames) + " frames to " + m.pool.output.str() + ", " +
+      number(m.pool.output.count()) + " rows\n";
+  return (has_vision ? vision : "vision:   none, " + m.model_type + " alone\n") +
+         "language: " + number(m.text.layers) + " layers, width " + number(m.text.width) + ", " +
          number(m.text.heads) + " heads, " + number(m.text.kv_heads) + " kv, vocabulary " +
          number(m.text.vocab) + ", context " + number(m.text.context) + '\n';
 }
@@ -124,24 +130,35 @@ int inspect(const Context& context) {
   const Interrupt::EndsProgram guard;
   pllava::LoadOptions load = load_options(o);
   load.strict = false;  // tensors that do not match are reported
+  const bool is_gguf = pllava::is_gguf(o.model);
+  if (is_gguf && o.mmproj.empty()) load.architectures = pllava::text_architectures();
   const pllava::Checkpoint checkpoint = pllava::Checkpoint::open(o.model, load);
   const pllava::ModelConfig& config = checkpoint.config();
   const pllava::LoadReport& report = checkpoint.report();
+  const bool has_vision = has_vision_tower(checkpoint.tensors());
   if (o.json) {
-    Json json = {{"directory", o.model}, {"config", to_json(config)}, {"report", to_json(report)}};
+    Json json = {{"directory", o.model},
+                 {"config", to_json(config, has_vision)},
+                 {"report", to_json(report)}};
     for (const Type& type : kTypes)
-      json["memory_bytes"][type.name] = to_json(need_of(config, type));
+      json["memory_bytes"][type.name] = to_json(need_of(checkpoint, type));
     write_output(json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   } else {
-    std::string text = describe(config) + report.str();
-    for (const Type& type : kTypes) text += describe(type, need_of(config, type));
+    std::string text = describe(config, has_vision) + report.str();
+    for (const Type& type : kTypes) text += describe(type, need_of(checkpoint, type));
     write_output(text);
   }
   if (!report.clean()) {
-    report_error(o.model + ": tensors do not match config.json");
+    report_error(o.model + ": tensors do not match " + (is_gguf ? "the metadata" : "config.json"));
     return kFailure;
   }
-  if (has_tokenizer(o)) {
+  if (!has_vision) {
+    const pllava::Index tokens = pllava::read_tokenizer(o.model).size();
+    if (tokens > config.text.vocab) {
+      report_error(o.model + ": the tokenizer has more tokens than the model");
+      return kFailure;
+    }
+  } else if (has_tokenizer(o)) {
     const pllava::ModelFiles files = open_model(o);
     pllava::require_consistent(files.checkpoint.config(), files.tokenizer, files.preprocess);
   }

@@ -5,14 +5,19 @@
 
 #include "pllava/core/backend.hpp"
 #include "pllava/cpu/backend.hpp"
-#include "pllava/models/architecture.hpp"
 
 namespace cli {
 
 using pllava::Index;
 
-MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
-                       const pllava::QuantizeOptions& quantize) {
+bool has_vision_tower(const pllava::TensorTable& tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), [](const pllava::TensorSpec& spec) {
+    return spec.name.starts_with("vision_tower.");
+  });
+}
+
+MemoryNeed memory_need(const pllava::ModelConfig& config, const pllava::TensorTable& tensors,
+                       pllava::DType dtype, const pllava::QuantizeOptions& quantize) {
   const Index element = pllava::size_of(dtype), f32 = pllava::size_of(pllava::DType::f32);
   const pllava::VisionConfig& vision = config.vision;
   const pllava::TextConfig& text = config.text;
@@ -22,7 +27,7 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
     bits += static_cast<double>(spec.shape.count()) *
             bits_per_weight(format, spec.shape.rank() > 1 ? dtype : pllava::DType::f32);
   };
-  for (const pllava::TensorSpec& spec : pllava::model_tensors(config)) {
+  for (const pllava::TensorSpec& spec : tensors) {
     if (spec.presence != pllava::Presence::required) continue;
     add(spec, stored_quantization(spec, quantize));
     if (spec.is_lookup_table && spec.group != pllava::QuantizationGroup::none)
@@ -31,8 +36,10 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
   const auto weights = static_cast<Index>(bits / 8);
 
   const Index kv_bytes_per_token = 2 * text.layers * text.kv_heads * text.head_dim * element;
-  const Index T = config.frames, S = vision.image_size, H = config.projector.output;
-  const Index video_tokens = config.pool.output.count();
+  const bool has_vision = has_vision_tower(tensors);
+  const Index T = has_vision ? config.frames : 0, S = vision.image_size,
+              H = config.projector.output;
+  const Index video_tokens = has_vision ? config.pool.output.count() : 0;
   const Index pixels = T * 3 * S * S * f32;
   const Index features = T * vision.patches() * (vision.width + H) * element;
   const Index embeddings = video_tokens * H * f32;

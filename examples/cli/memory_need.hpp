@@ -6,6 +6,7 @@
 #include "pllava/core/dtype.hpp"
 #include "pllava/models/model_config.hpp"
 #include "pllava/quantization/quantize.hpp"
+#include "pllava/weights/tensor_table.hpp"
 
 namespace cli {
 
@@ -20,11 +21,15 @@ struct MemoryNeed {
   std::uint64_t total() const noexcept { return weights + kv_per_context + scratch; }
 };
 
-/// Memory of a run on the CPU with weights of this type: weights, KV cache without padding, and an
-/// estimate of scratch memory. Scratch is two copies of the pixels, the features before and after
-/// the projector, the video embeddings, and the activations of a layer for one prefill chunk,
-/// twice: the values, and their packed copy for the GEMM.
-MemoryNeed memory_need(const pllava::ModelConfig& config, pllava::DType dtype,
-                       const pllava::QuantizeOptions& quantize = {});
+/// Whether tensors of a vision tower are among them.
+bool has_vision_tower(const pllava::TensorTable& tensors);
+
+/// Memory of a run on the CPU with these tensors, weights of this type: weights, KV cache without
+/// padding, and an estimate of scratch memory. Scratch is two copies of the pixels, the features
+/// before and after the projector, the video embeddings, and the activations of a layer for one
+/// prefill chunk, twice: the values, and their packed copy for the GEMM. A language model alone has
+/// no video.
+MemoryNeed memory_need(const pllava::ModelConfig& config, const pllava::TensorTable& tensors,
+                       pllava::DType dtype, const pllava::QuantizeOptions& quantize = {});
 
 }  // namespace cli

@@ -5,6 +5,7 @@
 
 #include "device.hpp"
 #include "output.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/core/stopwatch.hpp"
 #ifdef PLLAVA_HAS_SENTENCEPIECE
 #include "pllava/text/tokenizer_sentencepiece.hpp"
@@ -58,7 +59,8 @@ fs::path directory_of(const char* name, const Options& o) {
 /// The directory of tokenizer.model, if that is the tokenizer to read.
 fs::path sentencepiece_directory([[maybe_unused]] const Options& o) {
 #ifdef PLLAVA_HAS_SENTENCEPIECE
-  if (directory_of("tokenizer.json", o).empty()) return directory_of("tokenizer.model", o);
+  if (!pllava::is_gguf(o.model) && directory_of("tokenizer.json", o).empty())
+    return directory_of("tokenizer.model", o);
 #endif
   return {};
 }
@@ -66,7 +68,8 @@ fs::path sentencepiece_directory([[maybe_unused]] const Options& o) {
 }  // namespace
 
 bool has_tokenizer(const Options& o) {
-  return !directory_of("tokenizer.json", o).empty() || !sentencepiece_directory(o).empty();
+  return pllava::is_gguf(o.model) || !directory_of("tokenizer.json", o).empty() ||
+         !sentencepiece_directory(o).empty();
 }
 
 pllava::ModelFiles open_model(const Options& o) {
@@ -91,6 +94,7 @@ pllava::LoadOptions load_options(const Options& o) {
   load.lora_alpha = o.lora_alpha;
   load.strict = !o.lenient;
   load.base = o.base;
+  load.mmproj = o.mmproj;
   load.frames = o.frames;
   load.pool = o.pool;
   load.quantize = quantize_options(o);

@@ -87,12 +87,18 @@ void add_videos(CLI::App& app, Options& o) {
 }
 
 void add_checkpoint(CLI::App& app, Options& o) {
-  app.add_option("DIR", o.model, "checkpoint directory")->required()->type_name("");
-  app.add_option("--base", o.base, "llava-hf base model, if DIR holds only an adapter")
+  app.add_option("MODEL", o.model, "checkpoint directory, or GGUF file")->required()->type_name("");
+  app.add_option("--base", o.base, "llava-hf base model, if MODEL holds only an adapter")
       ->type_name("DIR");
   app.add_option("--lora-alpha", o.lora_alpha,
                  "LoRA alpha of the merge (default: that of adapter_config.json, else 4)")
       ->check(non_negative_number());
+}
+
+void add_mmproj(CLI::App& app, Options& o) {
+  app.add_option("--mmproj", o.mmproj,
+                 "GGUF file of the vision tower and projector, if the model is a GGUF file")
+      ->type_name("FILE");
 }
 
 void add_types(CLI::App& app, Options& o) {
@@ -125,8 +131,10 @@ void add_types(CLI::App& app, Options& o) {
 
 void add_model(CLI::App& app, Options& o) {
   app.add_flag("--int8-kv", o.int8_kv, "store the KV cache in int8");
-  app.add_option("--model", o.model, "checkpoint directory: config.json, *.safetensors, tokenizer")
-      ->type_name("DIR");
+  app.add_option("--model", o.model,
+                 "checkpoint directory (config.json, *.safetensors, tokenizer), or GGUF file")
+      ->type_name("MODEL");
+  add_mmproj(app, o);
   app.add_option("--random-weights", o.random_weights,
                  "instead of --model: random weights of size 7b, 13b, 34b or tiny")
       ->type_name("PRESET")

@@ -11,9 +11,10 @@ namespace cli {
 void add_video(CLI::App& app, Options& options);
 /// The positional argument VIDEO, given once or more.
 void add_videos(CLI::App& app, Options& options);
-/// The positional argument DIR, and the options that describe an adapter: for commands that read a
-/// checkpoint without running it.
+/// The positional argument MODEL, and the options that describe an adapter: for commands that read
+/// a checkpoint without running it.
 void add_checkpoint(CLI::App& app, Options& options);
+void add_mmproj(CLI::App& app, Options& options);
 /// The compute type and the weight formats.
 void add_types(CLI::App& app, Options& options);
 /// The checkpoint or random weights, types, device, threads and seed.

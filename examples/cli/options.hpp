@@ -32,7 +32,8 @@ struct Options {
   Command command = Command::caption;
 
   // model
-  std::string model;           ///< checkpoint directory
+  std::string model;           ///< checkpoint directory or GGUF file
+  std::string mmproj;          ///< GGUF file of the vision tower, if `model` is a GGUF file
   std::string random_weights;  ///< preset, instead of `model`
   std::string cache;           ///< file of packed weights
   std::string base;            ///< llava-hf base model, if `model` holds only an adapter

@@ -20,6 +20,7 @@
 
 #include "pllava/calibration/calibrate.hpp"
 #include "pllava/media/video.hpp"
+#include "pllava/models/text_architecture.hpp"
 #include "pllava/pllava.hpp"
 #include "pllava/reference/backend.hpp"
 

@@ -168,7 +168,8 @@ PLLAVA_INLINE Checkpoint Checkpoint::open_directory(const std::filesystem::path&
                      .expected = "a base into which its LoRA is merged",
                      .got = {}});
   source->add(directory);
-  if (!base.empty() && !is_adapter) config.conversation_template.clear();  // trained by PLLaVA
+  if (!base.empty() && !is_adapter)
+    checkpoint.config_.conversation_template.clear();  // trained by PLLaVA
   LoadReport& report = checkpoint.report_;
   detail::LoraScaling scaling{.alpha = options.lora_alpha, .adapter = {}};
   const std::filesystem::path adapter_path = directory / detail::kAdapterConfig;

@@ -12,6 +12,7 @@
 #include "pllava/checkpoint/detail/gguf_tokenizer.hpp"
 #include "pllava/io/detail/stand_in.hpp"
 #include "pllava/models/detail/find_architecture.hpp"
+#include "pllava/models/detail/llava_template_key.hpp"
 #include "pllava/weights/gguf.hpp"
 
 namespace pllava {
@@ -68,6 +69,10 @@ PLLAVA_INLINE Checkpoint Checkpoint::open_gguf(const std::filesystem::path& file
     detail::refuse_unread_clip_keys(vision);
     config.projector = {.input = config.vision.width, .output = config.text.width};
     source->add_vision(vision.file(), config.vision);
+    // llama.cpp's architecture "llama" is also Mistral; its chat template tells.
+    const bool is_mistral = checkpoint.chat_template_.find("[INST]") != std::string::npos;
+    config.conversation_template = detail::llava_template_key(
+        model_type, is_mistral ? "mistral" : architecture, config.text.vocab);
   }
   checkpoint.override_config(options);
   checkpoint.tensors_ = info.tensors(config);

@@ -11,6 +11,7 @@
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/models/detail/llava_template_key.hpp"
 #include "pllava/models/detail/special_tokens.hpp"
 #include "pllava/models/detail/text_config.hpp"
 
@@ -58,17 +59,6 @@ inline Index read_feature_layer(const JsonReader& json) {
   if (value == nullptr || !value->is_array()) return json.integer(key, -2, low, kMaxLayers);
   json.require(key, value->size() == 1, "one layer; features of several are not concatenated");
   return json.integers(key, 1, low, kMaxLayers).front();
-}
-
-/// The conversation template that a model of the family was trained on. LLaVA-NeXT over Vicuna, Yi
-/// and LLaMA 3 differ only in their vocabularies of 32,000, 64,000 and 128,256 tokens.
-inline std::string family_template(std::string_view model_type, std::string_view decoder,
-                                   Index vocab) {
-  if (decoder == "mistral") return "llava_mistral";
-  if (decoder == "qwen2") return "llava_qwen";
-  if (vocab >= 128000) return "llava_llama3";
-  if (vocab >= 64000) return model_type == "llava_next_video" ? "llava_video_34b" : "llava_34b";
-  return "llava";
 }
 
 /// Whether the file is of a model that PLLaVA trained; "llava" is its model_type too.
@@ -123,7 +113,7 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
                                0, detail::kMaxToken);
 
   if (!detail::is_pllava(json))
-    m.conversation_template = detail::family_template(
+    m.conversation_template = detail::llava_template_key(
         json.text("model_type", ""), text.text("model_type", "llama"), m.text.vocab);
 
   detail::read_special_tokens(m, directory, {&text, &json});

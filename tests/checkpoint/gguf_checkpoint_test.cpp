@@ -103,6 +103,8 @@ TEST_CASE("A GGUF pipeline answers as one of safetensors does", "[gguf]") {
   const Checkpoint checkpoint = Checkpoint::open(kData / "model" / "plain_f32");
   ModelConfig config = checkpoint.config();
   config.image_token = gguf.config().image_token;  // outside of the vocabulary
+  CHECK(gguf.config().conversation_template == "llava");
+  config.conversation_template = "llava";  // the directory is of a PLLaVA model
   const PreprocessConfig preprocess =
       PreprocessConfig::from_directory(kData / "model" / "plain_f32");
   CHECK(gguf.preprocess_config().image_size == preprocess.image_size);

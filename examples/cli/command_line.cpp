@@ -153,6 +153,26 @@ void add_quantize(CLI::App& app, Options& o) {
   quantize.add_flag("--quiet", o.quiet, "no progress on stderr");
 }
 
+void add_quality(CLI::App& app, Options& o) {
+  CLI::App& quality = add_command(
+      app, o, Command::quality, "quality",
+      "Compare the predictions of a model with those of another, or of another type.",
+      "Examples:\n"
+      "  pllava quality --model pllava-7b --dtype int4 --text english.txt\n"
+      "  pllava quality --model my-int4 --against pllava-7b --text english.txt --video cat.mp4\n"
+      "Both models read the same tokens. Mean KL divergence (nats) is the distance of the "
+      "next-token\n"
+      "distributions from those of the model compared with; 0 is equal. Perplexity is that of the "
+      "text.\n"
+      "The error of the features is relative (L2). Both models are in memory at the same time.");
+  add_model(quality, o);
+  add_comparison(quality, o);
+  quality.add_flag("--json", o.json,
+                   "write one JSON object: tokens, mean_kl, same_top, perplexity, base_perplexity, "
+                   "feature_l2");
+  quality.add_flag("--quiet", o.quiet, "no progress on stderr");
+}
+
 void add_write_random(CLI::App& app, Options& o) {
   CLI::App& random =
       add_command(app, o, Command::write_random, "write-random",
@@ -203,6 +223,10 @@ void check_combination(const Options& o) {
     case Command::inspect:
     case Command::write_random: return;
     case Command::quantize: return check_quantize(o);
+    case Command::quality:
+      if (o.model.empty()) throw CLI::ValidationError("quality needs --model");
+      if (!o.cache.empty()) throw CLI::ValidationError("quality does not use --cache");
+      return check_model(o);
     default: return check_model(o);
   }
 }
@@ -231,7 +255,7 @@ std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
       "Help of a command: pllava caption --help\n"
       "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.");
   for (const auto add : {add_caption, add_ask, add_chat, add_trace, add_inspect, add_bench,
-                         add_quantize, add_write_random})
+                         add_quantize, add_quality, add_write_random})
     add(app, options);
   try {
     app.parse(argc, argv);

@@ -12,6 +12,7 @@ int trace(const Context& context);
 int inspect(const Context& context);
 int bench(const Context& context);
 int quantize(const Context& context);
+int quality(const Context& context);
 int write_random(const Context& context);
 
 }  // namespace cli

@@ -20,6 +20,7 @@ int run(const cli::Options& options, const cli::Interrupt& interrupt) {
     case cli::Command::inspect: return cli::inspect(context);
     case cli::Command::bench: return cli::bench(context);
     case cli::Command::quantize: return cli::quantize(context);
+    case cli::Command::quality: return cli::quality(context);
     case cli::Command::write_random: return cli::write_random(context);
   }
   return cli::kWrongUsage;

@@ -72,14 +72,16 @@ bool has_tokenizer(const Options& o) {
          !sentencepiece_directory(o).empty();
 }
 
-pllava::ModelFiles open_model(const Options& o) {
-  const pllava::LoadOptions load = load_options(o);
+pllava::Tokenizer open_tokenizer(const Options& o) {
 #ifdef PLLAVA_HAS_SENTENCEPIECE
   if (const fs::path directory = sentencepiece_directory(o); !directory.empty())
-    return pllava::ModelFiles::open(
-        o.model, load, pllava::tokenizer_from_sentencepiece(directory / "tokenizer.model"));
+    return pllava::tokenizer_from_sentencepiece(directory / "tokenizer.model");
 #endif
-  return pllava::ModelFiles::open(o.model, load);
+  return pllava::read_tokenizer(o.model, load_options(o));
+}
+
+pllava::ModelFiles open_model(const Options& o) {
+  return pllava::ModelFiles::open(o.model, load_options(o), open_tokenizer(o));
 }
 
 pllava::QuantizeOptions quantize_options(const Options& o) {

@@ -15,8 +15,10 @@ pllava::LoadOptions load_options(const Options& options);
 
 /// Whether --model or --base has a tokenizer that open_model can read.
 bool has_tokenizer(const Options& options);
-/// Opens the files of --model. The tokenizer is that of a GGUF file, tokenizer.json, else
-/// tokenizer.model in builds with SentencePiece. Throws LoadError.
+/// The tokenizer of a GGUF file, tokenizer.json, else tokenizer.model in builds with SentencePiece.
+/// Throws LoadError.
+pllava::Tokenizer open_tokenizer(const Options& options);
+/// Opens the files of --model. Throws LoadError.
 pllava::ModelFiles open_model(const Options& options);
 
 struct LoadedModel {

@@ -73,6 +73,19 @@ void add_generation(CLI::App& app, Options& o) {
                "reference (default: they are text)");
 }
 
+using ComputeType = std::pair<pllava::DType, pllava::WeightFormat>;
+
+/// The names of --dtype: the type of the computation and the format of the weights.
+std::map<std::string, ComputeType> compute_types() {
+  using pllava::DType, pllava::WeightFormat;
+  return {{"f32", {DType::f32, WeightFormat::unquantized}},
+          {"bf16", {DType::bf16, WeightFormat::unquantized}},
+          {"f16", {DType::f16, WeightFormat::unquantized}},
+          {"int8", {DType::bf16, WeightFormat::int8}},
+          {"int4", {DType::bf16, WeightFormat::int4}},
+          {"fp8", {DType::bf16, WeightFormat::fp8}}};
+}
+
 }  // namespace
 
 void add_video(CLI::App& app, Options& o) {
@@ -102,16 +115,10 @@ void add_mmproj(CLI::App& app, Options& o) {
 }
 
 void add_types(CLI::App& app, Options& o) {
-  using pllava::DType, pllava::WeightFormat;
-  using Type = std::pair<DType, WeightFormat>;
-  add_choice<Type>(
-      app, "--dtype", [&o](Type type) { std::tie(o.dtype, o.weights) = type; },
-      {{"f32", {DType::f32, WeightFormat::unquantized}},
-       {"bf16", {DType::bf16, WeightFormat::unquantized}},
-       {"f16", {DType::f16, WeightFormat::unquantized}},
-       {"int8", {DType::bf16, WeightFormat::int8}},
-       {"int4", {DType::bf16, WeightFormat::int4}},
-       {"fp8", {DType::bf16, WeightFormat::fp8}}},
+  using pllava::WeightFormat;
+  add_choice<ComputeType>(
+      app, "--dtype", [&o](ComputeType type) { std::tie(o.dtype, o.weights) = type; },
+      compute_types(),
       "compute type (default: bf16 for 16-bit checkpoints, else f32; f16 on a GPU only). int8, "
       "int4 and fp8 compute in bf16 with quantized weights (int4: vision weights in int8; fp8 on "
       "a GPU only)");
@@ -238,6 +245,26 @@ void add_conversation_template(CLI::App& app, Options& o) {
 void add_prompt(CLI::App& app, Options& o) {
   app.add_option("--prompt", o.prompt,
                  "question (default: the task's, else \"" + std::string(kDefaultPrompt) + "\")");
+}
+
+void add_comparison(CLI::App& app, Options& o) {
+  app.add_option("--text", o.text, "text whose tokens both models predict")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("--tokens", o.tokens, "tokens of the text to use, at most (default 400)")
+      ->check(positive_integer());
+  app.add_option("--against", o.against,
+                 "checkpoint directory or GGUF file to compare with (default: --model)")
+      ->type_name("MODEL");
+  app.add_option("--against-mmproj", o.against_mmproj, "--mmproj of --against")->type_name("FILE");
+  add_choice<ComputeType>(
+      app, "--against-dtype",
+      [&o](ComputeType type) { std::tie(o.against_dtype, o.against_weights) = type; },
+      compute_types(), "compute type of the model to compare with (default: f32)");
+  app.add_option_function<std::string>(
+         "--video", [&o](const std::string& video) { o.videos = {video}; },
+         "video whose vision features are compared too")
+      ->type_name("VIDEO");
 }
 
 void add_answering(CLI::App& app, Options& o) {

@@ -21,6 +21,8 @@ void add_types(CLI::App& app, Options& options);
 void add_model(CLI::App& app, Options& options);
 /// How frames are sampled and pooled.
 void add_clip(CLI::App& app, Options& options);
+/// --text, --against and the like of `quality`.
+void add_comparison(CLI::App& app, Options& options);
 void add_conversation_template(CLI::App& app, Options& options);
 /// --prompt, for commands without a QUESTION argument.
 void add_prompt(CLI::App& app, Options& options);

@@ -25,6 +25,7 @@ enum class Command : std::uint8_t {
   inspect,
   bench,
   quantize,
+  quality,
   write_random
 };
 
@@ -83,6 +84,14 @@ struct Options {
 
   // quantize
   std::vector<std::string> calibrate;  ///< calibration videos
+
+  // quality
+  std::string text;     ///< file of the text whose tokens are predicted
+  Index tokens = 400;   ///< of the text, at most
+  std::string against;  ///< model to compare with; empty: `model` in another type
+  std::string against_mmproj;
+  std::optional<pllava::DType> against_dtype = pllava::DType::f32;
+  pllava::WeightFormat against_weights = pllava::WeightFormat::unquantized;
 
   // write-random
   std::string preset = "tiny";

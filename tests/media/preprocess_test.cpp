@@ -452,8 +452,54 @@ TEST_CASE("from_directory reads preprocessor_config.json", "[preprocess]") {
   CHECK(c.rescale_factor == 0.5);
   CHECK(c.image_mean == std::array<float, 3>{0, 0.25f, 1});
   CHECK(c.image_std == std::array<float, 3>{1, 2, 0.5f});
+  CHECK(c.fit == FrameFit::crop);
   dir.write(kFile, R"({"size": 48, "crop_size": 48})");
   CHECK(PreprocessConfig::from_directory(dir.path()).image_size == 48);
+}
+
+TEST_CASE("A size of height and width means frames scaled whole", "[preprocess]") {
+  const test::TempDirectory dir;
+  dir.write(kFile, R"({"image_processor_type": "SiglipImageProcessor", "resample": 3,
+    "size": {"height": 384, "width": 384}, "image_mean": [0.5, 0.5, 0.5], "crop_size": null,
+    "image_std": [0.5, 0.5, 0.5], "do_center_crop": null, "do_pad": true})");
+  const PreprocessConfig c = PreprocessConfig::from_directory(dir.path());
+  CHECK(c.fit == FrameFit::stretch);
+  CHECK(c.image_size == 384);
+  CHECK(c.image_mean == std::array<float, 3>{0.5f, 0.5f, 0.5f});
+  // Cropping what has the size already changes nothing.
+  dir.write(kFile, R"({"size": {"height": 32, "width": 32}, "do_center_crop": true,
+    "crop_size": {"height": 32, "width": 32}})");
+  CHECK(PreprocessConfig::from_directory(dir.path()).fit == FrameFit::stretch);
+}
+
+TEST_CASE("The files of a processor are read in the order of transformers", "[preprocess]") {
+  const test::TempDirectory dir;
+  const auto side = [&] { return PreprocessConfig::from_directory(dir.path()).image_size; };
+  dir.write(kFile, R"({"size": {"shortest_edge": 10}, "crop_size": 10})");
+  CHECK(side() == 10);
+  dir.write("processor_config.json", R"({"patch_size": 14})");
+  CHECK(side() == 10);
+  dir.write("processor_config.json", R"({"image_processor": {"size": 20, "crop_size": 20}})");
+  CHECK(side() == 20);
+  dir.write("video_preprocessor_config.json", R"({"size": {"height": 30, "width": 30}})");
+  CHECK(side() == 30);
+  dir.write("processor_config.json", R"({"image_processor": {"size": 20, "crop_size": 20},
+    "video_processor": {"size": {"height": 40, "width": 40}}})");
+  CHECK(side() == 40);
+}
+
+TEST_CASE("Stretched frames equal Pillow's resize of the whole frame", "[preprocess]") {
+  PreprocessConfig config;
+  config.image_size = 40;
+  config.fit = FrameFit::stretch;
+  for (const auto& [h, w] : {std::pair<Index, Index>{30, 90}, {90, 30}, {40, 40}, {700, 900}}) {
+    const Frame frame = synthetic(h, w);
+    CHECK(bytes_of(crops_of(frame, config)[0]) == bytes_of(resize(frame, 40, 40)));
+    CHECK(bytes_of(crop_large_frame(frame, config, 1)) == bytes_of(resize(frame, 40, 40)));
+  }
+  CHECK(crops_of(synthetic(1, 3000), config)[0].width == 40);
+  config.image_size = 4096;
+  CHECK(contains(message([&] { crops_of(synthetic(6000, 1), config); }), "64 MiB"));
 }
 
 TEST_CASE("Unusable values in preprocessor_config.json are refused with their key",
@@ -472,7 +518,13 @@ TEST_CASE("Unusable values in preprocessor_config.json are refused with their ke
                         {R"({"size": 1e30})", "size", "1 to 4096"},
                         {R"({"size": 18446744073709551615})", "size", "1 to 4096"},
                         {R"({"size": "336"})", "size", "1 to 4096"},
-                        {R"({"size": {"height": 336, "width": 336}})", "size", "shortest_edge"},
+                        {R"({"size": {"height": 336, "width": 224}})", "size", "a square"},
+                        {R"({"size": {"height": 336}})", "size", "shortest_edge"},
+                        {R"({"size": {"height": 336, "width": 336}, "do_center_crop": true,
+                            "crop_size": 224})",
+                         "crop_size", "336"},
+                        {R"({"image_processor_type": "LlavaImageProcessorFast", "do_pad": true})",
+                         "do_pad", "false"},
                         {R"({"size": 336, "crop_size": 224})", "crop_size", "336"},
                         {R"({"crop_size": {"height": 336, "width": 224}})", "crop_size", "336"},
                         {R"({"resample": 2})", "resample", "bicubic"},

@@ -1,10 +1,12 @@
 // Converts frames of any size to the input of the vision encoder: square 8-bit crops, then
 // normalised floats. The result equals the reference's bit for bit: Pillow's bicubic resampling in
-// two stages (PLLaVA's resize_crop_longshort, then CLIP's image processor), each rounded to 8 bits.
+// two stages (PLLaVA's resize_crop_longshort, then CLIP's image processor), each rounded to 8 bits;
+// or in one stage (SigLIP's image processor).
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <span>
@@ -16,19 +18,28 @@
 
 namespace pllava {
 
+/// How a frame becomes a square.
+enum class FrameFit : std::uint8_t {
+  crop,    ///< stage 1, then the short edge is scaled to S and the center cropped (PLLaVA, CLIP)
+  stretch  ///< the whole frame is scaled to S x S, whatever its shape (SigLIP); no stage 1
+};
+
 /// Constants of preprocessing, named as in preprocessor_config.json. The defaults are those of the
 /// published checkpoints.
 struct PreprocessConfig {
-  Index image_size = 336;  ///< S, side of the square crop in pixels, 1 to 4096
-  Index long_edge = 640;   ///< stage 1 scales larger frames down to this long edge, in pixels
+  Index image_size = 336;  ///< S, side of the square in pixels, 1 to 4096
+  FrameFit fit = FrameFit::crop;
+  Index long_edge = 640;  ///< stage 1 scales larger frames down to this long edge, in pixels
   double rescale_factor = 0.00392156862745098;  ///< maps 8-bit values to [0, 1]
   std::array<float, 3> image_mean{0.48145466f, 0.4578275f, 0.40821073f};  ///< R, G, B
   std::array<float, 3> image_std{0.26862954f, 0.26130258f, 0.27577711f};  ///< R, G, B
 
-  /// Reads the image_processor of `processor_config.json` in a checkpoint directory, else
-  /// `preprocessor_config.json`; returns the defaults if there is neither. Throws LoadError:
-  /// malformed file, values out of range, or unsupported steps (no center crop, another resampling
-  /// filter, ...).
+  /// Reads what transformers reads for a video, the first of these in a checkpoint directory: the
+  /// video_processor of `processor_config.json`, `video_preprocessor_config.json`, the
+  /// image_processor of `processor_config.json`, `preprocessor_config.json`; returns the defaults
+  /// if there is none. A size of "height" and "width" means FrameFit::stretch, any other a crop.
+  /// Throws LoadError: malformed file, values out of range, or unsupported steps (no center crop,
+  /// padding, another resampling filter, ...).
   static PreprocessConfig from_directory(const std::filesystem::path& directory);
   /// Whether the directory has one of these. Throws LoadError for a malformed file.
   static bool is_stored_in(const std::filesystem::path& directory);
@@ -49,8 +60,8 @@ struct StageOneSize {
 
 /// Steps 1-5 of resize_crop_longshort for a frame of this size. (The reference computes them for
 /// the first frame of a clip and crops frames of another shape by the result, which can keep a
-/// sliver of them; see `crop_frames`.) Throws MediaError for sizes below 1 and for aspect ratios
-/// where stage 1 would exceed 64 MiB.
+/// sliver of them; see `crop_frames`.) For FrameFit::stretch the edges of the frame. Throws
+/// MediaError for sizes below 1 and for aspect ratios where stage 1 would exceed 64 MiB.
 StageOneSize stage_one_size(Index width, Index height, const PreprocessConfig& config = {});
 
 /// Steps 6-7 of resize_crop_longshort for one frame: scales the short edge to `size.short_edge`,
@@ -60,7 +71,7 @@ StageOneSize stage_one_size(Index width, Index height, const PreprocessConfig& c
 Frame resize_crop_longshort(const Frame& frame, const StageOneSize& size,
                             const PreprocessConfig& config = {});
 
-/// Both stages for one frame: (S, S) dense RGB. Computes only the pixels that the crop needs, with
+/// All stages for one frame: (S, S) dense RGB. Computes only the pixels that the crop needs, with
 /// the values of the full computation. Throws as `resize_crop_longshort`.
 Frame crop_frame(const Frame& frame, const StageOneSize& size, const PreprocessConfig& config = {});
 

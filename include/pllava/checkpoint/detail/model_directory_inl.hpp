@@ -162,10 +162,15 @@ PLLAVA_INLINE std::filesystem::path model_directory(const std::filesystem::path&
   for (const std::string& name : names) {
     const bool is_weights = name.ends_with(".safetensors") &&
                             (name.starts_with("model") || name.starts_with("adapter_model"));
-    constexpr std::array kRead = {"config.json",           "generation_config.json",
-                                  "adapter_config.json",   "preprocessor_config.json",
-                                  "processor_config.json", "tokenizer.json",
-                                  "tokenizer.model",       "model.safetensors.index.json"};
+    constexpr std::array kRead = {"config.json",
+                                  "generation_config.json",
+                                  "adapter_config.json",
+                                  "preprocessor_config.json",
+                                  "processor_config.json",
+                                  "video_preprocessor_config.json",
+                                  "tokenizer.json",
+                                  "tokenizer.model",
+                                  "model.safetensors.index.json"};
     if (is_weights || std::find(kRead.begin(), kRead.end(), name) != kRead.end())
       detail::refuse_stand_in(directory / name);
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pllava/media/preprocess.hpp"
@@ -162,17 +163,30 @@ struct Resampling {
   AxisWeights h, v;
 };
 
-/// Both stages of one crop. Stage 1 covers the pixels that stage 2 reads; it is absent if it keeps
-/// the size. Positions of stage 2 are relative to the corner (left, top) of stage 1's window.
+/// The stages of one crop. Stage 1 covers the pixels that stage 2 reads; it is absent if it keeps
+/// the size, and for FrameFit::stretch. Positions of stage 2 are relative to the corner (left, top)
+/// of stage 1's window.
 struct CropPlan {
   CropPlan(Index width, Index height, const StageOneSize& size, const PreprocessConfig& config)
-      : CropPlan(width, height, plan_stage_one(width, height, size, config), config.image_size) {}
+      : CropPlan(config.fit == FrameFit::stretch
+                     ? stretch(width, height, config)
+                     : CropPlan(width, height, plan_stage_one(width, height, size, config),
+                                config.image_size)) {}
 
   std::optional<Resampling> stage_one;
-  Index left, top;
+  Index left = 0, top = 0;
   Resampling stage_two;
 
  private:
+  explicit CropPlan(Resampling only) : stage_two(std::move(only)) {}
+
+  static CropPlan stretch(Index width, Index height, const PreprocessConfig& config) {
+    check_config(config);
+    check_image_size(config.image_size, height);  // between the two passes
+    const Range all{0, config.image_size};
+    return CropPlan({{width, config.image_size, all}, {height, config.image_size, all}});
+  }
+
   CropPlan(Index width, Index height, const StageOnePlan& one, Index side)
       : left(one.x.begin), top(one.y.begin), stage_two(center(one.x.size(), one.y.size(), side)) {
     if (one.width == width && one.height == height) return;

@@ -47,28 +47,62 @@ PLLAVA_INLINE void read_channels(const JsonReader& json, const char* key, bool p
 }
 
 /// The file that holds the constants, and the member that is their object, or nullptr for the whole
-/// file. As in transformers, processor_config.json comes first, if it has an image_processor.
+/// file.
 struct PreprocessFile {
   std::filesystem::path path;  // empty if there is none
   JsonDocument document;
   const char* member = nullptr;
 };
 
+/// The file that transformers reads for a video. processor_config.json holds the constants since
+/// its version 5; before, it held others.
 PLLAVA_INLINE PreprocessFile find_preprocess_file(const std::filesystem::path& directory) {
-  constexpr const char* kMember = "image_processor";
+  constexpr struct {
+    const char *file, *member;
+  } kPlaces[] = {{"processor_config.json", "video_processor"},
+                 {"video_preprocessor_config.json", nullptr},
+                 {"processor_config.json", "image_processor"},
+                 {"preprocessor_config.json", nullptr}};
   std::error_code error;
-  if (std::filesystem::path path = directory / "processor_config.json";
-      std::filesystem::exists(path, error)) {
+  for (const auto& [file, member] : kPlaces) {
+    std::filesystem::path path = directory / file;
+    if (!std::filesystem::exists(path, error)) continue;
     JsonDocument document = read_json_object(path);
-    if (JsonReader(document.root, path.string()).find(kMember) != nullptr)
-      return {std::move(path), std::move(document), kMember};
-  }
-  if (std::filesystem::path path = directory / "preprocessor_config.json";
-      std::filesystem::exists(path, error)) {
-    JsonDocument document = read_json_object(path);
-    return {std::move(path), std::move(document), nullptr};
+    if (member == nullptr || JsonReader(document.root, path.string()).find(member) != nullptr)
+      return {std::move(path), std::move(document), member};
   }
   return {};
+}
+
+/// Whether "size" is of the form {"height": S, "width": S}, to which whole frames are scaled.
+PLLAVA_INLINE bool is_stretched(const JsonReader& json) {
+  const nlohmann::json* size = json.find("size");
+  return size != nullptr && size->is_object() && !size->contains("shortest_edge") &&
+         size->contains("height") && size->contains("width");
+}
+
+PLLAVA_INLINE bool is_on(const JsonReader& json, const char* step, bool fallback) {
+  const nlohmann::json* enabled = json.find(step);
+  if (enabled == nullptr) return fallback;
+  return enabled->is_boolean() && enabled->get<bool>();
+}
+
+PLLAVA_INLINE void read_size(const JsonReader& json, PreprocessConfig& config) {
+  const bool stretched = is_stretched(json);
+  if (stretched) {
+    config.fit = FrameFit::stretch;
+    config.image_size = read_side(json, "size", "height", config.image_size);
+    json.require("size", read_side(json, "size", "width", config.image_size) == config.image_size,
+                 "a square");
+  } else {
+    config.image_size = read_side(json, "size", "shortest_edge", config.image_size);
+    json.require("do_center_crop", is_on(json, "do_center_crop", true), "true");
+  }
+  if (stretched && !is_on(json, "do_center_crop", false)) return;
+  for (const char* member : {"height", "width"})
+    json.require("crop_size",
+                 read_side(json, "crop_size", member, config.image_size) == config.image_size,
+                 "the size, " + std::to_string(config.image_size));
 }
 
 }  // namespace detail
@@ -85,20 +119,17 @@ PreprocessConfig::from_directory(const std::filesystem::path& directory) {
   const detail::JsonReader whole(file.document.root, file.path.string());
   const detail::JsonReader json = file.member == nullptr ? whole : whole.object(file.member);
 
-  config.image_size = detail::read_side(json, "size", "shortest_edge", config.image_size);
-  for (const char* member : {"height", "width"})
-    json.require(
-        "crop_size",
-        detail::read_side(json, "crop_size", member, config.image_size) == config.image_size,
-        "the size, " + std::to_string(config.image_size));
+  detail::read_size(json, config);
   const nlohmann::json* filter = json.find("resample");
   json.require("resample", filter == nullptr || (filter->is_number() && filter->get<double>() == 3),
                "3 (bicubic)");
-  for (const char* step : {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}) {
-    const nlohmann::json* enabled = json.find(step);
-    json.require(step, enabled == nullptr || (enabled->is_boolean() && enabled->get<bool>()),
-                 "true");
-  }
+  for (const char* step : {"do_resize", "do_rescale", "do_normalize"})
+    json.require(step, detail::is_on(json, step, true), "true");
+  // LlavaImageProcessor pads pictures to squares; those of other families pad only batches.
+  json.require("do_pad",
+               !json.text("image_processor_type", "").starts_with("LlavaImageProcessor") ||
+                   !detail::is_on(json, "do_pad", false),
+               "false");
   if (const nlohmann::json* factor = json.find("rescale_factor"); factor != nullptr) {
     const double value = factor->is_number() ? factor->get<double>() : 0.0;
     json.require("rescale_factor", value > 0.0 && value <= 1.0, "a number above 0, at most 1");

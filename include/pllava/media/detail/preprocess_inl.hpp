@@ -138,6 +138,7 @@ PLLAVA_INLINE StageOneSize stage_one_size(Index width, Index height,
                              std::to_string(detail::kMaxSide));
   const Index long_in = std::max(width, height);
   const Index short_in = std::min(width, height);
+  if (config.fit == FrameFit::stretch) return {short_in, long_in};
   const double ratio = static_cast<double>(long_in) / static_cast<double>(short_in);
   const Index long_limit = std::min(config.long_edge, long_in);
   Index s = std::min(short_in, static_cast<Index>(static_cast<double>(long_limit) / ratio));

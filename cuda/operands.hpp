@@ -21,6 +21,7 @@ inline kernels::Act act_of(Activation act) {
     case Activation::none: return kernels::Act::none;
     case Activation::quick_gelu: return kernels::Act::quick_gelu;
     case Activation::gelu: return kernels::Act::gelu;
+    case Activation::gelu_tanh: return kernels::Act::gelu_tanh;
     case Activation::silu: return kernels::Act::silu;
   }
   return kernels::Act::none;

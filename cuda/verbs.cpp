@@ -4,6 +4,19 @@
 
 namespace pllava::cuda {
 
+namespace {
+
+kernels::PoolKind pool_kind(PoolKind kind) {
+  switch (kind) {
+    case PoolKind::average: return kernels::PoolKind::average;
+    case PoolKind::maximum: return kernels::PoolKind::maximum;
+    case PoolKind::bilinear: return kernels::PoolKind::bilinear;
+  }
+  return kernels::PoolKind::average;
+}
+
+}  // namespace
+
 void Backend::norm(View y, ConstView x, const Norm& n) {
   add_to_step_key("norm", y, x, n.gain, n.bias, n.eps);
   enqueue("norm", [&] {
@@ -33,8 +46,8 @@ void Backend::add_positions(View x, ConstView patches, const Weight& cls, const 
                             Index per_frame) {
   add_to_step_key("add_positions", x, patches, cls, positions, per_frame);
   enqueue("add_positions", [&] {
-    return kernels::add_positions(floats(x), operand(patches), floats(cls), floats(positions),
-                                  static_cast<int>(patches.rows() / per_frame),
+    return kernels::add_positions(floats(x), operand(patches), cls ? floats(cls) : nullptr,
+                                  floats(positions), static_cast<int>(patches.rows() / per_frame),
                                   static_cast<int>(per_frame), static_cast<int>(x.cols()),
                                   device_->stream());
   });
@@ -43,9 +56,10 @@ void Backend::add_positions(View x, ConstView patches, const Weight& cls, const 
 void Backend::select_patches(View y, ConstView x, Index per_frame) {
   add_to_step_key("select_patches", y, x, per_frame);
   enqueue("select_patches", [&] {
-    return kernels::select_patches(operand(y), floats(x), static_cast<int>(y.rows() / per_frame),
-                                   static_cast<int>(per_frame), static_cast<int>(y.cols()),
-                                   device_->stream());
+    const Index frames = y.rows() / per_frame, first = x.rows() / frames - per_frame;
+    return kernels::select_patches(operand(y), floats(x), static_cast<int>(frames),
+                                   static_cast<int>(first), static_cast<int>(per_frame),
+                                   static_cast<int>(y.cols()), device_->stream());
   });
 }
 
@@ -55,7 +69,7 @@ void Backend::pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolK
   const kernels::Pool pool{{size(in.t), size(in.h), size(in.w)},
                            {size(out.t), size(out.h), size(out.w)},
                            size(x.cols()),
-                           kind == PoolKind::average};
+                           pool_kind(kind)};
   enqueue("pool3d",
           [&] { return kernels::pool3d(operand(y), operand(x), pool, device_->stream()); });
 }

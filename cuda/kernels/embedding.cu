@@ -35,19 +35,20 @@ add_positions_kernel(float* x, const T* patches, const float* cls, const float* 
                      std::int64_t n, int per_frame, int width) {
   const std::int64_t i = thread_index();
   if (i >= n) return;
-  const std::int64_t row = i / width, t = row / (per_frame + 1);
-  const auto p = static_cast<int>(row % (per_frame + 1)), d = static_cast<int>(i % width);
-  const float v = p == 0 ? cls[d] : to_float(patches[(t * per_frame + p - 1) * width + d]);
+  const int first = cls != nullptr ? 1 : 0, rows = per_frame + first;
+  const std::int64_t row = i / width, t = row / rows;
+  const auto p = static_cast<int>(row % rows), d = static_cast<int>(i % width);
+  const float v = p < first ? cls[d] : to_float(patches[(t * per_frame + p - first) * width + d]);
   x[i] = v + positions[p * width + d];
 }
 
 template <class T>
 PLLAVA_KERNEL(kThreads, 1)
-select_patches_kernel(T* y, const float* x, std::int64_t n, int per_frame, int width) {
+select_patches_kernel(T* y, const float* x, std::int64_t n, int first, int per_frame, int width) {
   const std::int64_t i = thread_index();
   if (i >= n) return;
   const std::int64_t row = i / width;
-  y[i] = from_float<T>(x[(row + row / per_frame + 1) * width + i % width]);
+  y[i] = from_float<T>(x[(row + (row / per_frame + 1) * first) * width + i % width]);
 }
 
 }  // namespace
@@ -73,7 +74,7 @@ int patchify(Operand y, const float* pixels, int frames, int side, int patch, St
 
 int add_positions(float* x, Operand patches, const float* cls, const float* positions, int frames,
                   int per_frame, int width, Stream stream) {
-  const std::int64_t n = std::int64_t{frames} * (per_frame + 1) * width;
+  const std::int64_t n = std::int64_t{frames} * (per_frame + (cls != nullptr ? 1 : 0)) * width;
   return with_type(patches.type, [&](auto type) {
     using T = decltype(type);
     return launch(add_positions_kernel<T>, grid_for(n, kThreads), kThreads, 0, stream, x,
@@ -81,12 +82,13 @@ int add_positions(float* x, Operand patches, const float* cls, const float* posi
   });
 }
 
-int select_patches(Operand y, const float* x, int frames, int per_frame, int width, Stream stream) {
+int select_patches(Operand y, const float* x, int frames, int first, int per_frame, int width,
+                   Stream stream) {
   const std::int64_t n = std::int64_t{frames} * per_frame * width;
   return with_type(y.type, [&](auto type) {
     using T = decltype(type);
     return launch(select_patches_kernel<T>, grid_for(n, kThreads), kThreads, 0, stream,
-                  mutable_data_as<T>(y), x, n, per_frame, width);
+                  mutable_data_as<T>(y), x, n, first, per_frame, width);
   });
 }
 

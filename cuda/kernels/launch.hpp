@@ -15,7 +15,7 @@ using Stream = void*;  // cudaStream_t
 /// Element type of an operand.
 enum class Type : std::int8_t { f32, f16, bf16 };
 
-enum class Act : std::int8_t { none, quick_gelu, gelu, silu };
+enum class Act : std::int8_t { none, quick_gelu, gelu, gelu_tanh, silu };
 
 /// A matrix or vector operand of any element type.
 struct Operand {
@@ -70,24 +70,28 @@ int act_mul(Operand g, Operand gate_up, std::int64_t rows, int width, Act act, S
 int embed(float* x, const std::int32_t* ids, Operand table, std::int64_t rows, int width,
           Stream stream);
 
-/// Patches as rows.  pixels (frames, 3, side, side) f32, y (frames * (side/patch)^2, 3 * patch^2)
+/// Patches as rows; pixels after the last whole patch are left out.
+/// pixels (frames, 3, side, side) f32, y (frames * floor(side/patch)^2, 3 * patch^2)
 int patchify(Operand y, const float* pixels, int frames, int side, int patch, Stream stream);
 
 /// x[t, 0] = cls + pos[0], x[t, 1 + p] = patches[t, p] + pos[1 + p].
-/// x (frames * (per_frame + 1), width)
+/// x (frames * (per_frame + 1), width). If cls is null, x[t, p] = patches[t, p] + pos[p].
 int add_positions(float* x, Operand patches, const float* cls, const float* positions, int frames,
                   int per_frame, int width, Stream stream);
 
-/// y[t, p] = x[t, 1 + p].  x (frames * (per_frame + 1), width) f32
-int select_patches(Operand y, const float* x, int frames, int per_frame, int width, Stream stream);
+/// y[t, p] = x[t, first + p].  x (frames * (first + per_frame), width) f32
+int select_patches(Operand y, const float* x, int frames, int first, int per_frame, int width,
+                   Stream stream);
 
 // ---- pooling.cu ---------------------------------------------------------------------------------
+
+enum class PoolKind : std::int8_t { average, maximum, bilinear };
 
 /// Adaptive pooling of a (t, h, w) grid of rows; see ops::pool3d.
 struct Pool {
   int in[3], out[3];
   int width;
-  bool average;
+  PoolKind kind;
 };
 int pool3d(Operand y, Operand x, const Pool& pool, Stream stream);
 

@@ -235,6 +235,7 @@ PLLAVA_DEVICE float activate(float x, Act act) {
     case Act::none: return x;
     case Act::quick_gelu: return x / (1.0f + expf(-1.702f * x));
     case Act::gelu: return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case Act::gelu_tanh: return x / (1.0f + expf(x * (x * x * -0.071354816f - 1.5957691f)));
     case Act::silu: return x / (1.0f + expf(-x));
   }
   return x;

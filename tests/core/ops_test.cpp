@@ -50,8 +50,8 @@ TEST_CASE("linear matches the reference on every backend", "[ops]") {
 
 TEST_CASE("linear matches the reference for every activation, with and without bias", "[ops]") {
   test::each_backend_and_isa([&](const auto& s) {
-    for (const Activation act :
-         {Activation::none, Activation::quick_gelu, Activation::gelu, Activation::silu})
+    for (const Activation act : {Activation::none, Activation::quick_gelu, Activation::gelu,
+                                 Activation::gelu_tanh, Activation::silu})
       for (const bool bias : {false, true}) {
         INFO(s.name() << " activation " << static_cast<int>(act) << " bias " << bias);
         CHECK(test::distance(linear(s.backend(), 3, 50, 20, bias, act),
@@ -197,6 +197,9 @@ TEST_CASE("attend matches the reference on every backend", "[ops]") {
       {{2, 1, 128}, 257, 40},                       // several tiles of rows
       {{4, 2, 8}, 9, 6, 1, true, true, true, 1},    // only the last row is an output
       {{3, 3, 12}, 0, 33, 1, true, false},          // no rope
+      {{2, 2, 72}, 0, 40, 2, false, false, false},  // SigLIP: heads of 72
+      {{2, 2, 72}, 0, 3, 1, false, false, false},   // the same, as rows
+      {{4, 2, 72}, 33, 2},                          // the same with a cache
       {{2, 2, 16}, 0, 37, 3, false, false, false},  // the ViT: a batch of three frames
       {{5, 5, 6}, 0, 1, 2, false, false, false}};   // a batch of single rows
   test::each_backend_and_isa([&](const auto& s) {
@@ -235,7 +238,7 @@ Values pool(B be, const Grid& in, const Grid& out, PoolKind kind) {
 
 TEST_CASE("pool3d pools any grid to any other", "[ops]") {
   test::each_backend_and_isa([&](const auto& s) {
-    for (const PoolKind kind : {PoolKind::average, PoolKind::maximum})
+    for (const PoolKind kind : {PoolKind::average, PoolKind::maximum, PoolKind::bilinear})
       for (const Grid& out : {Grid{4, 2, 2}, Grid{1, 1, 1}, Grid{3, 5, 2}, Grid{4, 6, 6},
                               Grid{7, 7, 9}}) {  // the last is finer than the input
         INFO(s.name() << " to " << out.str());
@@ -246,15 +249,17 @@ TEST_CASE("pool3d pools any grid to any other", "[ops]") {
 }
 
 template <Backend B>
-Values vision_embeddings(B be) {
-  constexpr Index T = 2, S = 12, patch = 4, P = 9, D = 48;
+Values vision_embeddings(B be, Index S, bool class_token) {
+  constexpr Index T = 2, patch = 4, P = 9, D = 48;
+  const Index rows = P + (class_token ? 1 : 0);
   auto pixels = test::tensor(be, test::uniform(T * 3 * S * S, 9), {T, 3, S, S}, DType::f32);
   Tensor<B> patches(be, {T * P, D}, be.activation_dtype());
   ops::patchify(be, patches.view(), pixels.view(), patch);
-  const auto cls = test::weight(be, test::uniform(D, 51), {D}, WeightRole::vector);
+  typename B::Weight cls{};
+  if (class_token) cls = test::weight(be, test::uniform(D, 51), {D}, WeightRole::vector);
   const auto positions =
-      test::weight(be, test::uniform((P + 1) * D, 52), {P + 1, D}, WeightRole::vector);
-  Tensor<B> x(be, {T * (P + 1), D}, DType::f32);
+      test::weight(be, test::uniform(rows * D, 52), {rows, D}, WeightRole::vector);
+  Tensor<B> x(be, {T * rows, D}, DType::f32);
   ops::add_positions(be, x.view(), patches.view(), cls, positions, P);
   Tensor<B> y(be, {T * P, D}, DType::f32);
   ops::select_patches(be, y.view(), x.view(), P);
@@ -266,8 +271,12 @@ Values vision_embeddings(B be) {
 
 TEST_CASE("patchify, add_positions and select_patches match the reference exactly", "[ops]") {
   test::each_backend_and_isa([&](const auto& s) {
-    INFO(s.name());
-    CHECK(vision_embeddings(s.backend()) == vision_embeddings(reference::Backend()));
+    for (const bool class_token : {true, false})
+      for (const Index S : {12, 15}) {  // 15: three pixels are left out
+        INFO(s.name() << " side " << S << " class token " << class_token);
+        CHECK(vision_embeddings(s.backend(), S, class_token) ==
+              vision_embeddings(reference::Backend(), S, class_token));
+      }
   });
 }
 
@@ -295,6 +304,7 @@ TEST_CASE("preprocess matches the host on every backend", "[ops]") {
   clip.frames[1] = Frame::borrow(bytes.data() + 3, 49, 39, PixelFormat::bgr, 150);
   PreprocessConfig config;
   config.image_size = 28;
+  config.fit = GENERATE(FrameFit::crop, FrameFit::stretch);
   const Values expected = pllava::preprocess(clip, config);
   const auto on = [&](auto be) {
     Tensor<decltype(be)> pixels(be, {3, 3, 28, 28}, DType::f32);

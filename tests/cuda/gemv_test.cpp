@@ -117,6 +117,8 @@ Sum dot_product(const std::vector<T>& x, const Matrix& w, int r, int o, int in) 
 double activation(double x, Act act) {
   switch (act) {
     case Act::none: return x;
+    case Act::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
     case Act::quick_gelu: return x / (1 + std::exp(-1.702 * x));
     case Act::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case Act::silu: return x / (1 + std::exp(-x));
@@ -182,7 +184,7 @@ TEST_CASE("gemv with quantized matrices matches the reference for 1 to 8 rows", 
 
 TEST_CASE("gemv with quantized matrices supports every epilogue", "[cuda]") {
   for (const Quantization& q : kFormats) {
-    for (const Act act : {Act::none, Act::quick_gelu, Act::gelu, Act::silu})
+    for (const Act act : {Act::none, Act::quick_gelu, Act::gelu, Act::gelu_tanh, Act::silu})
       for (const bool bias : {false, true}) check_gemv<bf16, float>(q, 3, 7, 70, bias, act, false);
     for (const bool bias : {false, true}) {
       check_gemv<float, float>(q, 1, 7, 70, bias, Act::none, true);

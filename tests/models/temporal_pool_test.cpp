@@ -38,6 +38,20 @@ TEST_CASE("Maximum pooling takes maxima", "[temporal_pool]") {
   CHECK(pooled({2, 2, 2}, {1, 1, 2}, PoolKind::maximum) == std::vector<float>{110, 111});
 }
 
+TEST_CASE("Bilinear pooling equals PyTorch's interpolate", "[temporal_pool]") {
+  // torch.nn.functional.interpolate(torch.tensor([[[0., 1, 2, 3, 4]]]), 3, mode="linear"), and so
+  // on
+  CHECK(pooled({1, 1, 5}, {1, 1, 3}, PoolKind::bilinear) ==
+        std::vector<float>{1.0f / 3, 2, 11.0f / 3});
+  CHECK(pooled({1, 2, 1}, {1, 4, 1}, PoolKind::bilinear) == std::vector<float>{0, 2.5, 7.5, 10});
+  CHECK(pooled({1, 3, 3}, {1, 2, 2}, PoolKind::bilinear) ==
+        std::vector<float>{2.75, 4.25, 17.75, 19.25});
+  CHECK(pooled({1, 3, 4}, {1, 3, 4}, PoolKind::bilinear) == pooled({1, 3, 4}, {1, 3, 4}));
+  // Frames are averaged, as with the other kinds.
+  CHECK(pooled({4, 1, 1}, {2, 1, 1}, PoolKind::bilinear) == std::vector<float>{50, 250});
+  CHECK(pooled({16, 27, 27}, {16, 14, 14}, PoolKind::bilinear).size() == 16 * 196);
+}
+
 TEST_CASE("The published shape turns 16x24x24 into 2,304 rows", "[temporal_pool]") {
   CHECK(pooled({16, 24, 24}, PoolConfig{}.output).size() == 2304);
 }

@@ -129,6 +129,7 @@ concept Backend = HasResidual<B> && HasGlu<B> &&
   be.scope();
   { be.activation_dtype() } -> std::same_as<DType>;
   { be.prepare(parts, WeightRole::linear) } -> std::same_as<typename B::Weight>;
+  static_cast<bool>(w);  // whether it was prepared: an absent bias is false
   { be.make_kv(heads, n) } -> std::same_as<typename B::KvLayer>;
   be.upload(v, static_cast<const void*>(nullptr));
   be.download(static_cast<void*>(nullptr), c);

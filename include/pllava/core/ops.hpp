@@ -115,7 +115,8 @@ void embed(B& be, View x, ConstView ids, const typename B::Weight& table) {
   be.embed(x, ids, table);
 }
 
-/// Patches as rows;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch).
+/// Patches as rows;  pixels (T, 3, S, S) f32, y (T·P, 3·patch·patch), P = floor(S/patch)². Pixels
+/// after the last whole patch of a row or column are left out.
 template <Backend B>
 void patchify(B& be, View y, ConstView pixels, Index patch) {
   const Index side = pixels.shape[2] / patch;
@@ -124,24 +125,30 @@ void patchify(B& be, View y, ConstView pixels, Index patch) {
 }
 
 /// x[t, 0] = cls + pos[0], x[t, 1+p] = patches[t, p] + pos[1+p];  patches (T·P, D), x (T·(P+1), D).
+/// Without a class token (`cls` is empty), x[t, p] = patches[t, p] + pos[p];  x (T·P, D).
 template <Backend B>
 void add_positions(B& be, View x, ConstView patches, const typename B::Weight& cls,
                    const typename B::Weight& positions, Index patches_per_frame) {
   detail::require_rows("add_positions", x,
-                       patches.rows() / patches_per_frame * (patches_per_frame + 1),
+                       patches.rows() / patches_per_frame * (patches_per_frame + (cls ? 1 : 0)),
                        patches.cols());
   be.add_positions(x, patches, cls, positions, patches_per_frame);
 }
 
-/// y[t, p] = x[t, 1+p]: drops the class token;  x (T·(P+1), D) f32, y (T·P, D).
+/// y[t, p] = x[t, c+p]: drops the class token where a frame has c = 1 row more than its patches;
+/// x (T·(P+c), D) f32, y (T·P, D).
 template <Backend B>
 void select_patches(B& be, View y, ConstView x, Index patches_per_frame) {
-  detail::require_rows("select_patches", y, x.rows() / (patches_per_frame + 1) * patches_per_frame,
-                       x.cols());
+  if (x.rows() == 0 && y.rows() == 0) return;
+  const Index frames = y.rows() / patches_per_frame;
+  detail::require_rows("select_patches y", y, frames * patches_per_frame, x.cols());
+  if (x.rows() != y.rows())
+    detail::require_rows("select_patches x", x, y.rows() + frames, x.cols());
   be.select_patches(y, x, patches_per_frame);
 }
 
-/// Adaptive pooling; window i of an axis covers floor(i·in/out) to ceil((i+1)·in/out).
+/// Adaptive pooling; window i of an axis covers floor(i·in/out) to ceil((i+1)·in/out). `bilinear`
+/// averages the windows of t, and resizes frames with bilinear_taps.
 /// x (T·H·W, D), y (t·h·w, D).
 template <Backend B>
 void pool3d(B& be, View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind) {

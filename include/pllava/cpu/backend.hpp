@@ -87,6 +87,7 @@ class Backend {
   Backend(const BackendOptions& options, std::shared_ptr<ThreadPool> pool);
   detail::ExecutionContext context() const { return {*kernels_, *pool_, *arena_}; }
   static void copy(void* dst, const void* src, Index bytes);
+  void pool_bilinear(View y, ConstView x, const Grid& in, const Grid& out);
   template <class Fill>
   std::shared_ptr<void> weight_memory(Index bytes, const char* what_for, const Fill& fill);
   Weight prepare_vector(std::span<const HostTensor> parts);

@@ -16,8 +16,8 @@ class TemporalPool {
   explicit TemporalPool(const PoolConfig& config) : config_(config) {}
 
   const PoolConfig& config() const noexcept { return config_; }
-  /// Averages commute with a following linear map, maxima do not.
-  bool commutes_with_linear() const noexcept { return config_.kind == PoolKind::average; }
+  /// Weighted averages commute with a following linear map, maxima do not.
+  bool commutes_with_linear() const noexcept { return config_.kind != PoolKind::maximum; }
   /// Rows after pooling a grid of this size.
   Index output_tokens(const Grid& in) const noexcept { return output_grid(in).count(); }
   /// The pooling of each frame by itself: the grid keeps its frames, (t, h, w) -> (t, h', w').

@@ -134,18 +134,22 @@ class Backend {
   }
   void add_positions(View x, ConstView patches, const Weight& cls, const Weight& positions,
                      Index per_frame) {
+    const Index first = cls ? 1 : 0, rows = per_frame + first;  // the first patch; rows of a frame
     for (Index row = 0; row < x.rows(); ++row)
       for (Index d = 0; d < x.cols(); ++d) {
-        const Index t = row / (per_frame + 1), p = row % (per_frame + 1);
-        at(x, row, d) = (p == 0 ? at(cls, d) : at(patches, t * per_frame + p - 1, d)) +
+        const Index t = row / rows, p = row % rows;
+        at(x, row, d) = (p < first ? at(cls, d) : at(patches, t * per_frame + p - first, d)) +
                         at(positions, p * x.cols() + d);
       }
   }
   void select_patches(View y, ConstView x, Index per_frame) {
+    const Index frames = y.rows() / per_frame, first = x.rows() / frames - per_frame;
     for (Index row = 0; row < y.rows(); ++row)
-      for (Index d = 0; d < y.cols(); ++d) at(y, row, d) = at(x, row + row / per_frame + 1, d);
+      for (Index d = 0; d < y.cols(); ++d)
+        at(y, row, d) = at(x, row + (row / per_frame + 1) * first, d);
   }
   void pool3d(View y, ConstView x, const Grid& in, const Grid& out, PoolKind kind) {
+    if (kind == PoolKind::bilinear) return pool_bilinear(y, x, in, out);
     const auto begin = [](Index i, Index n, Index m) { return i * n / m; };
     const auto end = [](Index i, Index n, Index m) { return ((i + 1) * n + m - 1) / m; };
     for (Index row = 0; row < y.rows(); ++row)
@@ -166,6 +170,28 @@ class Backend {
   }
 
  private:
+  static void pool_bilinear(View y, ConstView x, const Grid& in, const Grid& out) {
+    for (Index row = 0; row < y.rows(); ++row) {
+      const Index i = row / (out.h * out.w);
+      const BilinearTaps h = bilinear_taps(row / out.w % out.h, in.h, out.h);
+      const BilinearTaps w = bilinear_taps(row % out.w, in.w, out.w);
+      const Index begin = i * in.t / out.t, end = ((i + 1) * in.t + out.t - 1) / out.t;
+      for (Index d = 0; d < y.cols(); ++d) {
+        double sum = 0;
+        for (Index t = begin; t < end; ++t) {
+          const auto pixel = [&](Index j, Index k) {
+            return double{at(x, (t * in.h + j) * in.w + k, d)};
+          };
+          const auto line = [&](Index j) {
+            return (1.0 - w.weight) * pixel(j, w.first) + w.weight * pixel(j, w.second);
+          };
+          sum += (1.0 - h.weight) * line(h.first) + h.weight * line(h.second);
+        }
+        at(y, row, d) = static_cast<float>(sum / static_cast<double>(end - begin));
+      }
+    }
+  }
+
   /// Element d of the query or key at column `first` of row n, rotated if there is a rope.
   static float rotated(ConstView qkv, Index n, Index first, Index d, Index past,
                        const Attention& attention) {
@@ -245,6 +271,8 @@ class Backend {
       case Activation::none: return x;
       case Activation::quick_gelu: return x / (1.0f + std::exp(-1.702f * x));
       case Activation::gelu: return 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
+      case Activation::gelu_tanh:
+        return 0.5f * x * (1.0f + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
       case Activation::silu: return x / (1.0f + std::exp(-x));
     }
     return x;

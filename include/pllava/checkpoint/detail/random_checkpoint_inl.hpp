@@ -23,6 +23,7 @@ PLLAVA_INLINE std::string_view activation_name(Activation a) {
   switch (a) {
     case Activation::quick_gelu: return "quick_gelu";
     case Activation::gelu: return "gelu";
+    case Activation::gelu_tanh: return "gelu_pytorch_tanh";
     case Activation::silu: return "silu";
     case Activation::none: break;
   }

@@ -47,6 +47,7 @@ PLLAVA_VECTOR VecF32 apply(Activation act, VecF32 x) {
   switch (act) {
     case Activation::none: return x;
     case Activation::quick_gelu: return x / (1.0f + exp(x * -1.702f));
+    case Activation::gelu_tanh: return x / (1.0f + exp(x * (x * x * -0.071354816f - 1.5957691f)));
     case Activation::silu: return x / (1.0f + exp(-x));
     case Activation::gelu: return x * 0.5f * (1.0f + erf(x * 0.70710678f));
   }

@@ -47,7 +47,7 @@ Json to_json(const pllava::ModelConfig& m, bool has_vision) {
           {"projector", {{"input", m.projector.input}, {"output", m.projector.output}}},
           {"pool",
            {{"output", {m.pool.output.t, m.pool.output.h, m.pool.output.w}},
-            {"kind", m.pool.kind == pllava::PoolKind::average ? "average" : "maximum"}}},
+            {"kind", name_of(m.pool.kind)}}},
           {"text",
            {{"vocab", m.text.vocab},
             {"width", m.text.width},
@@ -109,7 +109,7 @@ std::string describe(const pllava::ModelConfig& m, bool has_vision) {
       " used), width " + number(m.vision.width) + ", " + number(m.vision.heads) + " heads, image " +
       number(m.vision.image_size) + ", patch " + number(m.vision.patch_size) +  //
       "\npool:     " + number(m.frames) + " frames to " + m.pool.output.str() + ", " +
-      number(m.pool.output.count()) + " rows\n";
+      number(m.video_rows()) + " rows\n";
   return (has_vision ? vision : "vision:   none, " + m.model_type + " alone\n") +
          "language: " + number(m.text.layers) + " layers, width " + number(m.text.width) + ", " +
          number(m.text.heads) + " heads, " + number(m.text.kv_heads) + " kv, vocabulary " +

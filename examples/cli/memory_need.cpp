@@ -39,7 +39,7 @@ MemoryNeed memory_need(const pllava::ModelConfig& config, const pllava::TensorTa
   const bool has_vision = has_vision_tower(tensors);
   const Index T = has_vision ? config.frames : 0, S = vision.image_size,
               H = config.projector.output;
-  const Index video_tokens = has_vision ? config.pool.output.count() : 0;
+  const Index video_tokens = has_vision ? config.video_rows() : 0;
   const Index pixels = T * 3 * S * S * f32;
   const Index features = T * vision.patches() * (vision.width + H) * element;
   const Index embeddings = video_tokens * H * f32;

@@ -26,7 +26,7 @@ Watched watch(const Context& context, const LoadedModel& model, const std::strin
                   .frame_times = {},
                   .total_frames = clip.total_frames,
                   .warnings = model.pipeline.warnings(),
-                  .video_rows = model.pipeline.config().pool.output.count(),
+                  .video_rows = model.pipeline.config().video_rows(),
                   .load_ms = model.load_ms,
                   .decode_ms = decode_ms,
                   .session = model.pipeline.watch(clip, watch_options(context))};

@@ -14,7 +14,7 @@
 
 namespace pllava {
 
-/// CLIP vision transformer.
+/// A vision transformer: CLIP, or SigLIP without class token and pre-norm.
 struct VisionConfig {
   Index image_size = 336;  ///< S, side of the square input in pixels
   Index patch_size = 14;
@@ -25,9 +25,14 @@ struct VisionConfig {
   float norm_eps = 1e-5f;
   Activation activation = Activation::quick_gelu;
   Index feature_layer = -2;  ///< index into the L+1 hidden states; negative counts from the end
+  bool class_token = true;   ///< a row before the patches; its features are dropped
+  bool pre_norm = true;      ///< a norm before the first layer
+  bool patch_bias = false;   ///< the patch embedding has a bias
 
+  /// Whole patches of a side; pixels after the last one are left out.
   Index grid_side() const { return image_size / patch_size; }
-  Index patches() const { return grid_side() * grid_side(); }  ///< P
+  Index patches() const { return grid_side() * grid_side(); }             ///< P
+  Index frame_rows() const { return patches() + (class_token ? 1 : 0); }  ///< rows of a frame
   /// Layers that must run to obtain hidden state `feature_layer`: 23 of 24 for -2.
   Index used_layers() const {
     return feature_layer < 0 ? layers + 1 + feature_layer : feature_layer;
@@ -90,10 +95,17 @@ struct ModelConfig {
   /// Key of the family's conversation_template(); empty for PLLaVA's, which depend on the task.
   std::string conversation_template = {};
   Index frames = 16;          ///< frames sampled from a clip
+  Index end_rows = 0;         ///< rows after the last frame of a video: an image_newline
   Index image_token = 32000;  ///< id that marks the place of the video
   Index pad_token = 0;
   Index bos_token = 1;
   std::vector<Index> eos_tokens = {2};
+  /// Sentences about what config.json describes and this library does otherwise; LoadReport has
+  /// them.
+  std::vector<std::string> notes = {};
+
+  /// Rows of the video in the prompt, for `frames` frames.
+  Index video_rows() const { return pool.output.count() + end_rows; }
 
   /// "7b", "13b", "34b" (published sizes) or "tiny" (a few thousand weights, for tests and demos).
   /// Throws ArgumentError for another name.

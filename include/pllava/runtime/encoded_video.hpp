@@ -33,7 +33,9 @@ class EncodedVideo {
   EncodedVideo() = default;
 
   Index frames() const noexcept { return frames_; }
-  Index tokens() const noexcept { return tokens_; }
+  /// Rows that a context appends: the tokens of the frames, and the rows after the last frame that
+  /// some families have.
+  Index tokens() const noexcept { return tokens_ + end_rows_; }
   /// Tokens of each frame; 0 if the model pools over time, so that tokens mix frames.
   Index tokens_per_frame() const noexcept { return tokens_per_frame_; }
   /// Times of the stages; prefill_ms is 0. A slice keeps the times of its source.
@@ -90,6 +92,7 @@ class EncodedVideo {
 
   std::vector<Piece> pieces_;
   Index frames_ = 0, tokens_ = 0, tokens_per_frame_ = 0;
+  Index end_rows_ = 0;  // after the last frame; the model has them
   VideoTimings timings_;
   std::shared_ptr<const void> model_;  // identity of the model that encoded it
 };

@@ -97,6 +97,14 @@ class BackendModel final : public Model, public std::enable_shared_from_this<Bac
     return {frames, side, side};
   }
 
+  /// Rows after the last frame of a video.
+  Index end_rows() const {
+    if constexpr (requires { parts_.project.end_rows(); })
+      return parts_.project.end_rows();
+    else
+      return 0;
+  }
+
   B backend_;
   C parts_;
   std::shared_ptr<const void> identity_ = std::make_shared<int>();

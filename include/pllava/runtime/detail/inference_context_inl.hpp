@@ -131,6 +131,7 @@ class BackendModel<B, C>::Encoder final : public FrameEncoder {
                 detail::to_floats(be_, features), detail::to_floats(be_, *rows)};
     video.frames_ = T;
     video.tokens_ = rows->view().rows();
+    video.end_rows_ = model_->end_rows();
     video.model_ = model_->identity_;
     video.pieces_.push_back({std::move(rows), 0, video.tokens_});
     return video;
@@ -176,6 +177,8 @@ class BackendModel<B, C>::Context final : public InferenceContext {
       ops::copy(be_, x.view().slice(row, piece.count), rows.slice(piece.first, piece.count));
       row += piece.count;
     }
+    if constexpr (requires { model_->parts_.project.end_rows(); })
+      model_->parts_.project.write_end_rows(be_, x.view().slice(row, video.end_rows_));
     model_->parts_.language.forward(be_, x, kv_, View{}, control);
   }
 
@@ -205,7 +208,7 @@ class BackendModel<B, C>::Context final : public InferenceContext {
 template <class B, class C>
 Index BackendModel<B, C>::video_tokens([[maybe_unused]] Index frames) const {
   if constexpr (requires { parts_.pool.output_tokens(Grid{}); })
-    return parts_.pool.output_tokens(patch_grid(frames));
+    return parts_.pool.output_tokens(patch_grid(frames)) + end_rows();
   else
     return 0;
 }

@@ -47,6 +47,7 @@
 #include "pllava/models/language_model.hpp"
 #include "pllava/models/load_layers.hpp"
 #include "pllava/models/model_config.hpp"
+#include "pllava/models/newline_projector.hpp"
 #include "pllava/models/projector.hpp"
 #include "pllava/models/temporal_pool.hpp"
 #include "pllava/models/vision_encoder.hpp"

@@ -37,6 +37,18 @@ TEST_CASE("LLaVA-NeXT-Video pools each frame before the projector", "[config]") 
   CHECK(pool({.frames = 8, .pool = Grid{4, 1, 1}}) == Grid{4, 1, 1});
 }
 
+TEST_CASE("A configuration notes that LLaVA-NeXT's tiles are left out", "[config]") {
+  const auto notes = [](const std::string& type) {
+    const test::TempDirectory dir;
+    test::write_file(dir.path() / "config.json",
+                     R"({"model_type":")" + type + R"(","text_config":{},)" + kVision + "}");
+    return read_model_config(dir.path()).notes;
+  };
+  REQUIRE(notes("llava_next").size() == 1);
+  CHECK(test::contains(notes("llava_next")[0], "image_newline"));
+  CHECK(notes("llava").empty());
+}
+
 TEST_CASE("The published 7B configuration equals the preset", "[model_config]") {
   const test::TempDirectory dir;
   test::write_file(dir.path() / "config.json",

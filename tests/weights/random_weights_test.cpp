@@ -129,6 +129,9 @@ TEST_CASE("Random weights reject types that are not floating and paths that cann
   const test::TempDirectory dir;
   const ModelConfig config = ModelConfig::preset("tiny");
   CHECK_THROWS_AS(write_random_checkpoint(dir.path() / "x", config, 0, DType::u8), ArgumentError);
+  ModelConfig other = config;
+  other.model_type = "llava_onevision";
+  CHECK_THROWS_AS(write_random_checkpoint(dir.path() / "x", other), ArgumentError);
   CHECK_FALSE(std::filesystem::exists(dir.path() / "x"));
   test::write_file(dir.path() / "file", "");
   CHECK(test::contains(test::message_of<FileError>(

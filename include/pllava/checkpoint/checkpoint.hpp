@@ -62,7 +62,8 @@ struct LoadReport {
   std::vector<std::string> misshapen;
   std::vector<std::string> wrong_dtype;
   std::vector<std::string> unused;  ///< names outside the tensor table
-  std::vector<std::string> notes;   ///< sentences about values that no file gives
+  /// Sentences about values that no file gives, and ModelConfig::notes.
+  std::vector<std::string> notes;
 
   /// Whether no defect was found. Notes are not defects.
   bool clean() const noexcept {

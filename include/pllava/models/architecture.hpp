@@ -17,6 +17,7 @@
 
 #include "pllava/models/language_model.hpp"
 #include "pllava/models/model_config.hpp"
+#include "pllava/models/newline_projector.hpp"
 #include "pllava/models/projector.hpp"
 #include "pllava/models/temporal_pool.hpp"
 #include "pllava/models/vision_encoder.hpp"
@@ -28,6 +29,8 @@ namespace pllava {
 ///
 ///     vision(be, pixels, control)          (T, 3, S, S) -> (T·P, Dv)
 ///     project(be, features, pool, grid)    (T·P, Dv) -> (tokens, D) f32; it calls `pool`
+///     project.end_rows()                   optional: rows after the last frame of a video
+///     project.write_end_rows(be, rows)     optional: writes them, (end_rows, D) f32
 ///     pool(be, x, grid)                    rows of a grid (T, H, W) -> pooled rows
 ///     language.make_cache(be, capacity)    an empty KvCache
 ///     language.embed(be, ids)              (N) -> (N, D) f32
@@ -87,6 +90,28 @@ struct Llava {
   }
 };
 
+/// LLaVA-OneVision in the llava-hf layout: SigLIP vision tower, two-layer projector, frames resized
+/// to half the side (bilinear), a Qwen2 decoder, and image_newline after the last frame. Pictures
+/// are encoded as videos, without tiles.
+struct LlavaOnevision {
+  static constexpr std::string_view kModelTypes = R"("llava_onevision")";
+
+  static bool accepts(std::string_view model_type) noexcept {
+    return model_type == "llava_onevision";
+  }
+  /// Throws LoadError as read_model_config does.
+  static ModelConfig read_config(const std::filesystem::path& directory);
+  static TensorTable tensors(const ModelConfig& config);
+
+  /// `weights` is the root scope. Throws LoadError, OutOfMemoryError.
+  template <Backend B>
+  static auto build(B& be, const ModelConfig& config, const WeightScope& weights) {
+    return Components{VisionEncoder<B>(be, config.vision, weights["vision_tower"]),
+                      NewlineProjector<B>(be, config.projector, weights), TemporalPool(config.pool),
+                      LanguageModel<B>(be, config.text, weights["language_model"])};
+  }
+};
+
 /// Architectures to choose from.
 template <Architecture... As>
 struct ArchitectureList {
@@ -114,7 +139,7 @@ struct ArchitectureList {
   }
 };
 
-using BuiltinArchitectures = ArchitectureList<Llava>;
+using BuiltinArchitectures = ArchitectureList<Llava, LlavaOnevision>;
 
 inline std::span<const ArchitectureInfo> builtin_architectures() noexcept {
   return BuiltinArchitectures::kInfos;
@@ -139,4 +164,5 @@ TensorTable model_tensors(
 #ifndef PLLAVA_COMPILED
 #include "pllava/models/detail/architecture_inl.hpp"
 #include "pllava/models/detail/llava_config_inl.hpp"
+#include "pllava/models/detail/llava_onevision_inl.hpp"
 #endif

@@ -1,4 +1,4 @@
-// CLIP vision transformer (reference section 3): pixels to patch features.
+// Vision transformer (reference section 3: CLIP; SigLIP): pixels to patch features.
 // Threads: const after construction; share it, with a backend per thread.
 #pragma once
 
@@ -27,10 +27,16 @@ class VisionEncoder {
     HostTensor patch = embeddings["patch_embedding"].tensor("weight");
     patch.shape = Shape{patch.shape[0], patch.shape.count() / patch.shape[0]};
     patch_ = {be.prepare({&patch, 1}, WeightRole::linear), {}, patch.shape[0], patch.shape[1]};
-    const HostTensor cls = embeddings.tensor("class_embedding");
-    class_token_ = be.prepare({&cls, 1}, WeightRole::vector);
+    if (config.patch_bias) {
+      const HostTensor bias = embeddings["patch_embedding"].tensor("bias");
+      patch_.bias = be.prepare({&bias, 1}, WeightRole::vector);
+    }
+    if (config.class_token) {
+      const HostTensor cls = embeddings.tensor("class_embedding");
+      class_token_ = be.prepare({&cls, 1}, WeightRole::vector);
+    }
     positions_ = load_weight(be, embeddings["position_embedding"], WeightRole::vector);
-    pre_norm_ = load_layer_norm(be, model["pre_layrnorm"]);
+    if (config.pre_norm) pre_norm_ = load_layer_norm(be, model["pre_layrnorm"]);
     for (Index l = 0; l < config.used_layers(); ++l)
       layers_.push_back(load_layer(be, model["encoder"]["layers"][l]));
   }
@@ -46,7 +52,7 @@ class VisionEncoder {
                        "expected pixels (T, 3, " + std::to_string(config_.image_size) + ", " +
                            std::to_string(config_.image_size) + "), got " + pixels.shape.str());
     Tensor<B> features(be, {T * P, D}, be.activation_dtype());
-    const Index at_once = frames_at_once(P + 1);
+    const Index at_once = frames_at_once(config_.frame_rows());
     for (Index t = 0; t < T; t += at_once) {
       const Index n = std::min(at_once, T - t);
       ConstView chunk = pixels;  // (n, 3, S, S)
@@ -59,9 +65,10 @@ class VisionEncoder {
     return features;
   }
 
-  /// Hidden state after the pre-norm and `layers` layers, class token included: (T·(P+1), D) f32.
+  /// Hidden state after the embeddings, the pre-norm and `layers` layers, class token included:
+  /// (T·frame_rows(), D) f32.
   Tensor<B> hidden_state(B& be, ConstView pixels, Index layers) const {
-    const Index rows = pixels.shape[0] * (config_.patches() + 1);
+    const Index rows = pixels.shape[0] * config_.frame_rows();
     Tensor<B> x(be, {rows, config_.width}, DType::f32);
     forward(be, x, pixels, layers, {});
     return x;
@@ -96,7 +103,7 @@ class VisionEncoder {
 
   void encode(B& be, View features, ConstView pixels, const RunControl& control) const {
     auto scope = be.scope();
-    View x = be.scratch({pixels.shape[0] * (config_.patches() + 1), config_.width}, DType::f32);
+    View x = be.scratch({pixels.shape[0] * config_.frame_rows(), config_.width}, DType::f32);
     forward(be, x, pixels, config_.used_layers(), control);
     ops::select_patches(be, features, x, config_.patches());
   }
@@ -104,7 +111,7 @@ class VisionEncoder {
   void forward(B& be, View x, ConstView pixels, Index layers, const RunControl& control) const {
     auto scope = be.scope();
     const Index T = pixels.shape[0], P = config_.patches(), D = config_.width;
-    const Index N = T * (P + 1);
+    const Index N = T * config_.frame_rows();
     const DType act = be.activation_dtype();
     View rows = be.scratch({T * P, patch_.in}, act);    // (T·P, 3·patch²)
     View patches = be.scratch({T * P, D}, DType::f32);  // (T·P, D)
@@ -116,7 +123,7 @@ class VisionEncoder {
     ops::patchify(be, rows, pixels, config_.patch_size);
     ops::linear(be, patches, rows, patch_);
     ops::add_positions(be, x, patches, class_token_, positions_, P);
-    ops::norm(be, x, x, pre_norm_);
+    if (config_.pre_norm) ops::norm(be, x, x, pre_norm_);
     if (layers > 0) ops::norm(be, h, x, layers_[0].norm1);
     const Sequence frames{.past = {}, .bound = 0, .batch = T};
     for (Index l = 0; l < layers; ++l) {

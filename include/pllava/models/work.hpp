@@ -43,10 +43,10 @@ inline Work product_work(double operations, const Quantization& q) noexcept {
 
 /// Work of the used layers of the vision encoder over `frames` frames.
 inline Work vision_work(const VisionConfig& c, Index frames, const Quantization& q = {}) {
-  const auto rows = static_cast<double>(frames * (c.patches() + 1));
+  const auto rows = static_cast<double>(frames * c.frame_rows());
   const auto d = static_cast<double>(c.width), f = static_cast<double>(c.ffn);
   const auto layers = static_cast<double>(c.used_layers());
-  const Work attention{.flops = layers * 4 * rows * static_cast<double>(c.patches() + 1) * d};
+  const Work attention{.flops = layers * 4 * rows * static_cast<double>(c.frame_rows()) * d};
   return product_work(layers * 2 * rows * (4 * d * d + 2 * d * f), q) + attention;
 }
 

@@ -36,7 +36,8 @@ inline CanonicalName canonical_name(std::string name) {
       name.replace(at, wrapper.size(), ".");
   replace_prefix("model.language_model.", "language_model.model.");
   replace_prefix("model.vision_tower.", "vision_tower.");
-  for (const std::string part : {"embeddings.", "pre_layrnorm.", "post_layernorm.", "encoder."})
+  for (const std::string part :
+       {"embeddings.", "pre_layrnorm.", "post_layernorm.", "encoder.", "head."})
     replace_prefix("vision_tower." + part, "vision_tower.vision_model." + part);  // transformers 5
   replace_prefix("model.multi_modal_projector.", "multi_modal_projector.");
   replace_prefix("model.image_newline", "image_newline");

@@ -34,6 +34,9 @@ PLLAVA_INLINE std::string_view activation_name(Activation a) {
 // length of a literal is a template instance of its own, and pllava.hpp includes this file.
 PLLAVA_INLINE JsonDocument to_json(const ModelConfig& m) {
   using namespace std::string_view_literals;
+  if (m.model_type != "llava" && m.model_type != "pllava")
+    throw ArgumentError("a random checkpoint of model_type \"" + m.model_type +
+                        "\"; expected \"llava\" or \"pllava\"");
   const VisionConfig& v = m.vision;
   const TextConfig& t = m.text;
   JsonDocument document;
@@ -118,6 +121,7 @@ PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& director
                                            DType dtype) {
   detail::require_writable(config);
   const RandomWeights weights(seed, dtype);
+  const detail::JsonDocument config_json = detail::to_json(config);
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) throw FileError(directory.string(), "cannot be created: " + error.message());
@@ -127,7 +131,7 @@ PLLAVA_INLINE void write_random_checkpoint(const std::filesystem::path& director
     file.write(text.data(), text.size());
     file.commit();
   };
-  write("config.json", detail::to_json(config));
+  write("config.json", config_json);
   write("generation_config.json", detail::generation_json(config));
   write("preprocessor_config.json", detail::preprocessor_json(config.vision.image_size));
   std::vector<detail::TensorToWrite> tensors;

@@ -1,4 +1,4 @@
-// Bodies of models/architecture.hpp, but for Llava::read_config.
+// Bodies of models/architecture.hpp, but for the configurations of the families.
 #pragma once
 
 #include <string>

@@ -24,14 +24,19 @@ PLLAVA_INLINE TensorTable vision_tensors(const VisionConfig& v) {
     table.add_with_bias(
         name, {.name = {}, .shape = {d}, .presence = presence, .initializer = Initializer::ones});
   };
-  embedding("class_embedding", {d});
-  table.add({.name = "vision_model.embeddings.patch_embedding.weight",
-             .shape = {d, 3, v.patch_size, v.patch_size}});
-  embedding("position_embedding.weight", {v.patches() + 1, d});
+  if (v.class_token) embedding("class_embedding", {d});
+  const TensorSpec patch{.name = "vision_model.embeddings.patch_embedding.weight",
+                         .shape = {d, 3, v.patch_size, v.patch_size}};
+  if (v.patch_bias)
+    table.add_with_bias("vision_model.embeddings.patch_embedding", patch);
+  else
+    table.add(patch);
+  embedding("position_embedding.weight", {v.frame_rows(), d});
   table.add({.name = "vision_model.embeddings.position_ids",
-             .shape = {1, v.patches() + 1},
+             .shape = {1, v.frame_rows()},
              .presence = Presence::unused});
-  norm("vision_model.pre_layrnorm", Presence::required);  // spelled so in every checkpoint
+  // spelled so in every checkpoint
+  if (v.pre_norm) norm("vision_model.pre_layrnorm", Presence::required);
   norm("vision_model.post_layernorm", Presence::unused);
   for (Index l = 0; l < v.layers; ++l) {
     const Presence presence = l < v.used_layers() ? Presence::required : Presence::unused;

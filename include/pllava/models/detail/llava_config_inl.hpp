@@ -14,29 +14,10 @@
 #include "pllava/models/detail/llava_template_key.hpp"
 #include "pllava/models/detail/special_tokens.hpp"
 #include "pllava/models/detail/text_config.hpp"
+#include "pllava/models/detail/vision_config.hpp"
 
 namespace pllava {
 namespace detail {
-
-/// Missing keys take the defaults of CLIPVisionConfig (a small ViT-B/32), as files omit defaults.
-inline VisionConfig read_vision(const JsonReader& json, Index feature_layer) {
-  const std::string type = json.text("model_type", "clip_vision_model");
-  json.require("model_type", type == "clip_vision_model", "\"clip_vision_model\"");
-  json.require("num_channels", json.size("num_channels", 3) == 3, "3");
-  VisionConfig v;
-  v.image_size = json.integer("image_size", 224, 1, 1 << 14);
-  v.patch_size = json.integer("patch_size", 32, 1, 1 << 14);
-  v.width = json.size("hidden_size", 768);
-  v.ffn = json.size("intermediate_size", 3072);
-  v.layers = json.integer("num_hidden_layers", 12, 1, kMaxLayers);
-  v.heads = json.size("num_attention_heads", 12);
-  v.norm_eps = static_cast<float>(json.number("layer_norm_eps", 1e-5));
-  v.activation = detail::read_activation(json, "hidden_act", "quick_gelu");
-  v.feature_layer = feature_layer;
-  json.require("patch_size", v.image_size % v.patch_size == 0, "a divisor of image_size");
-  json.require("num_attention_heads", v.width % v.heads == 0, "a divisor of hidden_size");
-  return v;
-}
 
 /// The pooling of LLaVA-NeXT-Video: each frame by itself, before the projector.
 inline void read_next_video(const JsonReader& json, Index side, ModelConfig& m) {
@@ -49,16 +30,6 @@ inline void read_next_video(const JsonReader& json, Index side, ModelConfig& m) 
             .kind = mode == "max" ? PoolKind::maximum : PoolKind::average,
             .keeps_frames = true};
   m.projector.pools_first = true;
-}
-
-/// vision_feature_layer: a number, or a list of one.
-inline Index read_feature_layer(const JsonReader& json) {
-  const char* const key = "vision_feature_layer";
-  const Index low = -kMaxLayers - 1;
-  const nlohmann::json* value = json.find(key);
-  if (value == nullptr || !value->is_array()) return json.integer(key, -2, low, kMaxLayers);
-  json.require(key, value->size() == 1, "one layer; features of several are not concatenated");
-  return json.integers(key, 1, low, kMaxLayers).front();
 }
 
 /// Whether the file is of a model that PLLaVA trained; "llava" is its model_type too.
@@ -90,11 +61,7 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
                "true");
 
   ModelConfig m;
-  const Index feature_layer = detail::read_feature_layer(json);
-  m.vision = detail::read_vision(json.object("vision_config"), feature_layer);
-  const Index used = m.vision.used_layers();
-  json.require("vision_feature_layer", used >= 0 && used <= m.vision.layers,
-               "one of the " + std::to_string(m.vision.layers + 1) + " hidden states");
+  m.vision = detail::read_vision(json, detail::kClip, -2);
   const detail::JsonReader text = json.object("text_config");
   m.text = detail::read_text(text);
   m.projector = {m.vision.width, m.text.width,
@@ -107,7 +74,12 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
   m.frames = json.integer("num_frames", m.frames, 1, 1 << 14);
   const auto pooling = json.integers("pooling_shape", 3, 1, 1 << 14);
   if (!pooling.empty()) m.pool.output = {pooling[0], pooling[1], pooling[2]};
-  if (json.text("model_type", "") == "llava_next_video") detail::read_next_video(json, side, m);
+  const std::string type = json.text("model_type", "");
+  if (type == "llava_next_video") detail::read_next_video(json, side, m);
+  if (type == "llava_next")
+    m.notes.push_back(
+        "of the tiles of a picture only the base image is encoded, so image_grid_pinpoints and "
+        "image_newline are unused");
   m.image_token = json.integer("image_token_index",
                                json.integer("image_token_id", m.image_token, 0, detail::kMaxToken),
                                0, detail::kMaxToken);

@@ -23,8 +23,9 @@ inline Activation read_activation(const JsonReader& json, const char* key, const
   const std::string name = json.text(key, fallback);
   if (name == "quick_gelu") return Activation::quick_gelu;
   if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
   if (name == "silu" || name == "swish") return Activation::silu;
-  throw json.error(key, "quick_gelu, gelu or silu", json.find(key));
+  throw json.error(key, "quick_gelu, gelu, gelu_pytorch_tanh or silu", json.find(key));
 }
 
 /// What differs between the decoders of the LLaMA kind: the defaults of their configuration classes

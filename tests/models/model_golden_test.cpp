@@ -26,17 +26,16 @@ std::filesystem::path data(const std::string& name) {
 }
 
 std::vector<Case> cases() {
-  LoadOptions alpha32, on_base, three_frames;
+  LoadOptions alpha32, on_base, three_frames, picture;
   alpha32.lora_alpha = 32;
   on_base.base = data("adapter_base");
   three_frames.frames = 3;  // its config.json does not say
-  return {{"plain_f32", "golden", {}},
-          {"odd_heads", "golden", {}},
-          {"newer_names", "golden", {}},
-          {"next_video", "golden", {}},
-          {"onevision", "golden", three_frames},
-          {"peft_sharded", "golden_alpha4", {}},
-          {"peft_sharded", "golden_alpha32", alpha32},
+  picture.frames = 1;
+  picture.pool = Grid{1, 5, 5};  // the grid of the patches: no pooling
+  return {{"plain_f32", "golden", {}},           {"odd_heads", "golden", {}},
+          {"newer_names", "golden", {}},         {"next_video", "golden", {}},
+          {"onevision", "golden", three_frames}, {"picture", "golden", picture},
+          {"peft_sharded", "golden_alpha4", {}}, {"peft_sharded", "golden_alpha32", alpha32},
           {"adapter", "golden_alpha4", on_base}};
 }
 
@@ -128,7 +127,7 @@ TEST_CASE("The f32 components equal transformers within 1e-4 and pick the same 6
 }
 
 TEST_CASE("The reference backend equals transformers within 1e-5", "[model]") {
-  const Distances d = run(reference::Backend(), cases()[5]);
+  const Distances d = run(reference::Backend(), cases()[6]);
   CHECK(d.features < 1e-5);
   CHECK(d.video < 1e-5);
   CHECK(d.logits < 1e-5);

@@ -10,6 +10,7 @@
 #include "model.hpp"
 #include "output.hpp"
 #include "pllava/calibration/calibrate.hpp"
+#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/io/detail/output_file.hpp"
 
@@ -64,6 +65,10 @@ std::string describe(const pllava::Calibration& calibration) {
 int quantize(const Context& context) {
   const Options& o = context.options;
   const pllava::LoadOptions load = load_options(o);
+  if (pllava::is_gguf(o.model))
+    throw pllava::ArgumentError(o.model +
+                                " is a GGUF file, which is quantized when it is loaded: quantize "
+                                "needs a directory");
   if (o.calibrate.empty()) {
     pllava::write_quantized_checkpoint(o.out, o.model, load, context.control());
     context.status.clear();

@@ -1,10 +1,13 @@
 // GGUF files as models, against the safetensors checkpoints that they were made from, other
 // tokenizers and gguf's own dequantization (tests/data/make_gguf_model_goldens.py).
-#include <cstring>
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -202,6 +205,34 @@ TEST_CASE("Token ids of GGUF files equal those of other implementations", "[gguf
   const Tokenizer bpe = read_tokenizer(kGguf / "qwen2.gguf");
   CHECK_FALSE(bpe.bos_id());
   CHECK(bpe.decode(bpe.encode("it's in the hat")) == "it's in the hat");
+}
+
+// Hidden: requires llama.cpp's models/ggml-vocab-NAME.gguf with their .inp and .out, which are not
+// part of this repository. Run with PLLAVA_GGML_VOCAB=<directory>.
+TEST_CASE("Token ids of llama.cpp's vocabularies equal its own", "[.ggml-vocab]") {
+  const char* directory = std::getenv("PLLAVA_GGML_VOCAB");
+  if (directory == nullptr) FAIL("set PLLAVA_GGML_VOCAB to a directory of ggml-vocab-*.gguf");
+  for (const char* name : {"llama-spm", "llama-bpe", "qwen2"}) {
+    const std::string file = std::string(directory) + "/ggml-vocab-" + name + ".gguf";
+    if (!std::filesystem::exists(file)) continue;
+    const Tokenizer tokenizer = read_tokenizer(file);
+    std::ifstream input(file + ".inp", std::ios::binary), output(file + ".out");
+    const std::string texts{std::istreambuf_iterator<char>(input), {}};
+    const std::string separator = "\n__ggml_vocab_test__\n";
+    std::size_t compared = 0;
+    for (std::size_t begin = 0; begin < texts.size(); ++compared) {
+      const std::size_t end = std::min(texts.find(separator, begin), texts.size());
+      std::string line;
+      std::getline(output, line);
+      std::istringstream numbers(line);
+      const std::vector<std::int32_t> ids{std::istream_iterator<std::int32_t>(numbers), {}};
+      INFO(name << ": " << texts.substr(begin, end - begin));
+      CHECK(tokenizer.encode(texts.substr(begin, end - begin), {.bos = false}) == ids);
+      begin = end + separator.size();
+    }
+    CHECK(compared > 40);
+    WARN(name << ": " << compared << " texts compared");
+  }
 }
 
 TEST_CASE("Packed weights of GGUF files are written again after a change", "[gguf]") {

@@ -194,6 +194,21 @@ TEST_CASE("Token ids of GGUF files equal those of other implementations", "[gguf
     }
     CHECK_FALSE(tokenizer.id_of("<image>"));
   }
+  const test::TempDirectory dir;
+  for (const std::string pre : {"llama-bpe", "smollm", "gpt-2", "default"}) {
+    GgufDraft draft(kGguf / "qwen2.gguf");
+    draft.metadata["tokenizer.ggml.pre"] = pre;
+    draft.metadata["tokenizer.ggml.bos_token_id"] = std::uint64_t{5};
+    const Tokenizer tokenizer = read_tokenizer(dir.write("x.gguf", draft.bytes()));
+    for (const auto& row : cases[pre == "default" ? "gpt-2" : pre]) {
+      const auto text = row["text"].get<std::string>();
+      INFO(pre << ": " << text);
+      CHECK(tokenizer.encode(text, {.bos = false}) == row["ids"].get<std::vector<std::int32_t>>());
+    }
+    CHECK(tokenizer.bos_id().has_value() == (pre == "llama-bpe"));
+    const auto notes = Checkpoint::open(dir / "x.gguf", text_alone()).report().notes;
+    CHECK(notes.size() == (pre == "default"));
+  }
   const Tokenizer spm = read_tokenizer(kGguf / "llama.gguf", with_vision());
   CHECK(spm.bos_id() == 1);
   CHECK(spm.id_of("<image>") == 150);
@@ -437,6 +452,8 @@ TEST_CASE("GGUF files in the wrong place are refused with what is expected", "[g
   LoadOptions none = with_vision();
   none.mmproj = kGguf / "none.gguf";
   check_error(error(kGguf / "llama.gguf", none), "none.gguf");
+  check_error(error(kGguf / "none.gguf", {}), "none.gguf");
+  check_error(error(kGguf, {}), "is a directory of GGUF files (llama.gguf, llama3.gguf, ");
   const test::TempDirectory dir;
   check_error(error(dir.write("a.gguf", "version https://git-lfs.github.com/spec/v1"), {}),
               "Git LFS pointer");

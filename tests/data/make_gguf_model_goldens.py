@@ -25,14 +25,14 @@ from gguf import GGMLQuantizationType as T, GGUFWriter, MODEL_ARCH, TokenType, g
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 DATA = pathlib.Path(__file__).parent
 OUT = DATA / "gguf_model"
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED = (TokenType.NORMAL, TokenType.UNKNOWN, TokenType.CONTROL,
                                           TokenType.USER_DEFINED, TokenType.UNUSED)
 TEXTS = ["the cat", "there they are.", "a  b", " in the hen", "catthe<tag>the cat", "", "x", "the-zebra!",
-         "hethe\nin 12", "</s>the", "it's in the\n\n  hat"]
+         "hethe\nin 12", "</s>the", "it's in the\n\n  hat", "1212 121212 at12"]
 
 
 def permuted(weight, heads):
@@ -93,13 +93,18 @@ def spm_encode(text, vocabulary):
     return out
 
 
-QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
          r"|\s+(?!\S)|\s+")
+PRE_TOKENIZERS = {  # before ByteLevel, which has GPT-2's expression
+    "qwen2": pre_tokenizers.Split(Regex(SPLIT % ""), "isolated"),
+    "llama-bpe": pre_tokenizers.Split(Regex(SPLIT % "{1,3}"), "isolated"),
+    "smollm": pre_tokenizers.Digits(individual_digits=True),
+    "gpt-2": None}
 
 
 def bpe_vocabulary(size):
     merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "t"), ("i", "n"), ("Ġ", "in"), ("c", "at"), ("Ġ", "c"),
-              ("Ġc", "at"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("'", "s"), ("1", "2"), ("r", "e"), ("e", "re")]
+              ("Ġc", "at"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("'", "s"), ("1", "2"), ("12", "1"), ("r", "e"), ("e", "re")]
     tokens = list("abcdefghijklmnopqrstuvwxyz.!-'ĠĊ12") + ["".join(m) for m in merges]
     tokens += ["<tag>", "</s>"]
     types = [NORMAL] * (len(tokens) - 2) + [USER, CONTROL]
@@ -108,13 +113,12 @@ def bpe_vocabulary(size):
     return tokens, types, merges
 
 
-def bpe_encode(text, tokens, merges):
+def bpe_encode(text, tokens, merges, pre):
     """The package tokenizers."""
-    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(QWEN2), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges, ignore_merges=pre == "llama-bpe"))
+    first = PRE_TOKENIZERS[pre]
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pre in ("smollm", "gpt-2"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, level]) if first else level
     tokenizer.add_tokens(["<tag>"])
     tokenizer.add_special_tokens(["</s>"])
     return tokenizer.encode(text).ids
@@ -302,7 +306,8 @@ def main():
     tokens, merges = write_decoder("qwen2", MODEL_ARCH.QWEN2)
     write_quantized()
     cases = {"llama": [{"text": t, "ids": spm_encode(t, spm)} for t in TEXTS],
-             "qwen2": [{"text": t, "ids": bpe_encode(t, tokens, merges)} for t in TEXTS]}
+             **{pre: [{"text": t, "ids": bpe_encode(t, tokens, merges, pre)} for t in TEXTS]
+                for pre in PRE_TOKENIZERS}}
     (OUT / "tokens.json").write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print({f.name: f.stat().st_size for f in sorted(OUT.iterdir())})
 

@@ -11,7 +11,8 @@
 
 namespace pllava {
 
-/// Whether a model is a GGUF file: a file that begins like one, or is named so.
+/// Whether a model is a GGUF file: a file that begins like one, or what is named so, but for a
+/// directory.
 bool is_gguf(const std::filesystem::path& model);
 
 /// tokenizer.json of a directory, or of options.base if it has none; the vocabulary of a GGUF file.

@@ -114,6 +114,20 @@ PLLAVA_INLINE void refuse_other_weights(const std::filesystem::path& directory,
        .got = {}});
 }
 
+/// Refuses a directory of GGUF files: which of them is the model is not known.
+PLLAVA_INLINE void refuse_gguf_directory(const std::filesystem::path& directory,
+                                         const std::vector<std::string>& names) {
+  std::vector<std::string> files;
+  for (const std::string& name : names)
+    if (name.ends_with(".gguf")) files.push_back(name);
+  if (files.empty()) return;
+  throw LoadError("is a directory of GGUF files",
+                  {.file = directory.string(),
+                   .tensor = some_of(files),
+                   .expected = "the path of the language model's file",
+                   .got = {}});
+}
+
 /// Refuses an adapter that needs another directory.
 PLLAVA_INLINE void refuse_lone_adapter(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / kAdapterConfig;
@@ -175,6 +189,8 @@ PLLAVA_INLINE std::filesystem::path model_directory(const std::filesystem::path&
       detail::refuse_stand_in(directory / name);
   }
   if (has("config.json")) detail::refuse_original_llava(directory, options.architectures);
+  if (!has("config.json") && !has(detail::kAdapterConfig))
+    detail::refuse_gguf_directory(directory, names);
   detail::refuse_other_weights(directory, names);
   if (detail::is_peft_adapter(directory) &&
       std::any_of(names.begin(), names.end(), [](const std::string& name) {

@@ -18,9 +18,9 @@
 namespace pllava {
 
 PLLAVA_INLINE bool is_gguf(const std::filesystem::path& model) {
-  std::error_code error;  // opening a named pipe would wait for a writer
-  if (!std::filesystem::is_regular_file(model, error)) return false;
-  if (model.extension() == ".gguf") return true;
+  std::error_code error;
+  if (model.extension() == ".gguf") return !std::filesystem::is_directory(model, error);
+  if (!std::filesystem::is_regular_file(model, error)) return false;  // a named pipe would wait
   std::string head(4, '\0');
   std::ifstream file(model, std::ios::binary);
   return file.read(head.data(), static_cast<std::streamsize>(head.size())) && head == "GGUF";

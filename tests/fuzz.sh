@@ -6,7 +6,7 @@ usage() {
   cat <<'HELP'
 Usage: tests/fuzz.sh SECONDS [TARGET...]
   SECONDS   per target
-  TARGET    image, video, files (JSON, safetensors, packed weights) or text (default: all)
+  TARGET    image, video, files (JSON, safetensors, GGUF, packed weights) or text (default: all)
 Environment:
   FUZZ_DIR  programs, corpora and crashes (default: build/fuzz in the source directory)
   JOBS      compilers at a time (default: number of processors)
@@ -37,6 +37,9 @@ files_seeds() {
   { printf c; cat "$model/config.json"; } >"$out/config"
   { printf p; cat "$root/examples/demo_model/weights/preprocessor_config.json"; } >"$out/preprocessor"
   { printf s; head -c 4096 "$model"/*.safetensors; } >"$out/safetensors"
+  local gguf=$root/tests/data/gguf_model
+  for name in llama qwen2; do { printf g; head -c 8192 "$gguf/$name.gguf"; } >"$out/$name.gguf"; done
+  { printf v; head -c 4096 "$gguf/vision.gguf"; } >"$out/vision.gguf"
 }
 
 # stb_image copies 0 bytes to null pointers (nonnull-attribute); enums of FFmpeg, which is C, can have
@@ -44,7 +47,8 @@ files_seeds() {
 compiler=($(command -v ccache || true) clang++)
 flags=(-std=c++20 -O1 -g1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
   -fno-sanitize=nonnull-attribute,enum -pthread
-  -I"$root/include" "-DPLLAVA_DEMO_WEIGHTS=\"$root/examples/demo_model/weights\"")
+  -I"$root/include" "-DPLLAVA_DEMO_WEIGHTS=\"$root/examples/demo_model/weights\""
+  "-DPLLAVA_TEST_DATA=\"$root/tests/data\"")
 
 # compile DIRECTORY SOURCE...: the objects of the sources, in FUZZ_DIR/DIRECTORY.
 compile() {

@@ -34,7 +34,7 @@ inline std::string gguf_architecture(GgufKeys& keys) {
 
 /// Throws LoadError for another architecture than those of a decoder.
 inline std::string gguf_text_architecture(GgufKeys& keys) {
-  const std::string architecture = gguf_architecture(keys);
+  std::string architecture = gguf_architecture(keys);
   if (architecture == "clip")
     throw LoadError("is a vision tower, not a model",
                     {.file = keys.file().path(),

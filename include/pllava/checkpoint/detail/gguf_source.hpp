@@ -113,6 +113,7 @@ class GgufSource final : public WeightSource {
 
   static std::vector<Index> dims_of(const Shape& shape) {
     std::vector<Index> dims;
+    dims.reserve(Shape::kMaxRank);
     for (int i = 0; i < shape.rank(); ++i) dims.push_back(shape[i]);
     return dims;
   }

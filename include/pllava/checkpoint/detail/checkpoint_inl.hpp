@@ -177,7 +177,8 @@ PLLAVA_INLINE Checkpoint Checkpoint::open_directory(const std::filesystem::path&
       (source->find_lora() != nullptr && std::filesystem::exists(adapter_path, error)))
     scaling.adapter = detail::read_adapter_config(adapter_path);
   source->check(checkpoint.tensors_, checkpoint.stored_, std::move(scaling), report);
-  report.notes.insert(report.notes.end(), config.notes.begin(), config.notes.end());
+  report.notes.insert(report.notes.end(), checkpoint.config_.notes.begin(),
+                      checkpoint.config_.notes.end());
   if (!PreprocessConfig::is_stored_in(directory) &&
       (base.empty() || !PreprocessConfig::is_stored_in(base)))
     report.notes.push_back("there is no preprocessor_config.json: images are scaled to the " +

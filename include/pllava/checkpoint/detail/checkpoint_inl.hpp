@@ -181,9 +181,10 @@ PLLAVA_INLINE Checkpoint Checkpoint::open_directory(const std::filesystem::path&
                       checkpoint.config_.notes.end());
   if (!PreprocessConfig::is_stored_in(directory) &&
       (base.empty() || !PreprocessConfig::is_stored_in(base)))
-    report.notes.push_back("there is no preprocessor_config.json: images are scaled to the " +
-                           std::to_string(checkpoint.config_.vision.image_size) +
-                           " pixels of config.json, and mean and deviation are those of CLIP");
+    report.notes.push_back(
+        "there is no preprocessor_config.json: images are scaled and cropped to the " +
+        std::to_string(checkpoint.config_.vision.image_size) +
+        " pixels of config.json, and mean and deviation are those of CLIP");
   checkpoint.require_clean(directory.string(), "config.json", options);
   if (!base.empty()) checkpoint.adapted_ = source->changed_by_last();
   checkpoint.root_ = quantized(WeightScope(std::move(source)),

@@ -1,6 +1,7 @@
 // inspect: the configuration, tensors and memory use of a checkpoint.
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@
 #include "output.hpp"
 #include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/models/text_architecture.hpp"
+#include "pllava/weights/gguf.hpp"
 
 namespace cli {
 namespace {
@@ -116,6 +118,31 @@ std::string describe(const pllava::ModelConfig& m, bool has_vision) {
          number(m.text.vocab) + ", context " + number(m.text.context) + '\n';
 }
 
+/// What the metadata of a GGUF file say about the language model. Checkpoint::open has read them.
+Json gguf_json(const std::string& path) {
+  const pllava::GgufFile file = pllava::GgufFile::open(path);
+  const auto text = [&](const char* key) {
+    return file.has(key) ? Json(file.get<std::string>(key)) : Json();
+  };
+  const std::string tokens = "tokenizer.ggml.tokens";
+  return {
+      {"architecture", text("general.architecture")},
+      {"tokenizer", text("tokenizer.ggml.model")},
+      {"pre_tokenizer", text("tokenizer.ggml.pre")},
+      {"tokens", file.has(tokens) ? file.get<std::vector<std::string>>(tokens).size() : 0},
+      {"chat_template", file.has("tokenizer.chat_template")},
+  };
+}
+
+std::string describe_gguf(const Json& gguf) {
+  const auto text = [&](const char* key) {
+    return gguf[key].is_string() ? gguf[key].get<std::string>() : std::string("none");
+  };
+  return "GGUF:     architecture " + text("architecture") + ", tokenizer " + text("tokenizer") +
+         " (" + text("pre_tokenizer") + ") of " + std::to_string(gguf["tokens"].get<Index>()) +
+         " tokens, " + (gguf["chat_template"].get<bool>() ? "a" : "no") + " chat template\n";
+}
+
 std::string describe(const Type& type, const MemoryNeed& need) {
   return "memory in " + std::string(type.name) + ": " + human_bytes(need.total()) + " = weights " +
          human_bytes(need.weights) + " + keys and values " + human_bytes(need.kv_per_context) +
@@ -140,11 +167,13 @@ int inspect(const Context& context) {
     Json json = {{"directory", o.model},
                  {"config", to_json(config, has_vision)},
                  {"report", to_json(report)}};
+    if (is_gguf) json["gguf"] = gguf_json(o.model);
     for (const Type& type : kTypes)
       json["memory_bytes"][type.name] = to_json(need_of(checkpoint, type));
     write_output(json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
   } else {
-    std::string text = describe(config, has_vision) + report.str();
+    std::string text = is_gguf ? describe_gguf(gguf_json(o.model)) : std::string();
+    text += describe(config, has_vision) + report.str();
     for (const Type& type : kTypes) text += describe(type, need_of(checkpoint, type));
     write_output(text);
   }

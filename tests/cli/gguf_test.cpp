@@ -45,9 +45,16 @@ TEST_CASE("inspect shows GGUF files with and without a vision tower", "[program]
   CHECK(alone["memory_bytes"]["bf16"]["kv_per_clip"] == 0);
   const json both = json::parse(succeed({"inspect", kText, "--mmproj", kVision, "--json"}));
   CHECK(both["config"]["has_vision"] == true);
+  CHECK(both["gguf"] == json({{"architecture", "llama"},
+                              {"tokenizer", "llama"},
+                              {"pre_tokenizer", "default"},
+                              {"tokens", 150},
+                              {"chat_template", true}}));
   CHECK(both["report"]["files"] == json({kText, kVision}));
   const std::string text = succeed({"inspect", kText});
-  for (const char* part : {"vision:   none, llama alone", "vocabulary 150", "21 F32"}) {
+  for (const char* part :
+       {"GGUF:     architecture llama, tokenizer llama (default) of 150 tokens, a chat template",
+        "vision:   none, llama alone", "vocabulary 150", "21 F32"}) {
     INFO(text);
     CHECK(contains(text, part));
   }

@@ -49,9 +49,9 @@ struct LoadReport {
   Index tensors = 0;                    ///< read by the model
   Index ignored = 0;                    ///< known but unused (the last vision layer, ...)
   Index parameters = 0;                 ///< elements of the tensors read, without LoRA factors
-  Index f32_parameters = 0;             ///< those of them that are stored as F32
   std::uint64_t bytes = 0;              ///< size in the files of the tensors read, without LoRA
   std::map<std::string, Index> dtypes;  ///< tensors read by type as stored: "BF16" -> 814
+  DType default_dtype = DType::bf16;    ///< see dtype()
   Index lora_layers = 0;
   Index lora_rank = 0;
   double lora_alpha = 0;              ///< 0 without LoRA
@@ -69,9 +69,9 @@ struct LoadReport {
   bool clean() const noexcept {
     return missing.empty() && misshapen.empty() && wrong_dtype.empty() && unused.empty();
   }
-  /// The default type of the computation: f32 if most parameters are f32, else bf16, as in the
-  /// reference.
-  DType dtype() const noexcept;
+  /// The default type of the computation: f32 if most tensors are f32, else bf16, as in the
+  /// reference. Of GGUF files, which store all vectors in F32, the parameters are counted.
+  DType dtype() const noexcept { return default_dtype; }
   /// The defects as sentences, each with some names: "2 tensors are unused: a, b"; and the notes.
   std::vector<std::string> warnings() const;
   /// Several lines for a log.

@@ -54,10 +54,6 @@ PLLAVA_INLINE QuantizeOptions stored_formats(const std::filesystem::path& direct
 
 }  // namespace detail
 
-PLLAVA_INLINE DType LoadReport::dtype() const noexcept {
-  return f32_parameters > parameters / 2 ? DType::f32 : DType::bf16;
-}
-
 PLLAVA_INLINE std::vector<std::string> LoadReport::warnings() const {
   constexpr std::size_t kNamed = 3;
   const std::pair<const char*, const std::vector<std::string>*> lists[] = {

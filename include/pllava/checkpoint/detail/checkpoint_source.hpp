@@ -83,6 +83,9 @@ class CheckpointSource final : public WeightSource {
       else
         check_tensor(spec, parts, report);
     }
+    const auto f32 = report.dtypes.find("F32");
+    if (f32 != report.dtypes.end() && 2 * f32->second > report.tensors)
+      report.default_dtype = DType::f32;
     for (const auto& [name, parts] : parts_)
       if (tensors.find(name) == nullptr)
         for (const auto& place : {parts.weight, parts.lora_a, parts.lora_b})
@@ -165,8 +168,6 @@ class CheckpointSource final : public WeightSource {
         report.parameters += spec.shape.count();
       else if (e.dtype)
         report.parameters += static_cast<Index>(e.size) / size_of(*e.dtype);
-      if (e.dtype == DType::f32)
-        report.f32_parameters += static_cast<Index>(e.size) / size_of(DType::f32);
       check_entry(e, dims, quantized, report);
     } else {
       report.missing.push_back(spec.name);

@@ -72,6 +72,7 @@ class GgufSource final : public WeightSource {
   /// Compares the files with the tensors that the model reads, and fills the report.
   void check(const TensorTable& tensors, LoadReport& report) const {
     for (const GgufFile& file : files_) report.files.push_back(file.path());
+    Index f32 = 0;
     for (const TensorSpec& spec : tensors) {
       const auto found = places_.find(spec.name);
       if (spec.presence == Presence::unused)
@@ -79,8 +80,9 @@ class GgufSource final : public WeightSource {
       else if (found == places_.end())
         report.missing.push_back(spec.name);
       else
-        check_tensor(spec, *found->second.entry, report);
+        f32 += check_tensor(spec, *found->second.entry, report);
     }
+    if (2 * f32 > report.parameters) report.default_dtype = DType::f32;
     for (const auto& [name, place] : places_)
       if (tensors.find(name) == nullptr) report.unused.push_back(place.entry->name);
     report.unused.insert(report.unused.end(), unknown_.begin(), unknown_.end());
@@ -136,20 +138,22 @@ class GgufSource final : public WeightSource {
     }
   }
 
-  static void check_tensor(const TensorSpec& spec, const GgufEntry& entry, LoadReport& report) {
+  /// Returns the number of elements that are stored as F32.
+  static Index check_tensor(const TensorSpec& spec, const GgufEntry& entry, LoadReport& report) {
     ++report.tensors;
     ++report.dtypes[name_of(entry.type)];
     report.bytes += entry.size;
-    Index count = 1;
+    const bool is_read = block_of(entry.type).elements != 0;
+    Index count = is_read ? 1 : 0;  // what is read lies in the file, so no sum overflows
     for (const Index dim : entry.dims) count = saturated_product(count, dim);
     report.parameters += count;
-    if (entry.type == GgufType::f32) report.f32_parameters += count;
     const std::vector<Index> dims = dims_of(spec.shape);
     if (entry.dims != dims)
       report.misshapen.push_back(entry.name + ": expected " + dims_str(dims) + ", got " +
                                  dims_str(entry.dims));
-    if (block_of(entry.type).elements == 0)
+    if (!is_read)
       report.wrong_dtype.push_back(entry.name + ": " + name_of(entry.type) + " is not read");
+    return entry.type == GgufType::f32 ? count : 0;
   }
 
   std::vector<GgufFile> files_;  // copies share their entries: pointers to these stay valid

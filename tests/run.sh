@@ -2,7 +2,8 @@
 # Installs the build dependencies (Debian 12), builds everything and runs every test. Repeats the
 # unit tests under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, the kernel
 # tests on an emulated 64-bit Arm, and the unit tests with the oldest CMake and g++. Builds all but
-# the tests with clang and libc++, and fuzzes for some minutes.
+# the tests with clang and libc++, and fuzzes for some minutes. Answers with published weights if
+# they can be downloaded.
 set -euo pipefail
 
 usage() {
@@ -81,6 +82,15 @@ run_tests() {
 build release -DCMAKE_BUILD_TYPE=Release -DPLLAVA_BUILD_BENCHMARKS=ON \
   -DPLLAVA_VIDEO=ON -DPLLAVA_SENTENCEPIECE=ON
 run_tests release
+
+step "weights: published weights"
+if /usr/bin/python3 -m venv "$build_dir/weights-venv"; then
+  PYTHON=$build_dir/weights-venv/bin/python bash "$source_dir/tests/real_weights.sh" \
+    "$build_dir/release" | tee "$build_dir/weights.log"
+  summaries+=("weights: $(tail -n 1 "$build_dir/weights.log")")
+else
+  summaries+=("weights: skipped, a Python environment could not be created (see above)")
+fi
 
 if [[ $quick == no ]]; then
   sanitized=(-DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"

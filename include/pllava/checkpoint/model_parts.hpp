@@ -8,12 +8,9 @@
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/media/preprocess.hpp"
 #include "pllava/text/tokenizer.hpp"
+#include "pllava/weights/gguf.hpp"
 
 namespace pllava {
-
-/// Whether a model is a GGUF file: a file that begins like one, or what is named so, but for a
-/// directory.
-bool is_gguf(const std::filesystem::path& model);
 
 /// tokenizer.json of a directory, or of options.base if it has none; the vocabulary of a GGUF file.
 /// With options.mmproj this gets the token kVideoToken, just past the others if it is not among

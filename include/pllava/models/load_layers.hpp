@@ -22,6 +22,7 @@ typename B::Weight prepare(B& be, const ComponentWeights& weights,
     key += " " + full_names.emplace_back(weights.source_name(name)) + weights.shape(name).str();
   const auto prepare_new = [&] {
     std::vector<HostTensor> parts;
+    parts.reserve(names.size());
     for (const std::string_view name : names) parts.push_back(weights.tensor(name));
     return be.prepare(parts, role);
   };

@@ -25,6 +25,10 @@ namespace detail {
 class GgufReader;
 }
 
+/// Whether a model is a GGUF file: a file that begins like one, or what is named so, but for a
+/// directory.
+bool is_gguf(const std::filesystem::path& model);
+
 /// A value of the metadata. Integers of all widths are widened, arrays have one type of elements.
 using GgufValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::string,
                                std::vector<std::uint64_t>, std::vector<std::int64_t>,

@@ -11,10 +11,10 @@
 #include "pllava/checkpoint/detail/checkpoint_source.hpp"
 #include "pllava/checkpoint/detail/model_directory_inl.hpp"
 #include "pllava/checkpoint/detail/quantization_json.hpp"
-#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/media/preprocess.hpp"
+#include "pllava/weights/gguf.hpp"
 
 namespace pllava {
 namespace detail {

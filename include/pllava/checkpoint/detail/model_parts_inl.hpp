@@ -2,10 +2,8 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
-#include <system_error>
 
 #include "pllava/checkpoint/detail/gguf_config.hpp"
 #include "pllava/checkpoint/detail/gguf_tokenizer.hpp"
@@ -16,15 +14,6 @@
 #include "pllava/weights/safetensors.hpp"
 
 namespace pllava {
-
-PLLAVA_INLINE bool is_gguf(const std::filesystem::path& model) {
-  std::error_code error;
-  if (model.extension() == ".gguf") return !std::filesystem::is_directory(model, error);
-  if (!std::filesystem::is_regular_file(model, error)) return false;  // a named pipe would wait
-  std::string head(4, '\0');
-  std::ifstream file(model, std::ios::binary);
-  return file.read(head.data(), static_cast<std::streamsize>(head.size())) && head == "GGUF";
-}
 
 PLLAVA_INLINE Tokenizer read_tokenizer(const std::filesystem::path& model,
                                        const LoadOptions& options) {

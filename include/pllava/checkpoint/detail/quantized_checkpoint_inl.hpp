@@ -8,13 +8,13 @@
 
 #include "pllava/checkpoint/detail/model_directory.hpp"
 #include "pllava/checkpoint/detail/quantization_json.hpp"
-#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/core/thread_pool.hpp"
 #include "pllava/io/detail/directory.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/output_file.hpp"
 #include "pllava/weights/detail/safetensors_writer.hpp"
+#include "pllava/weights/gguf.hpp"
 
 namespace pllava {
 namespace detail {

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -304,6 +307,15 @@ PLLAVA_INLINE HostTensor GgufFile::tensor(std::string_view name) const {
   tensor.data = reinterpret_cast<const std::byte*>(floats.get());
   tensor.owner = floats;
   return tensor;
+}
+
+PLLAVA_INLINE bool is_gguf(const std::filesystem::path& model) {
+  std::error_code error;
+  if (model.extension() == ".gguf") return !std::filesystem::is_directory(model, error);
+  if (!std::filesystem::is_regular_file(model, error)) return false;  // a named pipe would wait
+  std::string head(4, '\0');
+  std::ifstream file(model, std::ios::binary);
+  return file.read(head.data(), static_cast<std::streamsize>(head.size())) && head == "GGUF";
 }
 
 }  // namespace pllava

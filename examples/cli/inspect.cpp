@@ -62,6 +62,7 @@ Json to_json(const pllava::ModelConfig& m, bool has_vision) {
             {"rope_theta", m.text.rope_theta},
             {"tied_embeddings", m.text.tied_embeddings}}},
           {"image_token", m.image_token},
+          {"conversation_template", m.conversation_template},
           {"eos_tokens", m.eos_tokens}};
 }
 
@@ -111,7 +112,8 @@ std::string describe(const pllava::ModelConfig& m, bool has_vision) {
       " used), width " + number(m.vision.width) + ", " + number(m.vision.heads) + " heads, image " +
       number(m.vision.image_size) + ", patch " + number(m.vision.patch_size) +  //
       "\npool:     " + number(m.frames) + " frames to " + m.pool.output.str() + ", " +
-      number(m.video_rows()) + " rows\n";
+      number(m.video_rows()) + " rows\nprompts:  " +
+      (m.conversation_template.empty() ? "PLLaVA's templates" : m.conversation_template) + '\n';
   return (has_vision ? vision : "vision:   none, " + m.model_type + " alone\n") +
          "language: " + number(m.text.layers) + " layers, width " + number(m.text.width) + ", " +
          number(m.text.heads) + " heads, " + number(m.text.kv_heads) + " kv, vocabulary " +

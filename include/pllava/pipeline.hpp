@@ -138,7 +138,7 @@ class Pipeline {
   const Tokenizer& tokenizer() const noexcept { return tokenizer_; }
   const PreprocessConfig& preprocess_config() const noexcept { return preprocess_; }
   /// What a caller should know about a model that was loaded, in plain English: defects that
-  /// LoadOptions::strict = false let pass, and end_token_warnings.
+  /// LoadOptions::strict = false let pass, end_token_warnings, and template_warnings.
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   /// Frames to sample from a clip.
   Index frames() const noexcept { return config().frames; }

@@ -45,6 +45,7 @@ TEST_CASE("inspect shows GGUF files with and without a vision tower", "[program]
   CHECK(alone["memory_bytes"]["bf16"]["kv_per_clip"] == 0);
   const json both = json::parse(succeed({"inspect", kText, "--mmproj", kVision, "--json"}));
   CHECK(both["config"]["has_vision"] == true);
+  CHECK(both["config"]["conversation_template"] == "llava");
   CHECK(both["gguf"] == json({{"architecture", "llama"},
                               {"tokenizer", "llama"},
                               {"pre_tokenizer", "default"},

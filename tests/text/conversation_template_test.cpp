@@ -93,6 +93,16 @@ TEST_CASE("the increments of a dialogue are the prompt in every template", "[pro
   }
 }
 
+TEST_CASE("control tokens of a template that the tokenizer lacks are warned of", "[prompt]") {
+  const pllava::Tokenizer bytes = pllava::Tokenizer::bytes(300);
+  CHECK(pllava::template_warnings(conversation_template("llava"), bytes).empty());
+  const std::vector<std::string> warnings =
+      pllava::template_warnings(conversation_template("llava_34b"), bytes);
+  REQUIRE(warnings.size() == 2);
+  CHECK_THAT(warnings[0], Contains("\"llava_34b\"") && Contains("\"<|im_start|>\""));
+  CHECK_THAT(warnings[1], Contains("\"<|im_end|>\""));
+}
+
 TEST_CASE("a template is read from a JSON file", "[prompt]") {
   const test::TempDirectory directory;
   const ConversationTemplate t = read_conversation_template(directory.write("template.json", R"({

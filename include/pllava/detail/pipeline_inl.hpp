@@ -111,6 +111,9 @@ PLLAVA_INLINE void Pipeline::add_warnings(const LoadReport& report) {
   warnings_ = report.warnings();
   for (std::string& warning : end_token_warnings(tokenizer_, config().eos_tokens))
     warnings_.push_back(std::move(warning));
+  if (const std::string& key = config().conversation_template; !key.empty())
+    for (std::string& warning : template_warnings(conversation_template(key), tokenizer_))
+      warnings_.push_back(std::move(warning));
 }
 
 PLLAVA_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& model,

@@ -125,6 +125,11 @@ ChatFormat chat_format(const Tokenizer& tokenizer, std::span<const Index> eos_id
 std::vector<std::string> end_token_warnings(const Tokenizer& tokenizer,
                                             std::span<const Index> eos_ids);
 
+/// A sentence for each control token of a template, such as "<|im_end|>", that the tokenizer does
+/// not have: the model would read its characters. Empty if there is none.
+std::vector<std::string> template_warnings(const ConversationTemplate& conversation_template,
+                                           const Tokenizer& tokenizer);
+
 /// The prompt of a benchmark of the reference: its templates and the text around each question.
 struct TaskPrompt {
   std::string name;

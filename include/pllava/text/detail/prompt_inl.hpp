@@ -135,6 +135,26 @@ PLLAVA_INLINE std::vector<std::string> end_token_warnings(const Tokenizer& token
   return sentences;
 }
 
+PLLAVA_INLINE std::vector<std::string> template_warnings(const ConversationTemplate& t,
+                                                         const Tokenizer& tokenizer) {
+  constexpr std::string_view kBegin = "<|", kEnd = "|>";
+  std::vector<std::string> sentences;
+  for (const std::string& text : {t.system_prefix, t.roles[0], t.sep[0], t.roles[1], t.sep[1]}) {
+    for (std::size_t begin = text.find(kBegin); begin != text.npos;) {
+      const std::size_t end = text.find(kEnd, begin);
+      if (end == text.npos) break;
+      const std::string token = text.substr(begin, end + kEnd.size() - begin);
+      begin = text.find(kBegin, end);
+      std::string sentence = "the conversation template \"" + t.key + "\" has the token \"" +
+                             token + "\", which is not a token of the tokenizer";
+      if (!tokenizer.id_of(token) &&
+          std::find(sentences.begin(), sentences.end(), sentence) == sentences.end())
+        sentences.push_back(std::move(sentence));
+    }
+  }
+  return sentences;
+}
+
 PLLAVA_INLINE std::string template_key(const TaskPrompt& task, ChatFormat format) {
   const std::string& key =
       format == ChatFormat::chatml ? task.chatml_template : task.vicuna_template;

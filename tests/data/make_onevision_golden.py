@@ -20,8 +20,9 @@ from transformers import (LlavaOnevisionConfig, LlavaOnevisionForConditionalGene
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from byte_tokenizer import byte_tokenizer
+from tiny_model import answer, merged_ids, random_model
 
-FRAMES, HEIGHT, WIDTH, SIDE, PATCH, STEPS = 3, 50, 64, 43, 8, 64  # 43 / 8: five whole patches
+FRAMES, HEIGHT, WIDTH, SIDE, PATCH = 3, 50, 64, 43, 8  # 43 / 8: five whole patches
 IMAGE, VIDEO = 259, 260  # of byte_tokenizer
 CONFIG = LlavaOnevisionConfig(
     vision_config=SiglipVisionConfig(hidden_size=72, intermediate_size=40, num_hidden_layers=2,
@@ -33,18 +34,6 @@ CONFIG = LlavaOnevisionConfig(
     image_token_index=IMAGE, video_token_index=VIDEO)
 
 
-def random_model(seed):
-    """A model whose weights are exact in bf16."""
-    torch.manual_seed(seed)
-    model = LlavaOnevisionForConditionalGeneration(CONFIG).float()
-    for key, parameter in model.named_parameters():
-        if "norm" in key and key.endswith("weight"):
-            torch.nn.init.uniform_(parameter, 0.5, 1.5)
-        else:
-            torch.nn.init.normal_(parameter, std=0.3 if "language_model" in key else 0.15)
-    return model.to(torch.bfloat16)
-
-
 @torch.no_grad()
 def compute(model, pixels, prompt):
     """The golden tensors; None if two greedy tokens come close: rounding could choose the other."""
@@ -52,20 +41,12 @@ def compute(model, pixels, prompt):
     hidden = inner.vision_tower(pixels, output_hidden_states=True).hidden_states[-1]
     projected = inner.multi_modal_projector(hidden)
     video = inner.get_video_features(pixels[None], return_dict=True).pooler_output[0]
-    place = prompt.tolist().index(IMAGE)
-    ids = torch.cat([prompt[:place], torch.full((len(video),), VIDEO), prompt[place + 1:]])[None]
-    tokens = []
-    for _ in range(STEPS):
-        logits = model(input_ids=ids, pixel_values_videos=pixels[None]).logits[0, -1]
-        best = torch.topk(logits, 2).values
-        if best[0] - best[1] < 2e-3 * logits.abs().max():
-            return None
-        first = logits if not tokens else first
-        tokens.append(int(logits.argmax()))
-        ids = torch.cat([ids, logits.argmax().view(1, 1)], dim=1)
+    ids = merged_ids(prompt, IMAGE, VIDEO, len(video))
+    answered = answer(model, ids, pixel_values_videos=pixels[None])
+    if answered is None:
+        return None
     return dict(pixel_values=pixels, prompt_ids=prompt.int(), vision_features=hidden.flatten(0, 1),
-                projected=projected.flatten(0, 1), video_embeddings=video, logits=first,
-                greedy_ids=torch.tensor(tokens, dtype=torch.int32))
+                projected=projected.flatten(0, 1), video_embeddings=video, **answered)
 
 
 directory = pathlib.Path(__file__).parent / "model" / "onevision"
@@ -92,10 +73,7 @@ print("largest difference to torchvision:", float((pixels - torchvision).abs().m
       "of 255")
 
 for seed in itertools.count():
-    random_model(seed).save_pretrained(directory)
-    # Loading computes the rotary frequencies in f32; a conversion would round them to bf16.
-    model = LlavaOnevisionForConditionalGeneration.from_pretrained(
-        directory, dtype=torch.float32, attn_implementation="eager").eval()
+    model = random_model(LlavaOnevisionForConditionalGeneration, CONFIG, seed, directory)
     torch.manual_seed(1000 + seed)
     prompt = torch.randint(3, 250, (12,))
     prompt[4] = IMAGE

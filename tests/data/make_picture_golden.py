@@ -19,8 +19,9 @@ from transformers import (CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, Lla
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from byte_tokenizer import byte_tokenizer
+from tiny_model import answer, merged_ids, random_model
 
-HEIGHT, WIDTH, SIDE, PATCH, STEPS = 50, 64, 40, 8, 64
+HEIGHT, WIDTH, SIDE, PATCH = 50, 64, 40, 8
 IMAGE = 259  # of byte_tokenizer
 CONFIG = LlavaConfig(
     vision_config=CLIPVisionConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=3,
@@ -32,38 +33,18 @@ CONFIG = LlavaConfig(
     image_token_index=IMAGE)
 
 
-def random_model(seed):
-    """A model whose weights are exact in bf16."""
-    torch.manual_seed(seed)
-    model = LlavaForConditionalGeneration(CONFIG).float()
-    for key, parameter in model.named_parameters():
-        if "norm" in key and key.endswith("weight"):
-            torch.nn.init.uniform_(parameter, 0.5, 1.5)
-        else:
-            torch.nn.init.normal_(parameter, std=0.3 if "language_model" in key else 0.15)
-    return model.to(torch.bfloat16)
-
-
 @torch.no_grad()
 def compute(model, pixels, prompt):
     """The golden tensors; None if two greedy tokens come close: rounding could choose the other."""
     inner = model.model
     hidden = inner.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
     picture = torch.cat(list(inner.get_image_features(pixels, return_dict=True).pooler_output))
-    place = prompt.tolist().index(IMAGE)
-    ids = torch.cat([prompt[:place], torch.full((len(picture),), IMAGE), prompt[place + 1:]])[None]
-    tokens = []
-    for _ in range(STEPS):
-        logits = model(input_ids=ids, pixel_values=pixels).logits[0, -1]
-        best = torch.topk(logits, 2).values
-        if best[0] - best[1] < 2e-3 * logits.abs().max():
-            return None
-        first = logits if not tokens else first
-        tokens.append(int(logits.argmax()))
-        ids = torch.cat([ids, logits.argmax().view(1, 1)], dim=1)
+    ids = merged_ids(prompt, IMAGE, IMAGE, len(picture))
+    answered = answer(model, ids, pixel_values=pixels)
+    if answered is None:
+        return None
     return dict(pixel_values=pixels, prompt_ids=prompt.int(), vision_features=hidden.flatten(0, 1),
-                projected=picture.clone(), video_embeddings=picture, logits=first,
-                greedy_ids=torch.tensor(tokens, dtype=torch.int32))
+                projected=picture.clone(), video_embeddings=picture, **answered)
 
 
 directory = pathlib.Path(__file__).parent / "model" / "picture"
@@ -79,10 +60,7 @@ image = Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.BICUBIC)
 pixels = torch.from_numpy(np.stack(CLIPImageProcessorPil(**sizes)(image)["pixel_values"]))
 
 for seed in itertools.count(10):
-    random_model(seed).save_pretrained(directory)
-    # Loading computes the rotary frequencies in f32; a conversion would round them to bf16.
-    model = LlavaForConditionalGeneration.from_pretrained(
-        directory, dtype=torch.float32, attn_implementation="eager").eval()
+    model = random_model(LlavaForConditionalGeneration, CONFIG, seed, directory)
     torch.manual_seed(1000 + seed)
     prompt = torch.randint(3, 250, (12,))
     prompt[4] = IMAGE

@@ -5,12 +5,11 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "pllava/error.hpp"
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/models/detail/llava_parts.hpp"
 #include "pllava/models/detail/llava_template_key.hpp"
 #include "pllava/models/detail/special_tokens.hpp"
 #include "pllava/models/detail/text_config.hpp"
@@ -35,8 +34,7 @@ inline void read_next_video(const JsonReader& json, Index side, ModelConfig& m) 
 /// Whether the file is of a model that PLLaVA trained; "llava" is its model_type too.
 inline bool is_pllava(const JsonReader& json) {
   if (json.text("model_type", "") == "pllava" || json.find("pooling_shape") != nullptr) return true;
-  const nlohmann::json* list = json.find("architectures");
-  return list != nullptr && *list == nlohmann::json{"PllavaForConditionalGeneration"};
+  return has_architecture(json, {"PllavaForConditionalGeneration"});
 }
 
 }  // namespace detail
@@ -46,26 +44,21 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
   const detail::JsonDocument config = detail::read_json_object(path);
   const detail::JsonReader json(config.root, path.string());
 
-  if (const auto* list = json.find("architectures")) {
-    bool known = false;
-    for (const char* name :
-         {"PllavaForConditionalGeneration", "LlavaForConditionalGeneration",
-          "LlavaNextForConditionalGeneration", "LlavaNextVideoForConditionalGeneration"})
-      for (const auto& item : *list)
-        known = known || (item.is_string() && item.get_ref<const std::string&>() == name);
-    json.require("architectures", known, "a LLaVA or PLLaVA model");
-  }
+  json.require("architectures",
+               json.find("architectures") == nullptr ||
+                   detail::has_architecture(
+                       json, {"PllavaForConditionalGeneration", "LlavaForConditionalGeneration",
+                              "LlavaNextForConditionalGeneration",
+                              "LlavaNextVideoForConditionalGeneration"}),
+               "a LLaVA or PLLaVA model");
   const std::string strategy = json.text("vision_feature_select_strategy", "default");
   json.require("vision_feature_select_strategy", strategy == "default", "\"default\"");
-  json.require("multimodal_projector_bias", json.boolean("multimodal_projector_bias", true),
-               "true");
 
   ModelConfig m;
   m.vision = detail::read_vision(json, detail::kClip, -2);
   const detail::JsonReader text = json.object("text_config");
   m.text = detail::read_text(text);
-  m.projector = {m.vision.width, m.text.width,
-                 detail::read_activation(json, "projector_hidden_act", "gelu")};
+  m.projector = detail::read_projector(json, m);
 
   const Index side = m.vision.grid_side();
   const auto frame_shape = json.integers("frame_shape", 2, 1, 1 << 14);
@@ -80,13 +73,10 @@ PLLAVA_INLINE ModelConfig Llava::read_config(const std::filesystem::path& direct
     m.notes.push_back(
         "of the tiles of a picture only the base image is encoded, so image_grid_pinpoints and "
         "image_newline are unused");
-  m.image_token = json.integer("image_token_index",
-                               json.integer("image_token_id", m.image_token, 0, detail::kMaxToken),
-                               0, detail::kMaxToken);
-
+  m.image_token = detail::read_image_token(json, m.image_token);
   if (!detail::is_pllava(json))
-    m.conversation_template = detail::llava_template_key(
-        json.text("model_type", ""), text.text("model_type", "llama"), m.text.vocab);
+    m.conversation_template =
+        detail::llava_template_key(type, text.text("model_type", "llama"), m.text.vocab);
 
   detail::read_special_tokens(m, directory, {&text, &json});
   return m;

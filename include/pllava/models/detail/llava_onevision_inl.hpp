@@ -8,6 +8,7 @@
 #include "pllava/io/detail/json_file.hpp"
 #include "pllava/io/detail/json_reader.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/models/detail/llava_parts.hpp"
 #include "pllava/models/detail/special_tokens.hpp"
 #include "pllava/models/detail/text_config.hpp"
 #include "pllava/models/detail/vision_config.hpp"
@@ -44,18 +45,13 @@ PLLAVA_INLINE ModelConfig LlavaOnevision::read_config(const std::filesystem::pat
   const detail::JsonDocument config = detail::read_json_object(path);
   const detail::JsonReader json(config.root, path.string());
 
-  if (const auto* list = json.find("architectures")) {
-    bool known = false;
-    for (const auto& item : *list)
-      known = known || (item.is_string() && item.get_ref<const std::string&>() ==
-                                                "LlavaOnevisionForConditionalGeneration");
-    json.require("architectures", known, "a LLaVA-OneVision model");
-  }
+  json.require("architectures",
+               json.find("architectures") == nullptr ||
+                   detail::has_architecture(json, {"LlavaOnevisionForConditionalGeneration"}),
+               "a LLaVA-OneVision model");
   json.require("vision_feature_select_strategy",
                json.text("vision_feature_select_strategy", "full") == "full",
                "\"full\": SigLIP has no class token to drop");
-  json.require("multimodal_projector_bias", json.boolean("multimodal_projector_bias", true),
-               "true");
 
   ModelConfig m;
   m.vision = detail::read_vision(json, detail::kSiglip, -1);
@@ -64,16 +60,13 @@ PLLAVA_INLINE ModelConfig LlavaOnevision::read_config(const std::filesystem::pat
   m.text = detail::read_text(text);
   // Set in either of the two places, as transformers reads it.
   m.text.tied_embeddings = m.text.tied_embeddings || json.boolean("tie_word_embeddings", false);
-  m.projector = {m.vision.width, m.text.width,
-                 detail::read_activation(json, "projector_hidden_act", "gelu")};
+  m.projector = detail::read_projector(json, m);
   m.frames = json.integer("num_frames", m.frames, 1, 1 << 14);
   const Index side = (m.vision.grid_side() + 1) / 2;
   m.pool = {.output = {m.frames, side, side}, .kind = PoolKind::bilinear, .keeps_frames = true};
   m.end_rows = 1;
   m.conversation_template = "llava_onevision";
-  m.image_token = json.integer("image_token_index",
-                               json.integer("image_token_id", 151646, 0, detail::kMaxToken), 0,
-                               detail::kMaxToken);
+  m.image_token = detail::read_image_token(json, 151646);
   m.notes.push_back(
       "pictures are encoded as videos of one frame, without tiles, so vision_aspect_ratio and "
       "image_grid_pinpoints are unused");

@@ -10,6 +10,7 @@ the checkpoint's chat_template.json, chat_template.jinja or tokenizer_config.jso
     llava_video_34b  llava-hf/LLaVA-NeXT-Video-34B-hf
     llava_onevision  llava-hf/llava-onevision-qwen2-0.5b-ov-hf
     qwen2            Qwen/Qwen2-7B-Instruct
+    qwen2_5          Qwen/Qwen2.5-7B-Instruct
     smollm2          HuggingFaceTB/SmolLM2-135M-Instruct
     llama3           meta-llama/Meta-Llama-3-8B-Instruct
 

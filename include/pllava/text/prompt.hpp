@@ -51,11 +51,11 @@ struct ConversationTemplate {
 /// format (34B): "eval_vcg_llavanext", "eval_mvbench_llavanext", "eval_videoqa_llavanext",
 /// "eval_recaption_llavanext".
 ///
-/// The published chat templates of other families: "llava" (LLaVA-1.5, LLaVA-NeXT over Vicuna,
-/// LLaVA-NeXT-Video 7B), "llava_mistral", "llava_llama3", "llava_34b" and "llava_qwen" (LLaVA-NeXT
-/// over these decoders), "llava_video_34b", "llava_onevision"; for language models alone "qwen2",
-/// "qwen2_5", "smollm2", "llama3". An answer of "llava_onevision" lacks a space before its newline
-/// that the published template writes in history, but not before an answer.
+/// The formats of other families, from their chat templates: "llava" (LLaVA-1.5, LLaVA-NeXT over
+/// Vicuna, LLaVA-NeXT-Video 7B), "llava_mistral", "llava_llama3", "llava_34b" and "llava_qwen"
+/// (LLaVA-NeXT over these decoders), "llava_video_34b", "llava_onevision"; for language models
+/// alone "qwen2", "qwen2_5", "smollm2", "llama3". An answer of "llava_onevision" lacks a space
+/// before its newline that the published template writes in history, but not before an answer.
 ///
 /// Throws PromptError listing all keys if the key is unknown.
 const ConversationTemplate& conversation_template(std::string_view key);

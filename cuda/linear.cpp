@@ -1,5 +1,9 @@
 // Linear layers. use_gemv() selects the GEMV kernels, which multiply with quantized weights
 // directly; other calls take cuBLASLt.
+//
+// Before a product with an int8 or int4 matrix, one kernel rotates the rows of x into scratch
+// memory. Every thread block of a GEMV reads all of x, so a rotation inside the GEMV would be
+// repeated by each. Rotated rows have the backend's type, which a GEMM multiplies.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -68,6 +72,18 @@ ConstView Backend::converted(ConstView x, DType dtype) {
   return y;
 }
 
+/// The rows of x as the matrix multiplies them: rotated in scratch memory if its own rows are.
+ConstView Backend::rotated(ConstView x, const Weight& w) {
+  if (!is_rotated(w.quantization)) return x;
+  const int width = static_cast<int>(x.cols());
+  const bool fits = kernels::rotation_shared_bytes(width) <= kernels::kMaxSharedBytes;
+  const View y = scratch(x.shape, fits ? w.dtype : DType::f32);
+  enqueue("rotate_rows", [&] {
+    return kernels::rotate_rows(operand(y), operand(x), x.rows(), width, device_->stream());
+  });
+  return y;
+}
+
 void Backend::activate(View y, Activation act) {
   if (act == Activation::none) return;
   enqueue("activate", [&] {
@@ -77,6 +93,7 @@ void Backend::activate(View y, Activation act) {
 
 /// y = act(x * W^T + bias), or y += x * W^T + bias with `accumulate`.
 void Backend::apply_linear(View y, ConstView x, const Linear& w, bool accumulate, Activation act) {
+  x = rotated(x, w.weight);
   if (use_gemv(x.rows(), w.in)) {
     const kernels::Gemv call = gemv_parameters(y, x, w, act, accumulate);
     enqueue("gemv", [&] {
@@ -93,7 +110,8 @@ void Backend::apply_linear(View y, ConstView x, const Linear& w, bool accumulate
   activate(y, act);
 }
 
-/// GEMM in the backend's dtype. A quantized weight is dequantized panel by panel.
+/// GEMM in the backend's dtype. A quantized weight is dequantized panel by panel, and stays rotated
+/// as x is.
 void Backend::gemm(View y, ConstView x, const Linear& w, bool accumulate) {
   x = converted(x, w.weight.dtype);
   const bool quantized = is_quantized(w.weight);
@@ -166,7 +184,8 @@ void Backend::residual_norm(View x, View h, ConstView y, const Linear& w, const 
     return;
   }
   add_to_step_key("residual_norm", x, h, y, w.weight, w.bias, next.gain, next.bias, next.eps);
-  const kernels::Gemv call = gemv_parameters(x, y, w, Activation::none, true);
+  auto scope = this->scope();
+  const kernels::Gemv call = gemv_parameters(x, rotated(y, w.weight), w, Activation::none, true);
   enqueue("gemv_norm", [&] {
     return with_matrix(w.weight, [&](const auto& matrix) {
       return kernels::gemv_norm(call, matrix, operand(h), norm_parameters(next),
@@ -180,7 +199,7 @@ void Backend::glu(View g, ConstView h, const Linear& gate_up, Activation act) {
   add_to_step_key("glu", g, h, gate_up.weight, act);
   auto scope = this->scope();
   if (use_gemv(h.rows(), gate_up.in)) {
-    const kernels::Gemv call = gemv_parameters(g, h, gate_up, act, false);
+    const kernels::Gemv call = gemv_parameters(g, rotated(h, gate_up.weight), gate_up, act, false);
     enqueue("gemv_glu", [&] {
       return with_matrix(gate_up.weight, [&](const auto& matrix) {
         return kernels::gemv_glu(call, matrix, device_->stream());

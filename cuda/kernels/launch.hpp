@@ -180,6 +180,15 @@ int quantize_rows(std::uint8_t* y, float* scales, Operand x, std::int64_t rows, 
 /// y = rows [first, first + rows) of w, dequantized.  y (rows, in), fewer than 2^31 values
 int dequantize(Operand y, const QuantizedMatrix& w, int first, int rows, int in, Stream stream);
 
+// ---- rotation.cu --------------------------------------------------------------------------------
+
+/// y = R * x for each row, the rotation of core/rotation.hpp.  x, y (rows, width). Rows that need
+/// more than kMaxSharedBytes are rotated in y, which must then be f32.
+int rotate_rows(Operand y, Operand x, std::int64_t rows, int width, Stream stream);
+
+/// Shared memory of a block of rotate_rows().
+int rotation_shared_bytes(int width);
+
 // ---- gemv.cu, gemv_glu.cu, gemv_norm.cu ---------------------------------------------------------
 
 /// Maximum number of rows of x. With these the kernels are bound by memory bandwidth.

@@ -6,10 +6,11 @@
 // accumulation, softmax, norms and the residual stream are in f32. With f32 everything is in f32,
 // without TF32.
 //
-// int8, int4 and fp8 weights (see core/quantization.hpp) are dequantized to the backend's type;
-// activations are not quantized, unlike on the CPU. The exception is fp8 in bf16 on GPUs of
-// compute capability 9.0: where a GEMM is used (more rows than the GEMV kernels take, or the option
-// `deterministic`), activations are quantized to e4m3 per row.
+// int8, int4 and fp8 weights (see core/quantization.hpp) are dequantized to the backend's type.
+// Activations are rotated for int8 and int4, in f32, and rounded to the backend's type. They are
+// not quantized, unlike on the CPU. The exception is fp8 in bf16 on GPUs of compute capability 9.0:
+// where a GEMM is used (more rows than the GEMV kernels take, or the option `deterministic`),
+// activations are quantized to e4m3 per row.
 #pragma once
 
 #include <cstdint>
@@ -192,6 +193,7 @@ class Backend {
   bool use_gemv(Index rows, Index in) const noexcept;
   bool use_fp8_gemm(const Linear& w) const noexcept;
   ConstView converted(ConstView x, DType dtype);
+  ConstView rotated(ConstView x, const Weight& w);
   void activate(View y, Activation act);
   void apply_linear(View y, ConstView x, const Linear& w, bool accumulate, Activation act);
   void gemm(View y, ConstView x, const Linear& w, bool accumulate);

@@ -198,30 +198,6 @@ TEST_CASE("InputSample keeps a bounded number of evenly spaced rows", "[calibrat
   CHECK_THROWS_AS(other.add({x.data(), DType::f32, {2, 1}}), ShapeError);
 }
 
-TEST_CASE("AWQ reduces the error if a few channels are large", "[calibrate]") {
-  cpu::Backend be({.threads = 2});
-  const SalientChannels data(50);
-  const HostTensor w = data.matrix();
-  for (const Quantization& format : kFormats) {
-    const ProjectionScales best = best_scales(be, {&w, 1}, data.input, format);
-    INFO("group " << format.group << ", zero points " << format.zero_points << ": alpha "
-                  << best.alpha << ", " << best.unscaled_error << " to " << best.error);
-    CHECK(best.error < (format.group == 32 ? 0.5 : 0.7) * best.unscaled_error);
-    if (format.group == 128) continue;  // scaling a channel up costs the rest of its group too much
-    CHECK(best.alpha > 0);
-    for (Index k = 0; k + 1 < SalientChannels::kIn; ++k)
-      if (SalientChannels::large(k))
-        CHECK(best.scales[static_cast<std::size_t>(k)] >
-              best.scales[static_cast<std::size_t>(k) + 1]);
-    const auto [low, high] = std::ranges::minmax(best.scales);
-    CHECK(low * high == Approx(1).epsilon(1e-4));
-    // Scales and importance both reduce the error.
-    const Values ones(static_cast<std::size_t>(SalientChannels::kIn), 1.0f);
-    CHECK(best.error < output_error(be, {&w, 1}, data.input, format, ones, best.importance));
-    CHECK(best.error < output_error(be, {&w, 1}, data.input, format, best.scales));
-  }
-}
-
 TEST_CASE("output_error is the error of the quantized matrix", "[calibrate]") {
   cpu::Backend be({.threads = 2});
   const SalientChannels data(8);

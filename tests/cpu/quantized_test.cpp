@@ -1,6 +1,8 @@
 // Linear layers with int8 and int4 weights, and attention over an int8 KV cache. Integer products
 // are exact: every instruction set gives the results of scalar loops, bit for bit.
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -23,14 +25,6 @@ const std::vector<Quantization> kFormats = {{.format = WeightFormat::int8},
                                             {WeightFormat::int4, 32, true},
                                             {WeightFormat::int4, 128, true}};
 
-/// Rows of integers from -127 to 127 that contain 127: their quantization to int8 is exact.
-Values integer_rows(Index rows, Index cols, std::uint64_t seed) {
-  Values x = test::uniform(rows * cols, seed);
-  for (float& v : x) v = std::nearbyint(v * 126);
-  for (Index r = 0; r < rows; ++r) x[static_cast<std::size_t>(r * cols + r % cols)] = 127;
-  return x;
-}
-
 HostTensor host(const Values& values, const Shape& shape, const Quantization& q) {
   return {DType::f32, shape, reinterpret_cast<const std::byte*>(values.data()), nullptr, q};
 }
@@ -47,19 +41,31 @@ Values linear_output(Be be, const Values& w, const Values& x, Index rows, Index 
   return detail::to_floats(be, y);
 }
 
-Values scalar_output(const Values& w, const Values& x, Index rows, Index out, Index in,
+/// The row, rotated and quantized to int8; returns its scale.
+float quantize_activations(std::span<float> row) {
+  rotate(row);
+  float max = 0;
+  for (const float v : row) max = std::max(max, std::fabs(v));
+  for (float& v : row) v = max > 0 ? std::nearbyint(v * (127 / max)) : 0;
+  return max / 127;
+}
+
+Values scalar_output(const Values& w, Values x, Index rows, Index out, Index in,
                      const Quantization& q) {
+  const auto K = static_cast<std::size_t>(in);
   Values y;
-  for (Index r = 0; r < rows; ++r)
+  for (Index r = 0; r < rows; ++r) {
+    const auto row_of_x = std::span(x).subspan(static_cast<std::size_t>(r) * K, K);
+    const float scale = quantize_activations(row_of_x);
     for (Index o = 0; o < out; ++o) {
-      const auto K = static_cast<std::size_t>(in);
       const QuantizedRow row =
           quantize(std::span(w).subspan(static_cast<std::size_t>(o) * K, K), q);
       std::int32_t sum = 0;
       for (std::size_t k = 0; k < K; ++k)
-        sum += row.int8_value(q, k) * static_cast<int>(x[static_cast<std::size_t>(r) * K + k]);
-      y.push_back(static_cast<float>(sum) * row.channel_scale);
+        sum += row.int8_value(q, k) * static_cast<int>(row_of_x[k]);
+      y.push_back(static_cast<float>(sum) * row.channel_scale * scale);
     }
+  }
   return y;
 }
 
@@ -73,7 +79,7 @@ TEST_CASE("linear with quantized weights equals scalar loops bit for bit", "[qua
             Size{29, 40, 31}}) {
         INFO(cpu::kernels(isa).name << ' ' << name_of(q.format) << " of " << q.group << " rows "
                                     << rows << " out " << out << " in " << in);
-        const Values w = test::uniform(out * in, 3), x = integer_rows(rows, in, 4);
+        const Values w = test::uniform(out * in, 3), x = test::uniform(rows * in, 4);
         const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
         CHECK(linear_output(be.fork(), w, x, rows, out, in, q) ==
               scalar_output(w, x, rows, out, in, q));
@@ -97,13 +103,13 @@ TEST_CASE("the result of a row does not depend on the other rows", "[quantized_l
   }
 }
 
-TEST_CASE("quantizing activations to int8 keeps the error below 0.6 %", "[quantized_linear]") {
+TEST_CASE("quantizing activations to int8 keeps the error below 0.9 %", "[quantized_linear]") {
   const Values w = test::uniform(64 * 300, 7), x = test::uniform(20 * 300, 8);
   for (const cpu::Isa isa : test::supported_isas()) {
     for (const Quantization& q : kFormats) {
       const B be({.dtype = DType::f32, .threads = 2, .isa = isa});
       CHECK(test::distance(linear_output(be.fork(), w, x, 20, 64, 300, q),
-                           linear_output(reference::Backend(), w, x, 20, 64, 300, q)) < 6e-3);
+                           linear_output(reference::Backend(), w, x, 20, 64, 300, q)) < 9e-3);
     }
   }
 }

@@ -221,7 +221,7 @@ class Matrix {
   HostTensor tensor_;
 };
 
-/// The results of linear, residual and glu for `rows` rows and two matrices (out, in).
+/// The results of linear, residual with a norm, and glu for `rows` rows and two matrices (out, in).
 template <Backend Any>
 std::vector<float> linear_results(Any be, const Quantization& q, bool stored, Index rows, Index out,
                                   Index in) {
@@ -235,13 +235,17 @@ std::vector<float> linear_results(Any be, const Quantization& q, bool stored, In
   const DType type = be.activation_dtype();
   auto x = test::tensor(be, test::uniform(rows * in, 4), {rows, in}, type);
   auto sum = test::tensor(be, test::uniform(rows * both, 5), {rows, both}, DType::f32);
-  Tensor<Any> y(be, {rows, both}, type), g(be, {rows, out}, type);
+  Tensor<Any> y(be, {rows, both}, type), g(be, {rows, out}, type), h(be, {rows, both}, type);
   ops::linear(be, y.view(), x.view(), stacked, Activation::gelu);
-  const Norm<typename Any::Weight>* const no_norm = nullptr;
-  ops::residual(be, sum.view(), View{}, x.view(), stacked, no_norm);
+  const Norm<typename Any::Weight> next{
+      NormKind::rms,
+      test::weight(be, test::uniform(both, 6), {both}, WeightRole::vector),
+      {},
+      1e-5f};
+  ops::residual(be, sum.view(), h.view(), x.view(), stacked, &next);
   ops::glu(be, g.view(), x.view(), gate_up, Activation::silu);
   std::vector<float> all;
-  for (Tensor<Any>* t : {&y, &sum, &g})
+  for (Tensor<Any>* t : {&y, &sum, &h, &g})
     for (const float v : detail::to_floats(be, *t)) all.push_back(v);
   return all;
 }
@@ -258,6 +262,19 @@ TEST_CASE("Quantized linear layers on CUDA match the reference with GEMV and GEM
         CHECK(linear_results(s.backend(), q, true, rows, 21, 150) == got);
       }
     }
+}
+
+TEST_CASE("Activations whose rotation exceeds shared memory match the reference", "[cuda]") {
+  const Quantization q{WeightFormat::int4};
+  for (const Index rows : {1, 9}) {
+    const auto expected = linear_results(reference::Backend(), q, false, rows, 3, 28'672);
+    for (const DType dtype : {DType::bf16, DType::f16}) {
+      const test::Subject<B> s{dtype, "cuda", [dtype] { return B({.dtype = dtype}); }};
+      INFO(s.name() << " rows " << rows);
+      CHECK(test::distance(linear_results(s.backend(), q, false, rows, 3, 28'672), expected) <
+            2 * s.tolerance);
+    }
+  }
 }
 
 /// The rows, quantized to e4m3 with a scale for each row and dequantized.

@@ -10,6 +10,9 @@
 // changing a result. These are the two-level scales of QServe (arXiv 2405.04532, section 4.1).
 //
 // fp8 stores e4m3 values and a channel scale.
+//
+// int8 and int4 store rows whose input channels have been rotated (core/rotation.hpp), and multiply
+// rotated activations.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +50,11 @@ struct Quantization {
 
   bool operator==(const Quantization&) const = default;
 };
+
+/// Whether rows of weights and activations are rotated.
+constexpr bool is_rotated(const Quantization& q) noexcept {
+  return q.format == WeightFormat::int8 || q.format == WeightFormat::int4;
+}
 
 /// Zero point of int4 formats without zero points, whose ranges are symmetric about zero.
 inline constexpr int kSymmetricZeroPoint = 8;

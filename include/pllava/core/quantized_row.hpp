@@ -11,18 +11,20 @@
 #include "pllava/config.hpp"
 #include "pllava/core/float8.hpp"
 #include "pllava/core/quantization.hpp"
+#include "pllava/core/rotation.hpp"
 #include "pllava/error.hpp"
 
 namespace pllava {
 
-/// A quantized row. `values` are the integer + 128 in int8, 0 to 15 in int4, e4m3 codes in fp8.
+/// A quantized row; in int8 and int4 a rotated one. `values` are the integer + 128 in int8, 0 to 15
+/// in int4, e4m3 codes in fp8.
 struct QuantizedRow {
   std::vector<std::uint8_t> values;        // (K)
   std::vector<std::uint8_t> group_scales;  // (groups), int4
   std::vector<std::uint8_t> zero_points;   // (groups), int4
   float channel_scale = 0;
 
-  /// The weight that `values[k]` encodes.
+  /// The weight that `values[k]` encodes, of the rotated row in int8 and int4.
   float dequantized(const Quantization& q, std::size_t k) const {
     return channel_scale * (q.format == WeightFormat::fp8 ? e4m3_to_float(values[k])
                                                           : static_cast<float>(int8_value(q, k)));
@@ -171,13 +173,15 @@ inline void quantize_int4(std::span<const float> w, const Quantization& q,
 
 }  // namespace detail
 
-/// Quantizes one row of a matrix to int8, int4 or fp8. `importance` (K), 0 or more each, weights
-/// the squared error of each input channel (int4 only); empty: all channels equally. Throws
-/// ArgumentError if a value is not finite.
-inline QuantizedRow quantize(std::span<const float> w, const Quantization& q,
+/// Quantizes one row of a matrix to int8, int4 or fp8; int8 and int4 rotate it first. `importance`
+/// (K), 0 or more each, weights the squared error of each input channel (int4 only); empty: all
+/// channels equally. Throws ArgumentError if a value is not finite.
+inline QuantizedRow quantize(std::span<const float> unrotated, const Quantization& q,
                              std::span<const float> importance = {}) {
+  std::vector<float> w(unrotated.begin(), unrotated.end());
   for (const float v : w)
     if (!std::isfinite(v)) throw ArgumentError("a weight is not finite and cannot be quantized");
+  if (is_rotated(q)) rotate(w);
   QuantizedRow row;
   row.values.resize(w.size());
   switch (q.format) {

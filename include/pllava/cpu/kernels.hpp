@@ -23,7 +23,7 @@ static_assert(kMaxInt4TileRows <= kMaxTileRows);
 /// Values of a block of Int8Lhs::sums. The depth of an integer product is a multiple of it.
 inline constexpr Index kInt8Block = 32;
 
-/// Left operand of an integer product: activation rows quantized to int8,
+/// Left operand of an integer product: activation rows, rotated and quantized to int8,
 /// x[r] ≈ scales[r] · values[r], with values from -127 to 127.
 struct Int8Lhs {
   const void* values;  ///< layout: see tile_int8 and tile_int4
@@ -102,6 +102,8 @@ struct Kernels {
 
   // ---- row-wise ----
 
+  /// pllava::rotate, bit for bit.
+  void (*rotate)(float* x, Index n);
   /// Quantizes a row to int8, -127 to 127; returns its scale.
   float (*quantize_row)(std::int8_t* q, const float* x, Index n);
   void (*bf16_to_float)(float* dst, const bf16* src, Index n);

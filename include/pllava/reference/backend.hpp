@@ -251,8 +251,11 @@ class Backend {
   static void append_quantized(std::vector<float>& w, const HostTensor& t) {
     for (Index r = 0; r < t.shape[0]; ++r) {
       const QuantizedRow row = quantized_row(t, r);
+      std::vector<float> values;
       for (std::size_t k = 0; k < row.values.size(); ++k)
-        w.push_back(row.dequantized(t.quantization, k));
+        values.push_back(row.dequantized(t.quantization, k));
+      if (is_rotated(t.quantization)) rotate_back(values);
+      w.insert(w.end(), values.begin(), values.end());
     }
   }
 

@@ -34,6 +34,9 @@ PLLAVA_INLINE Quantization read_quantization(const JsonReader& json) {
                                          [&](WeightFormat f) { return name_of(f) == format; });
   json.require("format", named != known.end(), "\"unquantized\", \"int8\", \"int4\" or \"fp8\"");
   q.format = *named;
+  if (is_rotated(q))
+    json.require("rotation", json.text("rotation", "") == kRotation,
+                 "\"hadamard\"; directories of earlier versions have to be quantized again");
   if (q.format != WeightFormat::int4) return q;
   q.group = json.integer("group", q.group, 32, 128);
   json.require("group", q.group == 32 || q.group == 128, "32 or 128");

@@ -3,8 +3,11 @@
 // of a lower one.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
+#include "pllava/core/rotation.hpp"
 #include "pllava/cpu/kernels.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>

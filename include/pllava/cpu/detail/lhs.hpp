@@ -78,7 +78,7 @@ inline PackedLhs pack_lhs(const ExecutionContext& context, ConstView x, DType dt
   return packed;
 }
 
-/// Left operand of an integer product: rows quantized to int8, packed as tiles.
+/// Left operand of an integer product: rows rotated and quantized to int8, packed as tiles.
 struct QuantizedLhs {
   Int8Lhs tile(Index t) const {
     return {values + t * tile_rows * depth * bytes, sums + t * tile_rows * (depth / kInt8Block + 1),
@@ -109,8 +109,8 @@ inline void store_int8_row(std::byte* tile, Index bytes, std::span<const std::in
     }
 }
 
-/// Quantizes the rows of x, each with its own scale, and packs them in tiles of at most `max_rows`
-/// rows with `bytes` per value.
+/// Rotates the rows of x, quantizes them, each with its own scale, and packs them in tiles of at
+/// most `max_rows` rows with `bytes` per value.
 inline QuantizedLhs quantize_lhs(const ExecutionContext& context, ConstView x, Index depth,
                                  Index max_rows, Index bytes) {
   const Kernels& kernels = context.kernels;
@@ -136,6 +136,7 @@ inline QuantizedLhs quantize_lhs(const ExecutionContext& context, ConstView x, I
     for (Index r = 0; r < mr; ++r) {
       if (r < rows) {
         load_row(kernels, row, x, t * tile_rows + r);
+        kernels.rotate(row, K);
         lhs.scales[t * tile_rows + r] = kernels.quantize_row(int8_row.data(), row, K);
       } else {
         std::fill(int8_row.begin(), int8_row.end(), std::int8_t{0});

@@ -21,8 +21,8 @@ namespace pllava::cpu {
 namespace detail {
 
 inline constexpr std::string_view kPackedMagic = "pllava: packed weights, ";
-/// Changes with the layout of the file and of the panels in it.
-inline constexpr std::string_view kPackedLayout = "layout 3\n";
+/// Changes with the layout of the file, and with that of the panels or the meaning of their values.
+inline constexpr std::string_view kPackedLayout = "layout 4\n";
 inline constexpr std::size_t kPackedPart = std::size_t{4} << 20;  // bytes of a checksum
 
 inline std::string_view name_of(WeightRole role) noexcept {

@@ -7,9 +7,10 @@
 #include "pllava/cpu/detail/simd_f32.hpp"
 #include "pllava/cpu/detail/simd_bf16.hpp"
 #include "pllava/cpu/detail/simd_rowwise.hpp"
+#include "pllava/cpu/detail/simd_rotation.hpp"
 #include "pllava/cpu/detail/simd_attention.hpp"
 // clang-format on
 
 constexpr Kernels with_all(Kernels table) {
-  return with_attention(with_rowwise(with_integers(with_bf16(with_f32(table)))));
+  return with_attention(with_rotation(with_rowwise(with_integers(with_bf16(with_f32(table))))));
 }

@@ -5,6 +5,7 @@
 constexpr Index kLanes = PLLAVA_LANES;  // floats in a vector
 using VecF32 = float __attribute__((vector_size(PLLAVA_LANES * 4)));
 using VecI32 = std::int32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
+using VecU32 = std::uint32_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 using VecI16 = std::int16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 using VecU16 = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 4)));
 using HalfVecU16 = std::uint16_t __attribute__((vector_size(PLLAVA_LANES * 2)));

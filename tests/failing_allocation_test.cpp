@@ -247,19 +247,29 @@ TEST_CASE("A failed allocation in calibration", "[failing_allocation]") {
   CalibrationOptions options;
   options.backend.threads = 2;
   options.max_new_tokens = 2;
-  std::optional<Calibration> scales;
-  double expected = -1;
+  options.min_rows = 2;
+  const ModelConfig& config = files.checkpoint.config();
+  const std::string name = "language_model.model.layers.0.mlp.down_proj.weight";
+  const TensorSpec& spec = *files.checkpoint.tensors().find(name);
+  std::optional<HostTensor> matrix;
+  std::vector<std::byte> expected;
   test::with_failures(
       [&] {
-        scales.reset();
-        scales = calibrate(files.checkpoint[""], files.checkpoint.config(), files.tokenizer,
-                           files.preprocess, clips, {WeightFormat::int4}, options);
+        matrix.reset();
+        Calibration calibration(files.checkpoint[""], files.checkpoint.tensors(),
+                                QuantizeOptions::of(WeightFormat::int4), options);
+        calibration.add(config, clips, files.tokenizer, files.preprocess);
+        matrix = calibration.quantized_weights().tensor(spec);
       },
       [&](bool succeeded, Failing) {
-        REQUIRE(scales.has_value() == succeeded);
+        REQUIRE(matrix.has_value() == succeeded);
         if (!succeeded) return;
-        if (expected < 0) expected = scales->mean_error();
-        CHECK(scales->mean_error() == expected);
+        REQUIRE(matrix->dtype == DType::u8);
+        const std::vector<std::byte> bytes(
+            matrix->data,
+            matrix->data + spec.shape[0] * stored_row_bytes(matrix->quantization, spec.shape[1]));
+        if (expected.empty()) expected = bytes;
+        CHECK(bytes == expected);
       },
       40);
 }

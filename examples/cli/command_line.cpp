@@ -129,15 +129,20 @@ void add_quantize(CLI::App& app, Options& o) {
       app, o, Command::quantize, "quantize", "Write a checkpoint with quantized weights.",
       "Examples:\n"
       "  pllava quantize pllava-7b --dtype int4 --out pllava-7b-int4\n"
-      "  pllava quantize pllava-7b --dtype int4 --calibrate cat.mp4 --out pllava-7b-awq\n"
+      "  pllava quantize pllava-7b --dtype int4 --calibrate cat.mp4 english.txt --out "
+      "pllava-7b-gptq\n"
       "  pllava quantize pllava-7b --vision-weights int8 --out pllava-7b-vision\n"
       "LoRA is merged before quantization. The new directory appears only when it is complete. It "
       "loads\nlike any checkpoint and gives the same answers as MODEL with the same weight "
       "options.\n"
-      "With --calibrate the unquantized model first describes the given videos. The scales of its\n"
-      "language model are then chosen to minimize the error of the layer outputs on these videos "
-      "(AWQ,\narXiv 2306.00978). A few videos similar to the intended input are enough. Size and "
-      "speed are\nunchanged. The layer errors on these videos are printed.");
+      "With --calibrate the unquantized model first describes the given videos and reads the "
+      "given\n"
+      "texts (.txt, .md). Each matrix is then quantized so that the errors of its weights cancel "
+      "on\n"
+      "these inputs (GPTQ, arXiv 2210.17323). Texts of 4,000 tokens and a few videos similar to "
+      "the\n"
+      "intended ones are enough. Size and speed are unchanged. The error of the outputs is "
+      "printed.");
   add_checkpoint(quantize, o);
   quantize.add_option("--out", o.out, "directory to write; must not exist")
       ->required()
@@ -146,9 +151,9 @@ void add_quantize(CLI::App& app, Options& o) {
   CLI::Option* calibrate =
       quantize
           .add_option("--calibrate", o.calibrate,
-                      "int4: calibrate the language model's scales on these videos (AWQ)")
-          ->type_name("VIDEO ...");
-  quantize.add_flag("--json", o.json, "write one JSON object: the error of each projection")
+                      "int8, int4: calibrate the matrices on these videos and texts (GPTQ)")
+          ->type_name("FILE ...");
+  quantize.add_flag("--json", o.json, "write one JSON object: the error of each matrix")
       ->needs(calibrate);
   quantize.add_flag("--quiet", o.quiet, "no progress on stderr");
 }
@@ -195,8 +200,8 @@ void add_write_random(CLI::App& app, Options& o) {
 void check_quantize(const Options& o) {
   const pllava::QuantizeOptions formats = quantize_options(o);
   if (!formats.any()) throw CLI::ValidationError("quantize needs --dtype int8, int4 or fp8");
-  if (!o.calibrate.empty() && formats.language.format != pllava::WeightFormat::int4)
-    throw CLI::ValidationError("--calibrate needs --dtype int4 or --lm-weights int4");
+  if (!o.calibrate.empty() && !is_rotated(formats.language) && !is_rotated(formats.vision))
+    throw CLI::ValidationError("--calibrate needs weights in int8 or int4");
 }
 
 /// Checks the options of commands that run a model.

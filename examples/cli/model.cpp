@@ -2,11 +2,14 @@
 
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 #include "device.hpp"
 #include "output.hpp"
 #include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/core/stopwatch.hpp"
+#include "pllava/io/mapped_file.hpp"
+#include "pllava/models/text_architecture.hpp"
 #ifdef PLLAVA_HAS_SENTENCEPIECE
 #include "pllava/text/tokenizer_sentencepiece.hpp"
 #endif
@@ -102,6 +105,40 @@ pllava::LoadOptions load_options(const Options& o) {
   load.quantize = quantize_options(o);
   load.cache = o.cache;
   return load;
+}
+
+std::span<const pllava::ArchitectureInfo> all_architectures() {
+  static const std::vector<pllava::ArchitectureInfo> all = [] {
+    std::vector<pllava::ArchitectureInfo> list;
+    for (const auto& infos : {pllava::builtin_architectures(), pllava::text_architectures()})
+      list.insert(list.end(), infos.begin(), infos.end());
+    return list;
+  }();
+  return all;
+}
+
+bool has_vision(const pllava::Checkpoint& checkpoint) {
+  return checkpoint["vision_tower"].contains("vision_model.embeddings.patch_embedding.weight");
+}
+
+pllava::PreprocessConfig preprocess_of(const Options& o, const pllava::LoadOptions& load,
+                                       const pllava::Checkpoint& checkpoint) {
+  const auto preprocess = pllava::read_preprocess(o.model, load);
+  pllava::PreprocessConfig config = preprocess.value_or(pllava::PreprocessConfig{});
+  if (!preprocess) config.image_size = checkpoint.config().vision.image_size;
+  return config;
+}
+
+std::string read_text(const std::string& path) {
+  const auto file = pllava::MappedFile::open(path);
+  const auto bytes = file->bytes();
+  constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
+  if (bytes.size() > kMaxBytes)
+    throw pllava::LoadError("is too large", {.file = path,
+                                             .tensor = {},
+                                             .expected = std::to_string(kMaxBytes) + " bytes",
+                                             .got = std::to_string(bytes.size())});
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 LoadedModel load_model(const Context& context) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
+#include <string>
 
 #include "context.hpp"
 #include "pllava/checkpoint/checkpoint.hpp"
@@ -20,6 +22,15 @@ bool has_tokenizer(const Options& options);
 pllava::Tokenizer open_tokenizer(const Options& options);
 /// Opens the files of --model. Throws LoadError.
 pllava::ModelFiles open_model(const Options& options);
+
+/// The model families and the decoders alone.
+std::span<const pllava::ArchitectureInfo> all_architectures();
+bool has_vision(const pllava::Checkpoint& checkpoint);
+/// The constants of preprocessing, or the default ones for the image size of the vision tower.
+pllava::PreprocessConfig preprocess_of(const Options& options, const pllava::LoadOptions& load,
+                                       const pllava::Checkpoint& checkpoint);
+/// The content of a text file of at most 16 MiB. Throws LoadError.
+std::string read_text(const std::string& path);
 
 struct LoadedModel {
   pllava::Pipeline pipeline;

@@ -83,7 +83,7 @@ struct Options {
   std::string until;  ///< last part of bench; empty: all
 
   // quantize
-  std::vector<std::string> calibrate;  ///< calibration videos
+  std::vector<std::string> calibrate;  ///< videos and texts
 
   // quality
   std::string text;     ///< file of the text whose tokens are predicted

@@ -16,11 +16,8 @@
 #include "device.hpp"
 #include "model.hpp"
 #include "output.hpp"
-#include "pllava/checkpoint/model_parts.hpp"
-#include "pllava/io/mapped_file.hpp"
 #include "pllava/media/ops_preprocess.hpp"
 #include "pllava/models/language_model.hpp"
-#include "pllava/models/text_architecture.hpp"
 #include "pllava/models/vision_encoder.hpp"
 #include "pllava/runtime/inference_context.hpp"
 
@@ -82,25 +79,10 @@ class SubjectOn final : public Subject {
   pllava::Tensor<B> logits_, id_;
 };
 
-/// The model families and the decoders alone.
-std::span<const pllava::ArchitectureInfo> all_architectures() {
-  static const std::vector<pllava::ArchitectureInfo> all = [] {
-    std::vector<pllava::ArchitectureInfo> list;
-    for (const auto& infos : {pllava::builtin_architectures(), pllava::text_architectures()})
-      list.insert(list.end(), infos.begin(), infos.end());
-    return list;
-  }();
-  return all;
-}
-
 pllava::LoadOptions quality_options(const Options& o) {
   pllava::LoadOptions load = load_options(o);
   load.architectures = all_architectures();
   return load;
-}
-
-bool has_vision(const pllava::Checkpoint& checkpoint) {
-  return checkpoint["vision_tower"].contains("vision_model.embeddings.patch_embedding.weight");
 }
 
 std::unique_ptr<Subject> load_subject(const Context& context, const Options& o,
@@ -124,18 +106,6 @@ Options reference_options(Options o) {
   o.vision_weights = o.lm_weights = std::nullopt;
   o.int8_kv = false;
   return o;
-}
-
-std::string read_text(const std::string& path) {
-  const auto file = pllava::MappedFile::open(path);
-  const auto bytes = file->bytes();
-  constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
-  if (bytes.size() > kMaxBytes)
-    throw pllava::LoadError("is too large", {.file = path,
-                                             .tensor = {},
-                                             .expected = std::to_string(kMaxBytes) + " bytes",
-                                             .got = std::to_string(bytes.size())});
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 /// The natural logarithms of the softmax of `logits`.
@@ -260,9 +230,7 @@ int quality(const Context& context) {
   const auto reference = load_subject(context, reference_o, reference_checkpoint, positions);
   Quality q = compare_predictions(ids, *model, *reference, context.control());
   if (!o.videos.empty()) {
-    const auto preprocess = pllava::read_preprocess(o.model, load);
-    pllava::PreprocessConfig config = preprocess.value_or(pllava::PreprocessConfig{});
-    if (!preprocess) config.image_size = checkpoint.config().vision.image_size;
+    const pllava::PreprocessConfig config = preprocess_of(o, load, checkpoint);
     const pllava::Clip clip = sample_clip(context, o.videos[0], checkpoint.config().frames, config);
     q.feature_l2 = relative_l2(model->features(clip.frames, config, context.control()),
                                reference->features(clip.frames, config, context.control()));

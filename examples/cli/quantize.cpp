@@ -10,53 +10,85 @@
 #include "model.hpp"
 #include "output.hpp"
 #include "pllava/calibration/calibrate.hpp"
-#include "pllava/checkpoint/model_parts.hpp"
 #include "pllava/checkpoint/quantized_checkpoint.hpp"
 #include "pllava/io/detail/output_file.hpp"
+#include "pllava/weights/gguf.hpp"
 
 namespace cli {
 namespace {
 
-/// AWQ scales, calibrated on the videos of --calibrate. Throws FileError if --out exists or cannot
-/// be created, before any work.
+bool is_text(const std::string& file) {
+  return file.ends_with(".txt") || file.ends_with(".md");
+}
+
+/// The inputs of the model's matrices, recorded on the files of --calibrate. Throws FileError if
+/// --out exists or cannot be created, before any work.
 pllava::Calibration calibration(const Context& context, const pllava::LoadOptions& load) {
   const Options& o = context.options;
   { const pllava::detail::OutputDirectory attempt(o.out); }
-  const pllava::ModelFiles files = open_model(o);
-  const pllava::Checkpoint& checkpoint = files.checkpoint;
+  const auto checkpoint = pllava::Checkpoint::open(o.model, load);
+  const pllava::Tokenizer tokenizer = open_tokenizer(o);
+  const pllava::ModelConfig& config = checkpoint.config();
   pllava::CalibrationOptions options;
   options.backend.dtype = checkpoint.report().dtype();
+
   std::vector<pllava::Clip> clips;
-  for (const std::string& video : o.calibrate)
-    clips.push_back(sample_clip(context, video, checkpoint.config().frames, files.preprocess));
-  return pllava::calibrate(checkpoint[""], checkpoint.config(), files.tokenizer, files.preprocess,
-                           clips, load.quantize.language, options, context.control());
+  std::vector<std::int32_t> ids;
+  for (const std::string& file : o.calibrate) {
+    if (is_text(file)) {
+      const std::vector<std::int32_t> more =
+          tokenizer.encode(read_text(file), {.parse_special = false});
+      ids.insert(ids.end(), more.begin(), more.end());
+      continue;
+    }
+    if (!has_vision(checkpoint))
+      throw pllava::ArgumentError("--calibrate: " + o.model +
+                                  " has no vision tower; expected a text (.txt, .md), got " + file);
+    clips.push_back(sample_clip(context, file, config.frames, preprocess_of(o, load, checkpoint)));
+  }
+  pllava::Calibration calibration(checkpoint[""], checkpoint.tensors(), load.quantize, options);
+  if (!clips.empty())
+    calibration.add(config, clips, tokenizer, preprocess_of(o, load, checkpoint),
+                    context.control());
+  if (!ids.empty()) calibration.add_text(config.text, ids, context.control());
+  return calibration;
 }
 
-std::string to_json_line(const Options& o, const pllava::Calibration& calibration) {
+struct MeanErrors {
+  double rounding = 0, calibrated = 0;
+};
+
+MeanErrors mean(const std::vector<pllava::MatrixError>& errors) {
+  MeanErrors sum;
+  for (const pllava::MatrixError& e : errors) {
+    sum.rounding += e.rounding_error;
+    sum.calibrated += e.error;
+  }
+  const auto count = static_cast<double>(errors.empty() ? 1 : errors.size());
+  return {sum.rounding / count, sum.calibrated / count};
+}
+
+std::string to_json_line(const Options& o, const std::vector<pllava::MatrixError>& errors) {
   nlohmann::ordered_json json = {{"out", o.out},
-                                 {"videos", o.calibrate},
-                                 {"unscaled_error", calibration.mean_unscaled_error()},
-                                 {"error", calibration.mean_error()},
-                                 {"products", nlohmann::json::array()}};
-  for (std::size_t layer = 0; layer < calibration.layers.size(); ++layer)
-    for (const pllava::Projection p : pllava::kProjections) {
-      const pllava::ProjectionScales& scales = calibration.layers[layer][p];
-      json["products"].push_back({{"layer", layer},
-                                  {"product", pllava::name_of(p)},
-                                  {"alpha", scales.alpha},
-                                  {"unscaled_error", scales.unscaled_error},
-                                  {"error", scales.error}});
-    }
+                                 {"calibrated_on", o.calibrate},
+                                 {"rounding_error", mean(errors).rounding},
+                                 {"error", mean(errors).calibrated},
+                                 {"matrices", nlohmann::json::array()}};
+  for (const pllava::MatrixError& e : errors)
+    json["matrices"].push_back({{"name", e.name},
+                                {"input_rows", e.rows},
+                                {"rounding_error", e.rounding_error},
+                                {"error", e.error}});
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
 }
 
-std::string describe(const pllava::Calibration& calibration) {
+std::string describe(const std::vector<pllava::MatrixError>& errors) {
+  if (errors.empty()) return "no matrix had enough rows of input; none is calibrated\n";
   char text[160];
   std::snprintf(text, sizeof text,
-                "mean error of the language model's projections on these videos: %.2f %% without, "
-                "%.2f %% with calibration\n",
-                100 * calibration.mean_unscaled_error(), 100 * calibration.mean_error());
+                "%zu matrices calibrated; mean error of their outputs: %.2f %%, without "
+                "calibration %.2f %%\n",
+                errors.size(), 100 * mean(errors).calibrated, 100 * mean(errors).rounding);
   return text;
 }
 
@@ -64,7 +96,8 @@ std::string describe(const pllava::Calibration& calibration) {
 
 int quantize(const Context& context) {
   const Options& o = context.options;
-  const pllava::LoadOptions load = load_options(o);
+  pllava::LoadOptions load = load_options(o);
+  load.architectures = all_architectures();
   if (pllava::is_gguf(o.model))
     throw pllava::ArgumentError(o.model +
                                 " is a GGUF file, which is quantized when it is loaded: quantize "
@@ -74,10 +107,13 @@ int quantize(const Context& context) {
     context.status.clear();
     return kSuccess;
   }
-  const pllava::Calibration scales = calibration(context, load);
-  pllava::write_quantized_checkpoint(o.out, o.model, load, scales, context.control());
+  const pllava::Calibration inputs = calibration(context, load);
+  std::vector<pllava::MatrixError> errors;
+  const auto weights =
+      inputs.quantized_weights([&](const pllava::MatrixError& e) { errors.push_back(e); });
+  pllava::write_quantized_checkpoint(o.out, o.model, load, weights, context.control());
   context.status.clear();
-  write_output(o.json ? to_json_line(o, scales) : describe(scales));
+  write_output(o.json ? to_json_line(o, errors) : describe(errors));
   return kSuccess;
 }
 

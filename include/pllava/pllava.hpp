@@ -52,7 +52,6 @@
 #include "pllava/models/temporal_pool.hpp"
 #include "pllava/models/vision_encoder.hpp"
 #include "pllava/pipeline.hpp"
-#include "pllava/quantization/awq.hpp"
 #include "pllava/quantization/quantize.hpp"
 #include "pllava/runtime/generate.hpp"
 #include "pllava/runtime/inference_context.hpp"

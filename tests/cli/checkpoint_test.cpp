@@ -129,37 +129,45 @@ TEST_CASE("quantize writes a checkpoint that answers like quantization at load t
 
 TEST_CASE("quantize --calibrate reports lower errors and writes a usable checkpoint", "[program]") {
   const test::TempDirectory temp;
-  const std::string out = temp / "awq", uncalibrated = temp / "int4";
-  const auto calibrate = [](const std::string& to) {
+  const std::string out = temp / "calibrated", text = temp / "text.txt";
+  {
+    std::ofstream file(text);
+    for (int i = 0; i < 400; ++i) file << "line " << i * i << " of a text\n";
+  }
+  const auto calibrate = [&](const std::string& to) {
     return std::vector<std::string>{"quantize", tiny_model(), "--dtype", "int4", "--calibrate",
-                                    clip(),     clip(),       "--out",   to};
+                                    clip(),     text,         "--out",   to};
   };
   const std::vector<json> objects = succeed_json(calibrate(out));
   REQUIRE(objects.size() == 1);
   const json& j = objects[0];
   CHECK(j["out"] == out);
-  CHECK(j["videos"] == json{clip(), clip()});
-  CHECK(j["error"] < j["unscaled_error"]);
+  CHECK(j["calibrated_on"] == json{clip(), text});
+  CHECK(j["error"] < j["rounding_error"]);
   const auto layers = static_cast<std::size_t>(pllava::ModelConfig::preset("tiny").text.layers);
-  REQUIRE(j["products"].size() == 4 * layers);
-  for (const json& projection : j["products"])
-    CHECK(projection["error"] <= projection["unscaled_error"]);
-  CHECK(j["products"][0]["product"] == "qkv");
+  CHECK(j["matrices"].size() >= 7 * layers);
+  for (const json& matrix : j["matrices"]) {
+    CHECK(matrix["error"] <= matrix["rounding_error"]);
+    CHECK(matrix["input_rows"] >= 256);
+  }
 
   CHECK(succeed({"caption", clip(), "--model", out}).size() > 1);
-  succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", uncalibrated});
-  const auto weights = [](const std::string& model) {
-    return std::filesystem::path(model) / "model.safetensors";
+  const auto entries = [](const std::string& model) {
+    return pllava::SafetensorsFile::open(std::filesystem::path(model) / "model.safetensors")
+        .entries()
+        .size();
   };
-  CHECK(pllava::SafetensorsFile::open(weights(out)).entries().size() ==
-        pllava::SafetensorsFile::open(weights(uncalibrated)).entries().size());
-  CHECK(contains(succeed(calibrate(temp / "text")), " % "));
+  succeed({"quantize", tiny_model(), "--dtype", "int4", "--out", temp / "int4"});
+  CHECK(entries(out) == entries(temp / "int4"));
+  CHECK(contains(succeed(calibrate(temp / "again")), "matrices calibrated"));
   const Result again = run(calibrate(out));
   CHECK(again.code == 1);
   CHECK(contains(again.err, "exists already"));
-  std::vector<std::string> missing = calibrate(temp / "none");
-  missing[5] = "no.mp4";
-  CHECK(contains(run(missing).err, "no.mp4"));
+  for (const char* missing : {"no.mp4", "no.txt"}) {
+    std::vector<std::string> arguments = calibrate(temp / "none");
+    arguments[5] = missing;
+    CHECK(contains(run(arguments).err, missing));
+  }
   CHECK(!std::filesystem::exists(temp / "none"));
 }
 

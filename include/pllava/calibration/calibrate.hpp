@@ -1,34 +1,21 @@
-// Activation-aware weight quantization (AWQ, arXiv 2306.00978): scales that reduce the error of
-// int4 weights.
-//
-// A few input channels of a linear layer carry much larger activations than the others, so
-// quantization errors in their weights contribute most to the error of the output. AWQ multiplies
-// the weights of such a channel by s > 1 before quantization and divides its activations by s:
-//
-//     W·x = (W·diag(s)) · (x/s)      s[k] = mean|x[k]|^alpha
-//
-// The quantization error of the channel is then divided by s as well. For each projection, alpha is
-// the value with the smallest output error on rows recorded from calibration clips. The division is
-// folded into the weights that produce x (the gains of the norm, the rows of v_proj and up_proj),
-// so the model needs no extra operation. Group scales minimize the squared error of the weights,
-// weighted by mean x[k]²; this replaces the clipping search of the paper.
+// Calibration: runs the unquantized model over clips and texts, records the inputs of its matrices,
+// and quantizes the matrices for these inputs (calibration/gptq.hpp).
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "pllava/calibration/gptq.hpp"
 #include "pllava/calibration/input_sample.hpp"
 #include "pllava/core/control.hpp"
 #include "pllava/cpu/backend.hpp"
 #include "pllava/media/image.hpp"
 #include "pllava/media/preprocess.hpp"
 #include "pllava/models/model_config.hpp"
-#include "pllava/quantization/awq.hpp"
+#include "pllava/quantization/quantize.hpp"
 #include "pllava/text/tokenizer.hpp"
 #include "pllava/weights/weight_source.hpp"
 
@@ -40,47 +27,55 @@ struct CalibrationOptions {
   /// computed, so the tokens of the answer calibrate these matrices.
   std::string question = "Describe the video in details.";
   Index max_new_tokens = 32;  ///< per answer
+  Index max_rows = 4096;      ///< rows kept of the input of each matrix, an even number
+  /// A matrix with fewer rows of input is quantized without calibration.
+  Index min_rows = 256;
 };
 
-/// Runs the unquantized model over the clips and records the inputs of each projection of the
-/// language model, for each layer. `weights` is the root scope of an unquantized checkpoint;
-/// formats set by `quantized` are ignored. Memory: the model, and 512 bytes per input channel of
-/// each projection of each layer (380 MB for 7B). Throws ArgumentError (no clip, quantized
-/// weights), and the errors of Pipeline and Session.
-std::vector<PerProjection<InputSample>> record_inputs(
-    const WeightScope& weights, const ModelConfig& config, const Tokenizer& tokenizer,
-    const PreprocessConfig& preprocess, std::span<const Clip> clips,
-    const CalibrationOptions& options = {}, const RunControl& control = {});
+/// The error of a matrix that was quantized with calibration: see CalibratedMatrix.
+struct MatrixError {
+  std::string name;
+  Index rows = 0;  ///< of input
+  double rounding_error = 0, error = 0;
+};
 
-/// Relative output error of quantizing `matrices`, (N, K) each, with input channels multiplied by
-/// `scales` (K) and group scales chosen by `importance` (K; empty: all channels equally), on the
-/// rows of `input`: |x·(W' - W)ᵀ| / |x·Wᵀ| in the Euclidean norm over rows and outputs. For several
-/// matrices, the root mean square of their relative errors, because their outputs differ in
-/// magnitude. A matrix with more than 512 outputs is represented by 512, evenly spaced: with 128
-/// rows that averages 65,536 values, and it bounds the time of best_scales, which computes 22
-/// errors per projection. `be` computes in f32. Throws ArgumentError (no rows, another type, values
-/// that are not finite), ShapeError.
-double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
-                    const InputSample& input, const Quantization& format,
-                    std::span<const float> scales, std::span<const float> importance = {});
+/// The inputs of the matrices of a model that are quantized to int8 or int4, except lm_head and
+/// lookup tables. Memory beside the model, which each add() loads and frees: the rows, for 7B in
+/// bf16 at most 7.5 GB. After an error of add() the rows read before it stay.
+class Calibration {
+ public:
+  /// `weights` is the root scope of an unquantized checkpoint, `tensors` the table of the model.
+  /// Throws ArgumentError if no matrix is quantized to int8 or int4.
+  Calibration(WeightScope weights, TensorTable tensors, const QuantizeOptions& formats,
+              const CalibrationOptions& options = {});
 
-/// The scales mean|x|^alpha with the smallest output_error, for alpha from 0 to 1 in 20 steps and
-/// importance mean x²; scales of 1 without importance if none of these is better.
-/// Scales are normalized: the largest times the smallest is 1. Means below 1e-4 of the largest
-/// count as 1e-4 of it. With `heads` (for o_proj, whose input is scaled through v_proj), query
-/// heads that share a kv head share scales. Throws as output_error does.
-ProjectionScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
-                             const InputSample& input, const Quantization& format,
-                             const Heads& heads = {});
+  /// Describes the clips. Throws ArgumentError (no clip, quantized weights), and the errors of
+  /// Pipeline and Session.
+  void add(const ModelConfig& config, std::span<const Clip> clips, const Tokenizer& tokenizer,
+           const PreprocessConfig& preprocess, const RunControl& control = {});
+  /// Reads the tokens of a text, at most options.max_rows, with the language model. Throws
+  /// ArgumentError (fewer than 2 tokens, quantized weights), LoadError.
+  void add_text(const TextConfig& config, std::span<const std::int32_t> ids,
+                const RunControl& control = {});
 
-/// Scales for the whole language model: record_inputs, then best_scales for each projection. For
-/// int4 only: int8 is within a percent of the unquantized weights without scales. Reports the
-/// stages of a run, then stage "calibrate". Throws as record_inputs does, ArgumentError for another
-/// format, CancelledError.
-Calibration calibrate(const WeightScope& weights, const ModelConfig& config,
-                      const Tokenizer& tokenizer, const PreprocessConfig& preprocess,
-                      std::span<const Clip> clips, const Quantization& format,
-                      const CalibrationOptions& options = {}, const RunControl& control = {});
+  /// The recorded inputs by the names of the matrices; those of one layer share a sample.
+  const std::map<std::string, std::shared_ptr<InputSample>>& inputs() const noexcept {
+    return inputs_;
+  }
+
+  /// The weights, with the recorded matrices quantized. A matrix is quantized when it is read,
+  /// which takes a while; `on_matrix` then receives its error. Throws ArgumentError for activations
+  /// that are not finite.
+  WeightScope quantized_weights(
+      const std::function<void(const MatrixError&)>& on_matrix = {}) const;
+
+ private:
+  WeightScope weights_;
+  TensorTable tensors_;
+  QuantizeOptions formats_;
+  CalibrationOptions options_;
+  std::map<std::string, std::shared_ptr<InputSample>> inputs_;
+};
 
 }  // namespace pllava
 

@@ -1,39 +1,41 @@
-// Statistics and sample rows of the input of a linear layer, for calibration.
+// Sample rows of the input of a linear layer, for calibration.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
+#include "pllava/core/dtype.hpp"
 #include "pllava/core/view.hpp"
 
 namespace pllava {
 
-/// The input of a projection: means over all rows, and up to kMaxRows evenly spaced rows. Takes
-/// 4·K·kMaxRows bytes for K channels, for any number of rows.
+/// Up to `max_rows` evenly spaced rows of the input of a linear layer, in the type that they were
+/// added in: the first row added, then every `stride`-th.
 class InputSample {
  public:
-  static constexpr Index kMaxRows = 128;
+  /// Throws ArgumentError unless `max_rows` is a positive even number.
+  explicit InputSample(Index max_rows);
 
-  /// Adds x (N, K), f32 or bf16, in host memory. Throws ShapeError if K changes.
+  /// Adds x (N, K), f32 or bf16, in host memory. Throws ShapeError if K or the type changes.
   void add(ConstView x);
 
   Index seen() const noexcept { return seen_; }    ///< rows added
   Index width() const noexcept { return width_; }  ///< K
-  /// Rows kept, (n, K): the first row added, then every `stride`-th.
-  const std::vector<float>& rows() const noexcept { return rows_; }
-  Index kept() const noexcept {
-    return width_ == 0 ? 0 : static_cast<Index>(rows_.size()) / width_;
-  }
+  Index kept() const noexcept { return kept_; }    ///< rows kept
   Index stride() const noexcept { return stride_; }
-  std::vector<float> mean() const { return mean_of(sum_); }             ///< mean |x| (K)
-  std::vector<float> mean_square() const { return mean_of(squares_); }  ///< mean x² (K)
+  /// Row `i` of those kept, in f32.
+  std::vector<float> row(Index i) const;
 
  private:
-  std::vector<float> mean_of(const std::vector<double>& sums) const;
   void drop_every_second_row();
+  std::size_t row_bytes() const noexcept {
+    return static_cast<std::size_t>(width_ * size_of(dtype_));
+  }
 
-  Index width_ = 0, seen_ = 0, stride_ = 1;
-  std::vector<double> sum_, squares_;
-  std::vector<float> rows_;
+  Index max_rows_;
+  DType dtype_ = DType::f32;
+  Index width_ = 0, seen_ = 0, kept_ = 0, stride_ = 1;
+  std::vector<std::byte> rows_;
 };
 
 }  // namespace pllava

@@ -5,7 +5,7 @@
 
 #include "pllava/checkpoint/checkpoint.hpp"
 #include "pllava/core/control.hpp"
-#include "pllava/quantization/awq.hpp"
+#include "pllava/weights/weight_source.hpp"
 
 namespace pllava {
 
@@ -18,11 +18,11 @@ namespace pllava {
 void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
                                 const LoadOptions& options, const RunControl& control = {});
 
-/// The same with the AWQ scales of `calibrate` applied before the language model's matrices are
-/// quantized to int4 (see awq_scaled). The gains of its norms are written in f32. Also throws
-/// ArgumentError for another format and for scales of another model.
+/// The same for `weights`, the tensors of `from` of which some may be quantized already, to the
+/// formats of `options.quantize`: see Calibration::quantized_weights. Also throws LoadError for a
+/// tensor in another format.
 void write_quantized_checkpoint(const std::filesystem::path& to, const std::filesystem::path& from,
-                                const LoadOptions& options, const Calibration& calibration,
+                                const LoadOptions& options, const WeightScope& weights,
                                 const RunControl& control = {});
 
 }  // namespace pllava

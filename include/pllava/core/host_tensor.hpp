@@ -27,8 +27,6 @@ struct HostTensor {
   /// rows of `shape` are as store_row writes them.
   Quantization quantization = {};
   std::string name = {};  ///< for messages; empty if it is not from a WeightScope
-  /// Importance of each input channel (K) for `quantize`; null: all equally.
-  std::shared_ptr<const std::vector<float>> importance = {};
 };
 
 /// Row `r` of a matrix, quantized. Throws LoadError for values that cannot be quantized or loaded.
@@ -39,8 +37,7 @@ inline QuantizedRow quantized_row(const HostTensor& t, Index r) try {
   std::vector<float> values(static_cast<std::size_t>(cols));
   for (Index k = 0; k < cols; ++k)
     values[static_cast<std::size_t>(k)] = load_float(t.data, t.dtype, r * cols + k);
-  return quantize(values, t.quantization,
-                  t.importance ? std::span<const float>(*t.importance) : std::span<const float>());
+  return quantize(values, t.quantization);
 } catch (const ArgumentError& error) {
   throw LoadError(error.what() + std::string(", row ") + std::to_string(r), {{}, t.name, {}, {}});
 }

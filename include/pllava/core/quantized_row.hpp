@@ -45,16 +45,15 @@ inline float round_to_even(float v) noexcept {
   return (v + kShift) - kShift;
 }
 
-/// Quantizes a group with the given step. Returns the sum of squared errors, weighted by
-/// `importance` if that is not empty.
-inline float quantize_group(std::span<const float> w, std::span<const float> importance, float step,
-                            int zero_point, std::uint8_t* values) {
+/// Quantizes a group with the given step. Returns the sum of squared errors.
+inline float quantize_group(std::span<const float> w, float step, int zero_point,
+                            std::uint8_t* values) {
   const float inverse = 1.0f / step, z = static_cast<float>(zero_point);
   float error = 0;
   for (std::size_t k = 0; k < w.size(); ++k) {
     const float n = std::clamp(round_to_even(w[k] * inverse) + z, 0.0f, 15.0f);
     const float e = w[k] - (n - z) * step;
-    error += importance.empty() ? e * e : importance[k] * e * e;
+    error += e * e;
     values[k] = static_cast<std::uint8_t>(n);
   }
   return error;
@@ -107,7 +106,6 @@ inline float int4_step(std::span<const float> w, bool asymmetric, std::uint8_t& 
 /// A group of an int4 row.
 struct Int4Group {
   std::span<const float> w;
-  std::span<const float> importance;
   float step;  // ideal
   float channel_scale;
   int zero_point;
@@ -125,9 +123,8 @@ inline std::uint8_t quantize_int4_group(const Int4Group& g, std::span<std::uint8
     const int scale = std::clamp(static_cast<int>(target), 1, max_scale);
     if (scale == last_scale) return;
     last_scale = scale;
-    const float error =
-        quantize_group(g.w, g.importance, static_cast<float>(scale) * g.channel_scale, g.zero_point,
-                       candidate.data());
+    const float error = quantize_group(g.w, static_cast<float>(scale) * g.channel_scale,
+                                       g.zero_point, candidate.data());
     if (error >= least_error) return;
     least_error = error;
     best_scale = scale;
@@ -135,62 +132,60 @@ inline std::uint8_t quantize_int4_group(const Int4Group& g, std::span<std::uint8
   };
   attempt(std::ceil(ideal));
   attempt(std::floor(ideal));
-  if (g.importance.empty())
-    attempt(std::floor(0.87f * ideal));
-  else  // with unequal importance, stronger clipping can reduce the error: down to half
-    for (float scale = std::floor(ideal) - 1; 2 * scale >= ideal; --scale) attempt(scale);
+  attempt(std::floor(0.87f * ideal));
   return static_cast<std::uint8_t>(best_scale);
 }
 
-inline void quantize_int4(std::span<const float> w, const Quantization& q,
-                          std::span<const float> importance, QuantizedRow& row) {
+inline void quantize_int4(std::span<const float> w, const Quantization& q, QuantizedRow& row) {
   const auto size = static_cast<std::size_t>(q.group);
   const std::size_t groups = groups_of(q, static_cast<Index>(w.size()));
   row.group_scales.assign(groups, 1);
   row.zero_points.assign(groups, kSymmetricZeroPoint);
-  const auto group_of = [&](std::span<const float> all, std::size_t g) {
-    return all.empty() ? all : all.subspan(g * size, std::min(size, all.size() - g * size));
+  const auto group_of = [&](std::size_t g) {
+    return w.subspan(g * size, std::min(size, w.size() - g * size));
   };
   std::vector<float> steps(groups);
   float max = 0;
   for (std::size_t g = 0; g < groups; ++g) {
-    steps[g] = int4_step(group_of(w, g), q.zero_points, row.zero_points[g]);
+    steps[g] = int4_step(group_of(g), q.zero_points, row.zero_points[g]);
     max = std::max(max, steps[g] * static_cast<float>(max_difference(row.zero_points[g])));
   }
   row.channel_scale = max / 127;
   std::vector<std::uint8_t> candidate(size);
   for (std::size_t g = 0; g < groups; ++g) {
-    const std::span<const float> group = group_of(w, g);
+    const std::span<const float> group = group_of(g);
     std::uint8_t* values = row.values.data() + g * size;
     if (steps[g] == 0)
       std::fill_n(values, group.size(), row.zero_points[g]);
     else
       row.group_scales[g] = quantize_int4_group(
-          {group, group_of(importance, g), steps[g], row.channel_scale, row.zero_points[g], values},
-          candidate);
+          {group, steps[g], row.channel_scale, row.zero_points[g], values}, candidate);
   }
 }
 
-}  // namespace detail
-
-/// Quantizes one row of a matrix to int8, int4 or fp8; int8 and int4 rotate it first. `importance`
-/// (K), 0 or more each, weights the squared error of each input channel (int4 only); empty: all
-/// channels equally. Throws ArgumentError if a value is not finite.
-inline QuantizedRow quantize(std::span<const float> unrotated, const Quantization& q,
-                             std::span<const float> importance = {}) {
-  std::vector<float> w(unrotated.begin(), unrotated.end());
-  for (const float v : w)
-    if (!std::isfinite(v)) throw ArgumentError("a weight is not finite and cannot be quantized");
-  if (is_rotated(q)) rotate(w);
+/// Quantizes a row that is rotated already, if its format is.
+inline QuantizedRow quantize_rotated(std::span<const float> w, const Quantization& q) {
   QuantizedRow row;
   row.values.resize(w.size());
   switch (q.format) {
     case WeightFormat::unquantized: break;
-    case WeightFormat::int8: detail::quantize_int8(w, row); break;
-    case WeightFormat::int4: detail::quantize_int4(w, q, importance, row); break;
-    case WeightFormat::fp8: detail::quantize_fp8(w, row); break;
+    case WeightFormat::int8: quantize_int8(w, row); break;
+    case WeightFormat::int4: quantize_int4(w, q, row); break;
+    case WeightFormat::fp8: quantize_fp8(w, row); break;
   }
   return row;
+}
+
+}  // namespace detail
+
+/// Quantizes one row of a matrix to int8, int4 or fp8; int8 and int4 rotate it first. Throws
+/// ArgumentError if a value is not finite.
+inline QuantizedRow quantize(std::span<const float> row, const Quantization& q) {
+  std::vector<float> w(row.begin(), row.end());
+  for (const float v : w)
+    if (!std::isfinite(v)) throw ArgumentError("a weight is not finite and cannot be quantized");
+  if (is_rotated(q)) rotate(w);
+  return detail::quantize_rotated(w, q);
 }
 
 }  // namespace pllava

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,32 +35,6 @@ enum class Initializer : std::uint8_t {
   ones
 };
 
-/// The linear layers of a decoder layer, grouped by their input.
-enum class Projection : std::uint8_t { qkv, o, gate_up, down };
-inline constexpr std::array kProjections = {Projection::qkv, Projection::o, Projection::gate_up,
-                                            Projection::down};
-
-constexpr std::string_view name_of(Projection p) noexcept {
-  switch (p) {
-    case Projection::qkv: return "qkv";
-    case Projection::o: return "o";
-    case Projection::gate_up: return "gate_up";
-    case Projection::down: return "down";
-  }
-  return "?";
-}
-
-/// How AWQ scales a tensor of a decoder layer. Its columns are the input channels of `input` and
-/// are multiplied by the scales of `input`. Its rows produce the input channels of `output`, if
-/// that is given, and are divided by the scales of `output`. So is a bias. The gain of a norm
-/// produces the input of `input` and is divided by its scales.
-struct AwqRole {
-  Index layer = 0;
-  Projection input = Projection::qkv;
-  bool is_norm = false;
-  std::optional<Projection> output = std::nullopt;
-};
-
 struct TensorSpec {
   std::string name = {};  ///< as in a llava-hf file: "language_model.model.norm.weight"
   Shape shape;            ///< linear weights are (out, in)
@@ -69,7 +42,6 @@ struct TensorSpec {
   QuantizationGroup group = QuantizationGroup::none;
   Initializer initializer = Initializer::matrix;
   bool is_lookup_table = false;  ///< read by row; unquantized in files
-  std::optional<AwqRole> awq = std::nullopt;
 };
 
 /// The tensors of a component or a model, by name.

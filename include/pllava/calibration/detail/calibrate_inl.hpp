@@ -2,139 +2,132 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "pllava/calibration/calibrate.hpp"
 #include "pllava/calibration/detail/recording_backend.hpp"
-#include "pllava/calibration/detail/sampled_projection.hpp"
 #include "pllava/models/architecture.hpp"
+#include "pllava/models/language_model.hpp"
 #include "pllava/pipeline.hpp"
-#include "pllava/quantization/detail/awq_tensors.hpp"
 
 namespace pllava {
 namespace detail {
 
-/// Replaces the values of query heads that share a kv head by their mean.
-PLLAVA_INLINE void average_groups(std::vector<float>& values, const Heads& heads) {
-  const Index group = heads.group_size();
-  if (group == 1) return;
-  const Index channels = heads.num_query_heads * heads.head_dim;
-  if (static_cast<Index>(values.size()) != channels)
-    throw ShapeError("calibration", "expected " + std::to_string(channels) +
-                                        " channels for these heads, got " +
-                                        std::to_string(values.size()));
-  for (Index r = 0; r < heads.num_kv_heads * heads.head_dim; ++r) {
-    float* first = values.data() + first_o_channel(heads, r);
-    float sum = 0;
-    for (Index h = 0; h < group; ++h) sum += first[h * heads.head_dim];
-    for (Index h = 0; h < group; ++h) first[h * heads.head_dim] = sum / static_cast<float>(group);
-  }
-}
+/// Quantizes recorded matrices when they are read.
+class CalibratedWeights final : public WeightSource {
+ public:
+  CalibratedWeights(WeightScope weights, std::map<std::string, std::shared_ptr<InputSample>> inputs,
+                    Index min_rows, std::function<void(const MatrixError&)> on_matrix)
+      : weights_(std::move(weights)),
+        inputs_(std::move(inputs)),
+        min_rows_(min_rows),
+        on_matrix_(std::move(on_matrix)),
+        be_({.dtype = DType::f32}) {}
 
-/// mean^alpha, normalized as best_scales describes.
-PLLAVA_INLINE std::vector<float> scales_of(const std::vector<float>& mean, double alpha) {
-  const float max = *std::max_element(mean.begin(), mean.end());
-  std::vector<float> scales(mean.size(), 1.0f);
-  if (alpha == 0 || max <= 0) return scales;
-  for (std::size_t k = 0; k < mean.size(); ++k)
-    scales[k] = std::pow(std::max(mean[k] / max, 1e-4f), static_cast<float>(alpha));
-  const auto [low, high] = std::minmax_element(scales.begin(), scales.end());
-  const float geometric_mean = std::sqrt(*low * *high);
-  for (float& s : scales) s /= geometric_mean;
-  return scales;
-}
+  HostTensor tensor(const TensorSpec& spec) const override {
+    HostTensor tensor = weights_.tensor(spec);
+    const auto found = inputs_.find(spec.name);
+    if (found == inputs_.end() || found->second == nullptr || found->second->kept() < min_rows_)
+      return tensor;
+    const std::lock_guard lock(mutex_);
+    if (feedback_of_ != found->second) {  // matrices of one input follow each other
+      feedback_ = nullptr;
+      feedback_ = std::make_unique<const ErrorFeedback>(be_, *found->second);
+      feedback_of_ = found->second;
+    }
+    CalibratedMatrix calibrated = gptq(be_, tensor, tensor.quantization, *feedback_);
+    if (on_matrix_)
+      on_matrix_({spec.name, found->second->seen(), calibrated.rounding_error, calibrated.error});
+    return std::move(calibrated.matrix);
+  }
+  bool contains(const std::string& name) const override { return weights_.contains(name); }
+
+ private:
+  WeightScope weights_;
+  std::map<std::string, std::shared_ptr<InputSample>> inputs_;
+  Index min_rows_;
+  std::function<void(const MatrixError&)> on_matrix_;
+  mutable std::mutex mutex_;
+  mutable cpu::Backend be_;
+  mutable std::shared_ptr<const InputSample> feedback_of_;
+  mutable std::unique_ptr<const ErrorFeedback> feedback_;
+};
 
 }  // namespace detail
 
-PLLAVA_INLINE std::vector<PerProjection<InputSample>> record_inputs(
-    const WeightScope& weights, const ModelConfig& config, const Tokenizer& tokenizer,
-    const PreprocessConfig& preprocess, std::span<const Clip> clips,
-    const CalibrationOptions& options, const RunControl& control) {
+PLLAVA_INLINE Calibration::Calibration(WeightScope weights, TensorTable tensors,
+                                       const QuantizeOptions& formats,
+                                       const CalibrationOptions& options)
+    : weights_(std::move(weights)),
+      tensors_(std::move(tensors)),
+      formats_(formats),
+      options_(options) {
+  require_valid(formats.vision);
+  require_valid(formats.language);
+  for (const TensorSpec& spec : tensors_)
+    if (spec.presence == Presence::required && spec.group != QuantizationGroup::lm_head &&
+        !spec.is_lookup_table && is_rotated(quantization_of(spec, formats)))
+      inputs_.emplace(spec.name, nullptr);
+  if (inputs_.empty())
+    throw ArgumentError("calibration: no matrix of the model is quantized to int8 or int4");
+}
+
+PLLAVA_INLINE void Calibration::add(const ModelConfig& config, std::span<const Clip> clips,
+                                    const Tokenizer& tokenizer, const PreprocessConfig& preprocess,
+                                    const RunControl& control) {
   if (clips.empty()) throw ArgumentError("calibration needs at least one clip");
-  const auto recording = std::make_shared<detail::Recording>();
-  recording->tensors = model_tensors(config);
-  recording->layers.resize(static_cast<std::size_t>(config.text.layers));
-  const Pipeline model(detail::RecordingBackend(cpu::Backend(options.backend), recording), config,
-                       with_progress(weights, recording->tensors.required(), control), tokenizer,
+  const auto recording =
+      std::make_shared<detail::Recording>(detail::Recording{inputs_, options_.max_rows, {}});
+  const Pipeline model(detail::RecordingBackend(cpu::Backend(options_.backend), recording), config,
+                       with_progress(weights_, tensors_.required(), control), tokenizer,
                        preprocess);
   for (const Clip& clip : clips) {
     WatchOptions watch;
     watch.control = control;
     GenerateOptions generate;
-    generate.max_new_tokens = options.max_new_tokens;
+    generate.max_new_tokens = options_.max_new_tokens;
     generate.control = control;
-    model.watch(clip, watch).ask(options.question, generate);
+    model.watch(clip, watch).ask(options_.question, generate);
   }
-  return std::move(recording->layers);
 }
 
-PLLAVA_INLINE double output_error(cpu::Backend& be, std::span<const HostTensor> matrices,
-                                  const InputSample& input, const Quantization& format,
-                                  std::span<const float> scales,
-                                  std::span<const float> importance) {
-  return detail::SampledProjection(be, matrices, input).error(format, scales, importance);
-}
-
-PLLAVA_INLINE ProjectionScales best_scales(cpu::Backend& be, std::span<const HostTensor> matrices,
-                                           const InputSample& input, const Quantization& format,
-                                           const Heads& heads) {
-  constexpr int kSteps = 20;
-  const detail::SampledProjection projection(be, matrices, input);
-  std::vector<float> mean = input.mean();
-  detail::average_groups(mean, heads);
-  const std::vector<float> importance = input.mean_square();
-  ProjectionScales best;
-  best.scales = detail::scales_of(mean, 0);
-  best.unscaled_error = best.error = projection.error(format, best.scales, {});
-  for (int step = 0; step <= kSteps; ++step) {
-    const double alpha = static_cast<double>(step) / kSteps;
-    std::vector<float> scales = detail::scales_of(mean, alpha);
-    const double error = projection.error(format, scales, importance);
-    if (error < best.error) {
-      best.scales = std::move(scales);
-      best.importance = importance;
-      best.alpha = alpha;
-      best.error = error;
+PLLAVA_INLINE void Calibration::add_text(const TextConfig& config,
+                                         std::span<const std::int32_t> ids,
+                                         const RunControl& control) {
+  if (ids.size() < 2)
+    throw ArgumentError("calibration: expected a text of at least 2 tokens, got " +
+                        std::to_string(ids.size()));
+  ids = ids.first(std::min(ids.size(), static_cast<std::size_t>(options_.max_rows)));
+  const auto recording =
+      std::make_shared<detail::Recording>(detail::Recording{inputs_, options_.max_rows, {}});
+  using B = detail::RecordingBackend;
+  B be(cpu::Backend(options_.backend), recording);
+  const LanguageModel<B> model(
+      be, config, with_progress(weights_, tensors_.required(), control)["language_model"]);
+  // A passage is a context of its own. The logits of each step are computed although nobody reads
+  // them: only rows with logits reach the last matrices of the last layer.
+  constexpr Index kPassage = 1024, kStep = 8;
+  const auto total = static_cast<Index>(ids.size());
+  for (Index begin = 0; begin < total; begin += std::min(kPassage, config.context)) {
+    const Index end = std::min(total, begin + std::min(kPassage, config.context));
+    KvCache<B> kv = model.make_cache(be, end - begin);
+    Tensor<B> logits(be, {1, config.vocab}, DType::f32);
+    for (Index i = begin; i < end; i += kStep) {
+      const Index n = std::min(kStep, end - i);
+      auto x =
+          model.embed(be, ids.subspan(static_cast<std::size_t>(i), static_cast<std::size_t>(n)));
+      model.forward(be, x, kv, logits);
+      control.at("calibrate", i + n, total);
     }
   }
-  return best;
 }
 
-PLLAVA_INLINE Calibration calibrate(const WeightScope& weights, const ModelConfig& config,
-                                    const Tokenizer& tokenizer, const PreprocessConfig& preprocess,
-                                    std::span<const Clip> clips, const Quantization& format,
-                                    const CalibrationOptions& options, const RunControl& control) {
-  if (format.format != WeightFormat::int4)
-    throw ArgumentError("calibration: expected format int4, got " +
-                        std::string(name_of(format.format)));
-  require_valid(format);
-  const auto inputs =
-      record_inputs(weights, config, tokenizer, preprocess, clips, options, control);
-  cpu::BackendOptions in_f32 = options.backend;
-  in_f32.dtype = DType::f32;
-  cpu::Backend be(in_f32);
-  const TensorTable tensors = model_tensors(config);
-  const auto matrices_of = [&](Index layer, Projection projection) {
-    std::vector<HostTensor> matrices;
-    for (const TensorSpec& spec : tensors)
-      if (spec.awq && spec.awq->layer == layer && spec.awq->input == projection &&
-          !spec.awq->is_norm)
-        matrices.push_back(weights.tensor(spec));
-    return matrices;
-  };
-  Calibration calibration;
-  for (std::size_t l = 0; l < inputs.size(); ++l) {
-    PerProjection<ProjectionScales>& layer = calibration.layers.emplace_back();
-    for (const Projection p : kProjections) {
-      control.check("calibrate");
-      layer[p] = best_scales(be, matrices_of(static_cast<Index>(l), p), inputs[l][p], format,
-                             p == Projection::o ? detail::heads_of(config.text) : Heads{});
-    }
-    control.at("calibrate", static_cast<Index>(l) + 1, config.text.layers);
-  }
-  return calibration;
+PLLAVA_INLINE WeightScope
+Calibration::quantized_weights(const std::function<void(const MatrixError&)>& on_matrix) const {
+  return WeightScope(std::make_shared<const detail::CalibratedWeights>(
+      quantized(weights_, formats_), inputs_, options_.min_rows, on_matrix));
 }
 
 }  // namespace pllava

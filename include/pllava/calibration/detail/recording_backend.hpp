@@ -1,28 +1,28 @@
-// A CPU backend that records the inputs of the language model's projections.
+// A CPU backend that records the inputs of matrices.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "pllava/calibration/input_sample.hpp"
 #include "pllava/cpu/backend.hpp"
-#include "pllava/quantization/awq.hpp"
-#include "pllava/weights/tensor_table.hpp"
 
 namespace pllava::detail {
 
 struct Recording {
-  TensorTable tensors;  // of the whole model
-  std::vector<PerProjection<InputSample>> layers;
-  std::map<const void*, InputSample*> inputs;  // prepared matrix -> the sample of its input
+  /// The matrices to record, with their samples once they are known.
+  std::map<std::string, std::shared_ptr<InputSample>>& inputs;
+  Index max_rows;
+  std::map<const void*, InputSample*> by_weight;  // of the prepared matrices
 };
 
-/// The CPU backend, which also adds the inputs of the language model's projections to a Recording.
-/// It identifies a projection by the address of its prepared weights. Weights stay unquantized,
-/// whatever format their scope sets.
+/// The CPU backend, which also adds the inputs of matrices to a Recording. It identifies a matrix
+/// by the address of its prepared weights. Weights stay unquantized, whatever format their scope
+/// sets.
 class RecordingBackend final : public cpu::Backend {
  public:
   RecordingBackend(cpu::Backend backend, std::shared_ptr<Recording> recording)
@@ -31,18 +31,18 @@ class RecordingBackend final : public cpu::Backend {
 
   Weight prepare(std::span<const HostTensor> parts, WeightRole role) {
     std::vector<HostTensor> unquantized(parts.begin(), parts.end());
-    const TensorSpec* spec = recording_->tensors.find(unquantized[0].name);
-    const AwqRole* awq = spec != nullptr && spec->awq ? &*spec->awq : nullptr;
-    for (HostTensor& part : unquantized) {
-      if (part.dtype != DType::u8)
-        part.quantization = {};
-      else if (awq != nullptr)
-        throw ArgumentError(part.name + ": the weights are quantized already");
-    }
+    for (HostTensor& part : unquantized)
+      if (part.dtype != DType::u8) part.quantization = {};
     Weight weight = cpu::Backend::prepare(unquantized, role);
-    if (awq != nullptr && role != WeightRole::vector)  // neither a norm nor a bias
-      recording_->inputs[weight.data.get()] =
-          &recording_->layers.at(static_cast<std::size_t>(awq->layer))[awq->input];
+    const auto first = recording_->inputs.find(parts[0].name);
+    if (first == recording_->inputs.end()) return weight;
+    for (const HostTensor& part : parts)
+      if (part.dtype == DType::u8)
+        throw ArgumentError(part.name + ": the weights are quantized already");
+    std::shared_ptr<InputSample>& sample = first->second;
+    if (sample == nullptr) sample = std::make_shared<InputSample>(recording_->max_rows);
+    for (const HostTensor& part : parts) recording_->inputs[part.name] = sample;
+    recording_->by_weight[weight.data.get()] = sample.get();
     return weight;
   }
   void linear(View y, ConstView x, const Linear& w, Activation act) {
@@ -60,8 +60,8 @@ class RecordingBackend final : public cpu::Backend {
 
  private:
   void record(ConstView x, const Linear& w) {
-    const auto found = recording_->inputs.find(w.weight.data.get());
-    if (found != recording_->inputs.end()) found->second->add(x);
+    const auto found = recording_->by_weight.find(w.weight.data.get());
+    if (found != recording_->by_weight.end()) found->second->add(x);
   }
 
   std::shared_ptr<Recording> recording_;

@@ -39,10 +39,10 @@ PLLAVA_INLINE void copy_small_files(const std::filesystem::path& from,
   }
 }
 
-/// `calibration` may be null.
+/// Without `own_weights` the tensors of the checkpoint are quantized.
 PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
                                    const std::filesystem::path& from, const LoadOptions& options,
-                                   const Calibration* calibration, const RunControl& control) {
+                                   const WeightScope* own_weights, const RunControl& control) {
   const QuantizeOptions& formats = options.quantize;
   if (!formats.any()) throw ArgumentError("nothing to quantize: expected int8, int4 or fp8");
   if (is_gguf(from))
@@ -52,11 +52,8 @@ PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
   const Checkpoint checkpoint = Checkpoint::open(from, options);
   if (checkpoint.stored_formats().any())
     throw ArgumentError(from.string() + ": the weights are quantized already");
-  if (calibration != nullptr && formats.language.format != WeightFormat::int4)
-    throw ArgumentError("AWQ scales need int4 weights of the language model");
   const WeightScope weights =
-      calibration != nullptr ? awq_scaled(checkpoint[""], checkpoint.config().text, *calibration)
-                             : checkpoint[""];
+      quantized(own_weights != nullptr ? *own_weights : checkpoint[""], formats);
   OutputDirectory directory(to);
   if (!options.base.empty()) copy_small_files(base_directory(options), directory.part());
   copy_small_files(model_directory(from, options), directory.part());
@@ -90,6 +87,14 @@ PLLAVA_INLINE void write_quantized(const std::filesystem::path& to,
     tensors.push_back({spec.name, DType::u8, stored, [&, spec, stored, q] {
                          control.at("quantize", ++done, total);
                          const HostTensor w = weights.tensor(spec);
+                         if (w.quantization != q)
+                           throw LoadError("the tensor is quantized to another format",
+                                           {.file = {},
+                                            .tensor = spec.name,
+                                            .expected = std::string(name_of(q.format)),
+                                            .got = std::string(name_of(w.quantization.format))});
+                         if (w.dtype == DType::u8)
+                           return HostTensor{DType::u8, stored, w.data, w.owner};
                          const auto bytes = std::make_shared<std::vector<std::byte>>(
                              static_cast<std::size_t>(stored.count()));
                          pool.run(stored[0], [&](Index r) {
@@ -114,9 +119,9 @@ PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
 PLLAVA_INLINE void write_quantized_checkpoint(const std::filesystem::path& to,
                                               const std::filesystem::path& from,
                                               const LoadOptions& options,
-                                              const Calibration& calibration,
+                                              const WeightScope& weights,
                                               const RunControl& control) {
-  detail::write_quantized(to, from, options, &calibration, control);
+  detail::write_quantized(to, from, options, &weights, control);
 }
 
 }  // namespace pllava

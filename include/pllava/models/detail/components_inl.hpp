@@ -96,35 +96,29 @@ PLLAVA_INLINE TensorTable language_tensors(const TextConfig& t) {
              .group = QuantizationGroup::lm_head});
   for (Index l = 0; l < t.layers; ++l) {
     const std::string layer = "model.layers." + std::to_string(l) + ".";
-    const auto norm = [&](const char* name, Projection input) {
-      table.add({.name = layer + name + ".weight",
-                 .shape = {d},
-                 .initializer = Initializer::ones,
-                 .awq = AwqRole{.layer = l, .input = input, .is_norm = true}});
+    const auto norm = [&](const char* name) {
+      table.add({.name = layer + name + ".weight", .shape = {d}, .initializer = Initializer::ones});
     };
-    const auto linear = [&](const char* name, const Shape& shape, Projection input,
-                            std::optional<Projection> output = {}, bool has_bias = false) {
-      TensorSpec spec{.name = layer + name + ".weight",
-                      .shape = shape,
-                      .group = QuantizationGroup::language,
-                      .awq = AwqRole{.layer = l, .input = input, .output = output}};
+    const auto linear = [&](const char* name, const Shape& shape, bool has_bias = false) {
+      TensorSpec spec{
+          .name = layer + name + ".weight", .shape = shape, .group = QuantizationGroup::language};
       if (has_bias)
         table.add_with_bias(layer + name, std::move(spec));
       else
         table.add(std::move(spec));
     };
-    norm("input_layernorm", Projection::qkv);
-    norm("post_attention_layernorm", Projection::gate_up);
-    linear("self_attn.q_proj", {q, d}, Projection::qkv, {}, t.qkv_bias);
-    linear("self_attn.k_proj", {kv, d}, Projection::qkv, {}, t.qkv_bias);
-    linear("self_attn.v_proj", {kv, d}, Projection::qkv, Projection::o, t.qkv_bias);
-    linear("self_attn.o_proj", {d, q}, Projection::o);
+    norm("input_layernorm");
+    norm("post_attention_layernorm");
+    linear("self_attn.q_proj", {q, d}, t.qkv_bias);
+    linear("self_attn.k_proj", {kv, d}, t.qkv_bias);
+    linear("self_attn.v_proj", {kv, d}, t.qkv_bias);
+    linear("self_attn.o_proj", {d, q});
     table.add({.name = layer + "self_attn.rotary_emb.inv_freq",
                .shape = {t.head_dim / 2},
                .presence = Presence::unused});
-    linear("mlp.gate_proj", {t.ffn, d}, Projection::gate_up);
-    linear("mlp.up_proj", {t.ffn, d}, Projection::gate_up, Projection::down);
-    linear("mlp.down_proj", {d, t.ffn}, Projection::down);
+    linear("mlp.gate_proj", {t.ffn, d});
+    linear("mlp.up_proj", {t.ffn, d});
+    linear("mlp.down_proj", {d, t.ffn});
   }
   return table;
 }

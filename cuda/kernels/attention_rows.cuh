@@ -1,5 +1,5 @@
 // Rows of one attention head, read from the qkv rows of a call or from the KV cache, with rotary
-// embedding or int8 dequantization on the way.
+// embedding (RoPE) or int8 dequantization on the way.
 #pragma once
 
 #include <cstdint>
@@ -84,6 +84,25 @@ PLLAVA_DEVICE auto kv_rows(const Attention& params, KvPart part, int sequence, i
   return cache_rows<T, int8_cache>(params, part, kv_head);
 }
 
+/// Head `head` of output row m of a sequence.
+template <class T>
+PLLAVA_DEVICE T* output_row(const Attention& params, int sequence, int head, int m) {
+  const std::int64_t row = std::int64_t{sequence} * params.output_rows + m;
+  return static_cast<T*>(params.o.data) + (row * params.num_query_heads + head) * params.head_dim;
+}
+
+/// Queries of a head for the output rows of a sequence. With an int8 cache append_kv() has left
+/// them in o, after RoPE and rotated.
+template <class T, bool int8_cache>
+PLLAVA_DEVICE HeadRows<T> query_rows(const Attention& params, int sequence, int head) {
+  if constexpr (int8_cache) {
+    return {output_row<T>(params, sequence, head, 0), params.num_query_heads * params.head_dim};
+  } else {
+    const HeadRows<T> rows = qkv_rows<T>(params, sequence, head);
+    return {rows.at(params.rows - params.output_rows), rows.stride};
+  }
+}
+
 PLLAVA_DEVICE int past_length(const Attention& params) {
   return params.keys != nullptr ? params.past[0] : 0;
 }
@@ -91,6 +110,12 @@ PLLAVA_DEVICE int past_length(const Attention& params) {
 /// cos | sin of a position (head_dim values); null without rotary embedding.
 PLLAVA_DEVICE const float* rope_row(const Attention& params, int position) {
   return params.rope != nullptr ? params.rope + std::int64_t{position} * params.head_dim : nullptr;
+}
+
+/// The same for query_rows().
+template <bool int8_cache>
+PLLAVA_DEVICE const float* query_rope_row(const Attention& params, int position) {
+  return int8_cache ? nullptr : rope_row(params, position);
 }
 
 // ---- packs of 16 bytes --------------------------------------------------------------------------
@@ -132,7 +157,7 @@ PLLAVA_DEVICE Words pack(const float (&x)[4], float) {
 
 // ---- loads with rotary embedding ----------------------------------------------------------------
 
-/// Element d of a head's row, rotated unless `rope` is null.
+/// Element d of a head's row, after RoPE unless `rope` is null.
 template <class T>
 PLLAVA_DEVICE float load_element(const T* row, int d, int head_dim, const float* rope) {
   const float x = to_float(row[d]);
@@ -142,7 +167,7 @@ PLLAVA_DEVICE float load_element(const T* row, int d, int head_dim, const float*
   return x * rope[angle] + other * rope[angle + half];
 }
 
-/// Elements [d, d + size of a pack) of a head's row, rotated unless `rope` is null. The row is
+/// Elements [d, d + size of a pack) of a head's row, after RoPE unless `rope` is null. The row is
 /// 16-byte aligned; with `rope` a pack is within one half of the row.
 template <class T>
 PLLAVA_DEVICE void load_pack(float (&x)[Pack<T>::size], const T* row, int d, int head_dim,

@@ -143,12 +143,14 @@ decode_kernel(Attention params, float* data, float scale) {
     PLLAVA_UNROLL
     for (int r = 0; r < R; ++r) {
       const int query = min(done + r, queries - 1);
-      const int n = params.rows - params.output_rows + query / group;
-      const HeadRows<T> rows = qkv_rows<T>(params, 0, kv_head * group + query % group);
-      load_row(q[r], rows.at(n), d, head_dim, rope_row(params, past + n), vectorized);
+      const int m = query / group, position = past + params.rows - params.output_rows + m;
+      const HeadRows<T> rows =
+          query_rows<T, int8_cache>(params, 0, kv_head * group + query % group);
+      load_row(q[r], rows.at(m), d, head_dim, query_rope_row<int8_cache>(params, position),
+               vectorized);
       PLLAVA_UNROLL
       for (int i = 0; i < N; ++i) q[r][i] *= scale;
-      visible[r] = params.causal ? min(past + n + 1, end) : end;
+      visible[r] = params.causal ? min(position + 1, end) : end;
     }
 
     // The next positions are loaded while the current ones are computed.

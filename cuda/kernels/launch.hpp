@@ -230,7 +230,7 @@ int gemv_norm_shared_bytes(int out, int in);
 /// keys and values are read from qkv. With one (batch 1), append_kv() has written the keys and
 /// values of the call after the first past[0] positions. Cached keys and values are (num_kv_heads,
 /// capacity, head_dim), in the type of qkv or as int8 value + 128 with a scale for each row of a
-/// head.
+/// head. int8 keys are rotated over head_dim (core/rotation.hpp).
 struct Attention {
   Operand o;    // (batch * output_rows, num_query_heads * head_dim): the last rows of each sequence
   Operand qkv;  // (batch * rows, (num_query_heads + 2 * num_kv_heads) * head_dim)
@@ -246,12 +246,13 @@ struct Attention {
   bool causal = false;
 };
 
-/// Writes the keys (rotated if there is a rope) and values of the call into the cache, from
-/// position past[0] on.
+/// Writes the keys (after RoPE if there is a rope) and values of the call into the cache, from
+/// position past[0] on. With an int8 cache, also writes the queries of the output rows, after RoPE
+/// and rotated, to o, where one call of an attention kernel replaces them by its results.
 int append_kv(const Attention& params, Stream stream);
 
-/// Any number of rows: tiles on tensor cores (f16, bf16) or in f32. Queries, and keys that are not
-/// cached, are rotated as they are loaded.
+/// Any number of rows: tiles on tensor cores (f16, bf16) or in f32. RoPE is applied to queries, and
+/// to keys that are not cached, as they are loaded; with an int8 cache append_kv() has applied it.
 int prefill_attention(const Attention& params, Stream stream);
 
 /// Maximum number of rows of decode_attention().

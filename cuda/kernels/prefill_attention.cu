@@ -35,7 +35,7 @@ prefill_kernel(Attention params, float scale) {
   };
   load_stage(stages, 0);
   std::uint32_t q[D / kMmaRows][4];
-  load_queries<T, D, vectorized>(q, stages + 2 * Layout::size, params, block);
+  load_queries<T, D, vectorized, int8_cache>(q, stages + 2 * Layout::size, params, block);
 
   const int warp_first = block.first + warp * kMmaRows;
   const bool idle = warp_first >= params.output_rows;
@@ -78,8 +78,8 @@ int launch_prefill(const Attention& params, Stream stream) {
     return head_dim <= 64 ? launch_prefill<T, 64, true, true>(params, stream)
                           : launch_prefill<T, 128, true, true>(params, stream);
   }
-  const bool rotates_keys = params.keys == nullptr && params.rope != nullptr;
-  if (!can_vectorize<T>(params) || rotates_keys) {
+  const bool keys_need_rope = params.keys == nullptr && params.rope != nullptr;
+  if (!can_vectorize<T>(params) || keys_need_rope) {
     if (head_dim <= 16) return launch_prefill<T, 16, false>(params, stream);
     if (head_dim <= 64) return launch_prefill<T, 64, false>(params, stream);
     return launch_prefill<T, 128, false>(params, stream);

@@ -30,16 +30,18 @@ struct State {
   float max[kWarpRows], sum[kWarpRows];
 };
 
+template <bool int8_cache>
 PLLAVA_DEVICE void load_queries(Shared& shared, const Attention& params, const QueryBlock& block) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp, head_dim = params.head_dim;
-  const HeadRows<float> queries = qkv_rows<float>(params, block.sequence, block.head);
+  const HeadRows<float> queries = query_rows<float, int8_cache>(params, block.sequence, block.head);
   for (int row = warp; row < kBlockRows; row += kWarps)
     for (int d = lane * 4; d < head_dim; d += kWarp * 4) {
-      const int n = block.skipped + block.first + row;
+      const int m = block.first + row, position = block.past + block.skipped + m;
       float x[4] = {};
-      if (n < params.rows)
-        load_row(x, queries.at(n), d, head_dim, rope_row(params, block.past + n), false);
+      if (m < params.output_rows)
+        load_row(x, queries.at(m), d, head_dim, query_rope_row<int8_cache>(params, position),
+                 false);
       for (int j = 0; j < 4; ++j) shared.q[row][d + j] = x[j];
     }
 }
@@ -109,7 +111,7 @@ PLLAVA_DEVICE void write_output(const State& state, const Attention& params,
     const float inverse = 1.0f / warp_sum(state.sum[r]);
     const int m = block.first + warp * kWarpRows + r;
     if (m >= params.output_rows) continue;
-    float* const out = output_row<float>(params, block, m);
+    float* const out = output_row<float>(params, block.sequence, block.head, m);
     for (int c = 0; c < kColumns; ++c)
       if (c * kWarp + lane < params.head_dim) out[c * kWarp + lane] = state.o[r][c] * inverse;
   }
@@ -123,7 +125,7 @@ prefill_f32_kernel(Attention params, float scale) {
   const QueryBlock block = query_block<kBlockRows>(params);
   const auto keys = kv_rows<float, int8_cache>(params, kKeys, block.sequence, block.kv_head);
   const auto values = kv_rows<float, int8_cache>(params, kValues, block.sequence, block.kv_head);
-  load_queries(shared, params, block);
+  load_queries<int8_cache>(shared, params, block);
   State state;
   for (int r = 0; r < kWarpRows; ++r) {
     state.max[r] = -INFINITY;

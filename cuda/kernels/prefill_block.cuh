@@ -35,13 +35,4 @@ PLLAVA_DEVICE QueryBlock query_block(const Attention& params) {
   return block;
 }
 
-/// Output row m of the block's head and sequence.
-template <class T>
-PLLAVA_DEVICE T* output_row(const Attention& params, const QueryBlock& block, int m) {
-  return static_cast<T*>(params.o.data) +
-         ((std::int64_t{block.sequence} * params.output_rows + m) * params.num_query_heads +
-          block.head) *
-             params.head_dim;
-}
-
 }  // namespace pllava::cuda::kernels

@@ -28,21 +28,22 @@ PLLAVA_DEVICE void mma_16x16x16(float (&d0)[4], float (&d1)[4], const std::uint3
 }
 
 /// Loads the queries of the block into fragments, by way of a tile in shared memory. Has a barrier.
-template <class T, int D, bool vectorized>
+template <class T, int D, bool vectorized, bool int8_cache>
 PLLAVA_DEVICE void load_queries(std::uint32_t (&q)[D / kMmaRows][4], T* tile,
                                 const Attention& params, const QueryBlock& block) {
   using Layout = Tile<D>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const HeadRows<T> queries = qkv_rows<T>(params, block.sequence, block.head);
+  const HeadRows<T> queries = query_rows<T, int8_cache>(params, block.sequence, block.head);
   for (int at = static_cast<int>(threadIdx.x); at < kTileRows * Layout::chunks;
        at += kPrefillThreads) {
     const int row = at / Layout::chunks, chunk = at % Layout::chunks;
-    const int n = block.skipped + block.first + row;
+    const int m = block.first + row, position = block.past + block.skipped + m;
     *reinterpret_cast<Words*>(tile + Layout::at(row, chunk)) =
-        n < params.rows ? load_row_words(queries.at(n), chunk * 8, params.head_dim,
-                                         rope_row(params, block.past + n), vectorized)
-                        : Words{};
+        m < params.output_rows
+            ? load_row_words(queries.at(m), chunk * 8, params.head_dim,
+                             query_rope_row<int8_cache>(params, position), vectorized)
+            : Words{};
   }
   __syncthreads();
   PLLAVA_UNROLL
@@ -147,7 +148,7 @@ PLLAVA_DEVICE void write_output(const PrefillState<D>& state, const Attention& p
     const int m = block.first + warp * kMmaRows + lane / 4 + 8 * i;
     if (m >= params.output_rows) continue;
     const float inverse = 1.0f / sum;
-    T* const out = output_row<T>(params, block, m);
+    T* const out = output_row<T>(params, block.sequence, block.head, m);
     PLLAVA_UNROLL
     for (int n = 0; n < D / kMmaColumns; ++n) {
       const int d = n * 8 + lane % 4 * 2;

@@ -54,7 +54,7 @@ PLLAVA_DEVICE void load_tile_async(T* tile, const HeadRows<T>& rows, int begin, 
   }
 }
 
-/// Loads the rows from `begin` on through registers, rotated unless `rope` (the table of all
+/// Loads the rows from `begin` on through registers, after RoPE unless `rope` (the table of all
 /// positions) is null; rows at or after `end` become zeros.
 template <class T, int D, bool vectorized, class Rows>
 PLLAVA_DEVICE void load_tile_converted(T* tile, const Rows& rows, int begin, int end, int head_dim,

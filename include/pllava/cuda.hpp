@@ -45,7 +45,7 @@ struct BackendOptions {
   DType dtype = DType::bf16;  ///< bf16, f16 or f32
   int device = 0;             ///< CUDA device ordinal
   bool graphs = true;         ///< record decode steps as CUDA graphs and replay them
-  bool int8_kv = false;       ///< int8 KV cache, with a scale for each row of a head
+  bool int8_kv = false;       ///< int8 KV cache, keys rotated, with a scale for each row of a head
   /// The results of a row depend neither on the run nor on the other rows of a call: the logits of
   /// a prompt are the same to the bit however it is split. Decode then uses the prefill kernels,
   /// and every GEMM of a layer uses one algorithm for all numbers of rows. Decoding is slower.

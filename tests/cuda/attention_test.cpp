@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "launch.hpp"
+#include "pllava/core/rotation.hpp"
 #include "simt.cuh"
 #include "support/catch.hpp"
 #include "support/kernel_types.hpp"
@@ -120,13 +121,20 @@ class Operands {
   double in_qkv(int b, int n, int head, int d) const {
     return to_float(qkv[size(s.shift + (b * s.rows + n) * width + head * s.head_dim + d)]);
   }
-  double rotated(int b, int n, int head, int d) const {
+  double after_rope(int b, int n, int head, int d) const {
     if (!s.rope) return in_qkv(b, n, head, d);
     const int half = s.head_dim / 2, angle = (s.past + n) * s.head_dim + d % half;
     const double other = d < half ? -in_qkv(b, n, head, d + half) : in_qkv(b, n, head, d - half);
     return in_qkv(b, n, head, d) * rope[size(angle)] + other * rope[size(angle + half)];
   }
-  /// Element of an int8 cache; part 0 is keys, 1 values.
+  /// A query or key: after RoPE, and rotated for an int8 cache.
+  std::vector<double> attended(int b, int n, int head) const {
+    std::vector<float> x(size(s.head_dim));
+    for (int d = 0; d < s.head_dim; ++d) x[size(d)] = static_cast<float>(after_rope(b, n, head, d));
+    if (s.int8_cache) pllava::rotate(x);
+    return {x.begin(), x.end()};
+  }
+  /// Element of an int8 cache; part 0 is keys, which are rotated, 1 values.
   double dequantized(int part, int p, int head, int d) const {
     const auto& bytes = part == 0 ? key_bytes : value_bytes;
     return double{scales[size((part * s.kv_heads + head) * capacity + p)]} *
@@ -135,7 +143,7 @@ class Operands {
   double key(int b, int p, int head, int d) const {
     if (s.int8_cache) return dequantized(0, p, head, d);
     return p < s.past ? to_float(keys[size((head * capacity + p) * s.head_dim + d)])
-                      : rotated(b, p - s.past, s.query_heads + head, d);
+                      : after_rope(b, p - s.past, s.query_heads + head, d);
   }
   double value(int b, int p, int head, int d) const {
     if (s.int8_cache) return dequantized(1, p, head, d);
@@ -145,7 +153,7 @@ class Operands {
 
   std::vector<double> expected() const {
     std::vector<double> result;
-    std::vector<double> k(size((s.past + s.rows) * s.head_dim)), v(k.size()), q(size(s.head_dim));
+    std::vector<double> k(size((s.past + s.rows) * s.head_dim)), v(k.size());
     result.resize(size(s.batch * s.output_rows * s.query_heads * s.head_dim));
     for (int b = 0; b < s.batch; ++b)
       for (int head = 0; head < s.query_heads; ++head) {
@@ -159,7 +167,7 @@ class Operands {
         for (int m = 0; m < s.output_rows; ++m) {
           const int n = s.rows - s.output_rows + m,
                     seen = s.causal ? s.past + n + 1 : s.past + s.rows;
-          for (int d = 0; d < s.head_dim; ++d) q[size(d)] = rotated(b, n, head, d);
+          const std::vector<double> q = attended(b, n, head);
           std::vector<double> weight(size(seen));
           double max = -std::numeric_limits<double>::infinity(), sum = 0;
           for (int p = 0; p < seen; ++p) {
@@ -219,6 +227,7 @@ void check(const Shape& shape) {
   CHECK(operands.error(expected) < tolerance<T>);
   if (!shape.cache || shape.rows > kMaxDecodeRows) return;
   const Attention again = operands.call();
+  REQUIRE(append_kv(again, nullptr) == 0);
   REQUIRE(decode_with_exact_workspace(again) == 0);
   CHECK(operands.error(expected) < tolerance<T>);
 }
@@ -245,7 +254,7 @@ void check_appended(const Shape& shape) {
       }
 }
 
-TEST_CASE("append_kv writes rotated keys and values to the cache", "[cuda]") {
+TEST_CASE("append_kv writes keys, after RoPE, and values to the cache", "[cuda]") {
   for (const int dim : {2, 10, 18, 64, 80, 128})
     for (const bool rope : {true, false}) {
       Shape shape = {
@@ -272,6 +281,9 @@ void check_quantized(const Shape& shape) {
             operands.scales[size((part * shape.kv_heads + h) * operands.capacity + p)];
         REQUIRE(std::isnan(scale) == (p >= shape.past + shape.rows));
         if (std::isnan(scale)) continue;
+        const int n = p - shape.past;
+        std::vector<double> key;
+        if (part == 0 && n >= 0) key = before.attended(0, n, shape.query_heads + h);
         double max_abs = 0;
         for (int d = 0; d < shape.head_dim; ++d) {
           const double got = operands.dequantized(part, p, h, d);
@@ -279,9 +291,8 @@ void check_quantized(const Shape& shape) {
             REQUIRE(got == before.dequantized(part, p, h, d));
             continue;
           }
-          const int n = p - shape.past;
           const double exact = part == 0
-                                   ? before.rotated(0, n, shape.query_heads + h, d)
+                                   ? key[size(d)]
                                    : before.in_qkv(0, n, shape.query_heads + shape.kv_heads + h, d);
           REQUIRE(std::abs(got - exact) <= 0.5001 * double{scale});
           max_abs = std::max(max_abs, std::abs(exact));
@@ -290,7 +301,8 @@ void check_quantized(const Shape& shape) {
       }
 }
 
-TEST_CASE("append_kv quantizes to int8 with a scale for each row of a head", "[cuda]") {
+TEST_CASE("append_kv rotates keys, and quantizes to int8 with a scale for each row of a head",
+          "[cuda]") {
   for (const int dim : {2, 10, 64, 80, 128})
     for (const bool rope : {true, false}) {
       const Shape shape = {.query_heads = 4,
@@ -480,13 +492,15 @@ TEST_CASE("Attention does not depend on the order of threads", "[cuda]") {
     for (const bf16 x : operands.o) result.push_back(x.bits);
     return result;
   };
-  for (const bool decode : {false, true}) {
-    const auto once = bits(decode);
-    simt::order = simt::Order::descending;
-    const auto turned = bits(decode);
-    simt::order = simt::Order::ascending;
-    CHECK(once == turned);
-  }
+  for (const bool int8_cache : {false, true})
+    for (const bool decode : {false, true}) {
+      shape.int8_cache = int8_cache;
+      const auto once = bits(decode);
+      simt::order = simt::Order::descending;
+      const auto turned = bits(decode);
+      simt::order = simt::Order::ascending;
+      CHECK(once == turned);
+    }
 }
 
 TEST_CASE("Attention refuses unsupported parameters", "[cuda]") {

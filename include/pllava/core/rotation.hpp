@@ -1,4 +1,4 @@
-// The rotation of the input channels of int8 and int4 matrices.
+// The rotation of the input channels of int8 and int4 matrices, and of the keys of int8 KV caches.
 //
 // A few input channels of real models are hundreds of times larger than the others. Quantized with
 // one scale for the row, the others would round to zero. An orthogonal matrix R spreads every

@@ -92,7 +92,7 @@ class PrefillTask {
     for (Index c = 0; c < num_queries_; ++c) {
       prefetch_head(rows_.query(head_, first_ + std::min(c + kPrefetchRows, num_queries_ - 1)),
                     rows_.heads.head_dim);
-      rows_.load_query(kernels_, operand_row_, f32_row_, head_, first_ + c);
+      rows_.template load_query<P>(kernels_, operand_row_, f32_row_, head_, first_ + c);
       store_column<kPair>(queries_ + c * kPair, kPanelWidth, operand_row_, layout_.key_dim);
     }
   }

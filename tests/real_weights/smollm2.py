@@ -15,7 +15,7 @@ import tempfile
 import numpy as np
 import torch
 from gguf import GGUFReader
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -23,8 +23,9 @@ QUESTION, ANSWER = "What is the capital of France?", "The capital of France is P
 PROMPT = (f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{QUESTION}<|im_end|>\n"
           "<|im_start|>assistant\n")
 ROWS = 400
+ROOT = pathlib.Path(__file__).parents[2]
 # Mean Kullback-Leibler divergence from the logits in f32, in nats: about twice what was measured.
-LIMITS = {"bf16": 0.0005, "int8": 0.08, "int4": 0.8}
+LIMITS = {"bf16": 0.0005, "int8": 0.009, "int4": 0.5, "calibrated int4": 0.18}
 TEXT = """
 A river begins in the hills, where rain and melting snow run together into small streams. Each stream
 is too weak to move more than sand, but many of them meet, and after a day's walk there is water enough
@@ -88,6 +89,7 @@ def check_tokens(reader, gguf, build):
     tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([t for t, kind in zip(tokens, types) if kind == 3])
     texts = TEXTS + random_texts(1500)
     rows = run(build / "real_weights" / "token_ids", gguf, input="".join(t + "\0" for t in texts).encode()).decode()
@@ -102,7 +104,7 @@ def check_tokens(reader, gguf, build):
     if rendered != PROMPT:
         fail(f"the chat template gives {rendered!r}")
     print(f"token ids: {len(texts)} texts equal tokenizers, and the chat template gives the prompt")
-    return tokenizer.encode(TEXT).ids[:ROWS]
+    return tokenizer.encode(TEXT).ids[:ROWS], fast
 
 
 def divergence(reference, logits):
@@ -112,7 +114,7 @@ def divergence(reference, logits):
     return float((p.exp() * (p - q)).sum(dim=-1).mean())
 
 
-def check_logits(gguf, build, ids):
+def check_logits(gguf, build, ids, fast):
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
                                                  attn_implementation="eager").eval()
     with torch.no_grad():
@@ -140,8 +142,14 @@ def check_logits(gguf, build, ids):
             if not np.array_equal(direct, logits(directory / "safetensors", kind)):
                 fail(f"GGUF and safetensors give different logits in {kind}")
         print("logits of the GGUF file and of a safetensors directory are equal, in f32 and bf16")
+        fast.save_pretrained(directory / "safetensors")
+        texts = [str(page) for page in sorted((ROOT / "docs").glob("*.md"))]
+        run(build / "pllava", "quantize", directory / "safetensors", "--dtype", "int4", "--calibrate", *texts, "--out",
+            directory / "calibrated", "--quiet")
         for kind, limit in LIMITS.items():
-            mean = divergence(expected, logits(gguf, kind)[:-1])
+            calibrated = kind.startswith("calibrated")
+            mean = divergence(expected, logits(directory / "calibrated" if calibrated else gguf,
+                                               "bf16" if calibrated else kind)[:-1])
             print(f"mean KL divergence of {kind}: {mean:.1e} nats (limit {limit})")
             if not mean < limit:
                 fail(f"{kind} is too far from f32")
@@ -156,10 +164,10 @@ def main():
     print(f"> {QUESTION}\n{answer}")
     if answer != ANSWER:
         fail(f"the answer is not {ANSWER!r}")
-    ids = check_tokens(GGUFReader(args.gguf), args.gguf, args.build)
+    ids, fast = check_tokens(GGUFReader(args.gguf), args.gguf, args.build)
     if len(ids) != ROWS:
         fail(f"the text has only {len(ids)} tokens")
-    check_logits(args.gguf, args.build, ids)
+    check_logits(args.gguf, args.build, ids, fast)
 
 
 main()

@@ -13,9 +13,8 @@ namespace pllava::cpu::detail {
 inline constexpr Index kAppendRows = 64;
 static_assert(kAppendRows % 2 == 0);
 
-/// Stores the keys, after RoPE, and values of the rows in panels of type E. int8 panels get a scale
-/// for each row of a head, and their keys are rotated (core/rotation.hpp): a few dimensions of keys
-/// are much larger than the others.
+/// Stores the keys, after RoPE and rotation, and values of the rows in panels of type E; int8
+/// panels get a scale for each row of a head.
 template <class T, class E>
 void append_kv(const ExecutionContext& context, const AttentionRows<T>& rows, const KvPanels& kv) {
   const Kernels& kernels = context.kernels;
@@ -49,8 +48,7 @@ void append_kv(const ExecutionContext& context, const AttentionRows<T>& rows, co
       prefetch_head(rows.key(head, ahead), head_dim);
       prefetch_head(rows.value(head, ahead), head_dim);
       convert_to_f32(kernels, f32_row, rows.key(head, r), head_dim);
-      rows.apply_rope(f32_row, r);
-      if (kHasRotatedKeys<E>) kernels.rotate(f32_row, head_dim);
+      rows.apply_position(kernels, f32_row, r);
       convert_row(kv.key_scale(head, p));
       store_column<kGroup>(keys + layout.key_offset(p), kPanelWidth, row, layout.key_dim);
 

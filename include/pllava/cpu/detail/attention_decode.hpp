@@ -85,7 +85,7 @@ class DecodeTask {
     std::fill_n(running_max_, kMaxDecodeQueries, -std::numeric_limits<float>::infinity());
     std::fill_n(running_sum_, kMaxDecodeQueries, 0.0f);
     for (Index r = 0; r < num_queries_; ++r) {
-      rows_.template load_query<P>(kernels_, lhs_row_, f32_row_, head_, first_ + r);
+      rows_.load_query(kernels_, lhs_row_, f32_row_, head_, first_ + r);
       store_column<kPair>(queries_ + r * kPair, padded_queries_, lhs_row_, layout_.key_dim);
     }
   }

@@ -61,8 +61,15 @@ PLLAVA_INLINE void Backend::attend(View o, ConstView qkv, const Attention& atten
     if (kv != nullptr) {
       const detail::KvPanels panels{kv->capacity, kv->keys.get(), kv->values.get(),
                                     static_cast<float*>(kv->scales.get())};
-      const detail::AttentionRows<T> rows{
-          o, qkv, heads, rope_table, mask, *sequence.past.as<std::int32_t>(), num_rows, 0};
+      const detail::AttentionRows<T> rows{.o = o,
+                                          .qkv = qkv,
+                                          .heads = heads,
+                                          .rope_table = rope_table,
+                                          .rotates_keys = panels.scales != nullptr,
+                                          .mask = mask,
+                                          .past = *sequence.past.as<std::int32_t>(),
+                                          .num_rows = num_rows,
+                                          .sequence = 0};
       if (panels.scales != nullptr) {
         detail::append_kv<T, std::int8_t>(context, rows, panels);
         detail::attend_panels<T, std::int8_t, Operand>(context, rows, panels);
@@ -84,7 +91,15 @@ PLLAVA_INLINE void Backend::attend(View o, ConstView qkv, const Attention& atten
     std::memset(values.data, 0, static_cast<std::size_t>(values.bytes()));
     const detail::KvPanels panels{capacity, keys.data, values.data, nullptr};
     for (Index b = 0; b < sequence.batch; ++b) {
-      const detail::AttentionRows<T> rows{o, qkv, heads, rope_table, mask, 0, num_rows, b};
+      const detail::AttentionRows<T> rows{.o = o,
+                                          .qkv = qkv,
+                                          .heads = heads,
+                                          .rope_table = rope_table,
+                                          .rotates_keys = false,
+                                          .mask = mask,
+                                          .past = 0,
+                                          .num_rows = num_rows,
+                                          .sequence = b};
       detail::append_kv<T, Operand>(context, rows, panels);
       detail::attend_panels<T, Operand, Operand>(context, rows, panels);
     }

@@ -41,20 +41,20 @@ struct PrefillBuffers {
   PerThread<Operand> operand_row;
 };
 
-/// Attention of the queries [first, first + num_queries) of one kv head, at most 32, over all keys
-/// that they attend to. Each lane has a query, so nothing is summed or moved across lanes. The
-/// panels are left operands: scores = K · Qᵀ, output = Vᵀ · probs.
-/// T: type of qkv, P: of the panels, Operand: of both operands.
+/// Attention of the queries [first, first + num_queries) of kv head `head`, at most 32, over all
+/// keys that they attend to, which are head `panel_head` of the panels. Each lane has a query, so
+/// nothing is summed or moved across lanes. The panels are left operands: scores = K · Qᵀ, output =
+/// Vᵀ · probs. T: type of qkv, P: of the panels, Operand: of both operands.
 template <class T, class P, class Operand>
 class PrefillTask {
  public:
   PrefillTask(const Kernels& kernels, const AttentionRows<T>& rows, const KvPanels& kv,
-              const PrefillBuffers<P, Operand>& buffers, Index thread, Index head, Index first,
-              Index num_queries)
+              const PrefillBuffers<P, Operand>& buffers, Index thread, Index head, Index panel_head,
+              Index first, Index num_queries)
       : kernels_(kernels),
         rows_(rows),
         layout_(rows.heads.head_dim, kInterleave<P>),
-        panels_(rows.heads, kv, head),
+        panels_(rows.heads, kv, panel_head),
         tile_rows_(kernels.max_tile_rows < kPrefillTileRows ? kPrefillTileRows / 2
                                                             : kPrefillTileRows),
         head_(head),
@@ -92,24 +92,17 @@ class PrefillTask {
     for (Index c = 0; c < num_queries_; ++c) {
       prefetch_head(rows_.query(head_, first_ + std::min(c + kPrefetchRows, num_queries_ - 1)),
                     rows_.heads.head_dim);
-      rows_.template load_query<P>(kernels_, operand_row_, f32_row_, head_, first_ + c);
+      rows_.load_query(kernels_, operand_row_, f32_row_, head_, first_ + c);
       store_column<kPair>(queries_ + c * kPair, kPanelWidth, operand_row_, layout_.key_dim);
     }
   }
 
-  /// A panel of k rows as an operand. For int8, the scales are those of the columns or, where these
-  /// are null, of the rows.
-  const Operand* as_operand(const P* panel, const float* column_scales, const float* row_scales,
-                            Index k) {
+  /// A panel of k rows as an operand.
+  const Operand* as_operand(const P* panel, Index k) {
     if constexpr (std::is_same_v<P, Operand>) {
       return panel;
     } else {
-      if constexpr (!std::is_same_v<P, std::int8_t>)
-        kernels_.unpack_bf16_panel(converted_panel_, panel, k / 2);
-      else if constexpr (std::is_same_v<Operand, bf16>)
-        kernels_.dequantize_panel_bf16(converted_panel_, panel, column_scales, row_scales, k);
-      else
-        kernels_.dequantize_panel_f32(converted_panel_, panel, column_scales, row_scales, k);
+      kernels_.unpack_bf16_panel(converted_panel_, panel, k / 2);
       return converted_panel_;
     }
   }
@@ -117,8 +110,7 @@ class PrefillTask {
   /// scores = K · Qᵀ for the n keys from `begin` on.
   void compute_scores(Index begin, Index n) {
     for (Index p = 0; p < n; p += kPanelWidth) {
-      const Operand* keys = as_operand(panels_.keys(begin + p), panels_.key_scales(begin + p),
-                                       nullptr, layout_.key_dim);
+      const Operand* keys = as_operand(panels_.keys(begin + p), layout_.key_dim);
       for (Index r = 0; r < std::min(kPanelWidth, n - p); r += tile_rows_)
         tile_matmul(kernels_, tile_rows_, keys + r * kPair, kPanelWidth, queries_, layout_.key_dim,
                     scores_ + (p + r) * kPanelWidth);
@@ -147,8 +139,7 @@ class PrefillTask {
   void accumulate_values(Index begin, Index n) {
     const Index head_dim = rows_.heads.head_dim;
     for (Index d = 0; d < head_dim; d += kPanelWidth) {
-      const Operand* values =
-          as_operand(panels_.values(begin, d), nullptr, panels_.value_scales(begin), n);
+      const Operand* values = as_operand(panels_.values(begin, d), n);
       for (Index r = 0; r < std::min(kPanelWidth, head_dim - d); r += tile_rows_) {
         tile_matmul(kernels_, tile_rows_, values + r * kPair, kPanelWidth, probs_, n, tile_);
         kernels_.scale_add_columns(output_ + (d + r) * kPanelWidth, rescale_, tile_, tile_rows_);
@@ -183,22 +174,86 @@ class PrefillTask {
   alignas(64) std::int32_t num_visible_[kPanelWidth];
 };
 
-/// Attention of the first `count` queries of each kv head.
+/// Attention of the first `count` queries of the kv heads [first_head, first_head + num_heads),
+/// whose panels `kv` holds.
+template <class T, class P, class Operand>
+void attend_prefill_heads(const ExecutionContext& context, const AttentionRows<T>& rows,
+                          const KvPanels& kv, Index first_head, Index num_heads, Index count) {
+  const Index blocks = ceil_div(count, kPanelWidth);
+  const StackArena::Scope scope(context.arena);
+  const Index head_dim = rows.heads.head_dim;
+  const PrefillBuffers<P, Operand> buffers(context, KvPanelLayout(head_dim, kInterleave<P>),
+                                           head_dim);
+  context.pool.run(num_heads * blocks, [&](Index task, Index thread) {
+    // With a causal mask the last queries take longest: they come first.
+    const Index first = (blocks - 1 - task % blocks) * kPanelWidth, head = task / blocks;
+    PrefillTask<T, P, Operand>(context.kernels, rows, kv, buffers, thread, first_head + head, head,
+                               first, std::min(kPanelWidth, count - first))
+        .run();
+  });
+}
+
+/// Scratch memory of dequantized keys and values, unless one head needs more.
+inline constexpr Index kDequantizedBytes = Index{16} << 20;
+
+/// The first `num_keys` keys and values of the int8 heads [first, first + count), dequantized to
+/// panels in scratch memory.
+template <class Operand>
+KvPanels dequantized_heads(const ExecutionContext& context, const Heads& heads, const KvPanels& kv,
+                           Index first, Index count, Index num_keys) {
+  constexpr Index kElement = sizeof(Operand);
+  const Kernels& kernels = context.kernels;
+  const KvPanelLayout layout(heads.head_dim, kInterleave<Operand>);
+  const Index capacity = round_up(num_keys, kPanelWidth);
+  auto* const keys = static_cast<Operand*>(
+      context.arena.allocate(count * layout.keys_per_head(capacity) * kElement));
+  auto* const values = static_cast<Operand*>(
+      context.arena.allocate(count * layout.values_per_head(capacity) * kElement));
+  const auto dequantize = [&](Operand* to, const std::int8_t* panel, const float* column_scales,
+                              const float* row_scales, Index k) {
+    if constexpr (std::is_same_v<Operand, bf16>)
+      kernels.dequantize_panel_bf16(to, panel, column_scales, row_scales, k);
+    else
+      kernels.dequantize_panel_f32(to, panel, column_scales, row_scales, k);
+  };
+  const Index key_panels = capacity / kPanelWidth, value_panels = layout.value_dim / kPanelWidth;
+  context.pool.run(count * (key_panels + value_panels), [&](Index task) {
+    const Index head = task / (key_panels + value_panels), n = task % (key_panels + value_panels);
+    const HeadPanels<std::int8_t> panels(heads, kv, first + head);
+    if (n < key_panels) {
+      const Index p = n * kPanelWidth;
+      dequantize(keys + head * layout.keys_per_head(capacity) + layout.key_offset(p),
+                 panels.keys(p), panels.key_scales(p), nullptr, layout.key_dim);
+    } else {
+      const Index d = (n - key_panels) * kPanelWidth;
+      dequantize(
+          values + head * layout.values_per_head(capacity) + layout.value_offset(0, d, capacity),
+          panels.values(0, d), nullptr, panels.value_scales(0), capacity);
+    }
+  });
+  return {capacity, keys, values, nullptr};
+}
+
+/// Attention of the first `count` queries of each kv head. int8 panels are dequantized once for all
+/// queries, a few heads at a time.
 template <class T, class P, class Operand>
 void attend_prefill(const ExecutionContext& context, const AttentionRows<T>& rows,
                     const KvPanels& kv, Index count) {
   const Heads& heads = rows.heads;
-  const Index blocks = ceil_div(count, kPanelWidth);
-  const StackArena::Scope scope(context.arena);
-  const PrefillBuffers<P, Operand> buffers(context, KvPanelLayout(heads.head_dim, kInterleave<P>),
-                                           heads.head_dim);
-  context.pool.run(heads.num_kv_heads * blocks, [&](Index task, Index thread) {
-    // With a causal mask the last queries take longest: they come first.
-    const Index first = (blocks - 1 - task % blocks) * kPanelWidth;
-    PrefillTask<T, P, Operand>(context.kernels, rows, kv, buffers, thread, task / blocks, first,
-                               std::min(kPanelWidth, count - first))
-        .run();
-  });
+  if constexpr (std::is_same_v<P, std::int8_t>) {
+    const Index num_keys = rows.past + rows.num_rows;
+    const Index head_bytes = 2 * num_keys * heads.head_dim * Index{sizeof(Operand)};
+    const Index at_once = std::clamp<Index>(kDequantizedBytes / std::max<Index>(head_bytes, 1), 1,
+                                            heads.num_kv_heads);
+    for (Index first = 0; first < heads.num_kv_heads; first += at_once) {
+      const Index n = std::min(at_once, heads.num_kv_heads - first);
+      const StackArena::Scope scope(context.arena);
+      const KvPanels panels = dequantized_heads<Operand>(context, heads, kv, first, n, num_keys);
+      attend_prefill_heads<T, Operand, Operand>(context, rows, panels, first, n, count);
+    }
+  } else {
+    attend_prefill_heads<T, P, Operand>(context, rows, kv, 0, heads.num_kv_heads, count);
+  }
 }
 
 }  // namespace pllava::cpu::detail

@@ -77,7 +77,10 @@ struct AttentionRows {
   View o;         // of all sequences
   ConstView qkv;  // of all sequences
   const Heads& heads;
-  const float* rope_table;  // see Rope; null: no rotation
+  const float* rope_table;  // see Rope; null: no RoPE
+  /// Whether keys, and the queries that meet them, are rotated (core/rotation.hpp): in int8,
+  /// because a few dimensions of keys are much larger than the others.
+  bool rotates_keys;
   Mask mask;
   Index past;      // keys before those of the rows
   Index num_rows;  // of each sequence
@@ -91,9 +94,11 @@ struct AttentionRows {
     return head(row, heads.num_query_heads + kv_head);
   }
   const T* value(Index kv_head, Index row) const { return key(heads.num_kv_heads + kv_head, row); }
-  void apply_rope(float* x, Index row) const {
+  /// RoPE of a query or key, and its rotation.
+  void apply_position(const Kernels& kernels, float* x, Index row) const {
     if (rope_table != nullptr)
-      detail::apply_rope(x, rope_table + (past + row) * heads.head_dim, heads.head_dim);
+      apply_rope(x, rope_table + (past + row) * heads.head_dim, heads.head_dim);
+    if (rotates_keys) kernels.rotate(x, heads.head_dim);
   }
 
   Index num_output_rows() const { return std::min(num_rows, o.rows()); }
@@ -116,14 +121,13 @@ struct AttentionRows {
     const Index row = sequence * num_output_rows() + query / heads.group_size();
     return o.as<T>() + (row * heads.num_query_heads + query_head(kv_head, query)) * heads.head_dim;
   }
-  /// Writes a query for keys of type P to `dst`, after RoPE and scaled by 1/√head_dim. `f32_row` is
-  /// a buffer of head_dim values.
-  template <class P, class Operand>
+  /// Writes a query, after apply_position and scaled by 1/√head_dim, to `dst`. `f32_row` is a
+  /// buffer of head_dim values.
+  template <class Operand>
   void load_query(const Kernels& kernels, Operand* dst, float* f32_row, Index kv_head,
                   Index n) const {
     convert_to_f32(kernels, f32_row, query(kv_head, n), heads.head_dim);
-    apply_rope(f32_row, row_of(n));
-    if (kHasRotatedKeys<P>) kernels.rotate(f32_row, heads.head_dim);
+    apply_position(kernels, f32_row, row_of(n));
     const float scale = 1.0f / std::sqrt(static_cast<float>(heads.head_dim));
     for (Index i = 0; i < heads.head_dim; ++i) f32_row[i] *= scale;
     convert_from_f32(kernels, dst, f32_row, heads.head_dim);

@@ -1,7 +1,6 @@
 // The panels that keys and values are stored in.
 #pragma once
 
-#include <cstdint>
 #include <type_traits>
 
 #include "pllava/core/backend.hpp"
@@ -14,10 +13,6 @@ namespace pllava::cpu::detail {
 /// Values that a panel interleaves along the summed axis: pairs in bf16.
 template <class T>
 inline constexpr Index kInterleave = std::is_same_v<T, bf16> ? 2 : 1;
-
-/// Whether the keys of panels of type P, and their queries, are rotated: see append_kv.
-template <class P>
-inline constexpr bool kHasRotatedKeys = std::is_same_v<P, std::int8_t>;
 
 /// Sizes and offsets of the panels of one kv head: keys [position/32][dim][32], values
 /// [dim/32][position][32], interleaved along dim and position.

@@ -95,8 +95,8 @@ class GptqRow {
   QuantizedRow row_;
 };
 
-/// |x·dᵀ|, where d (N, K) are the differences of the weights that `row(r)` encodes and `w`, or `w`
-/// itself if `row` is null.
+/// |x·dᵀ|, where d (N, K) are the differences of `w` and the weights that `row(r)` encodes, or `w`
+/// itself where that row is empty.
 template <class Row>
 double output_norm(cpu::Backend& be, const std::vector<float>& w, const ErrorFeedback& feedback,
                    const Quantization& format, const Row& row) {

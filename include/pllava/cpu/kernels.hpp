@@ -90,6 +90,9 @@ struct Kernels {
   /// bf16 with f32 accumulation: b [k/2][32][2], `pairs` is k/2. a is [k/2][stride][2] in bf16 or
   /// [k][stride] in f32, see bf16_lhs_dtype.
   void (*tile_bf16)(Index rows, const void* a, Index stride, const bf16* b, Index pairs, float* c);
+  /// As tile_bf16, with a in bf16 and b [k][32] in signed int8. Null unless bf16_lhs_dtype is bf16.
+  void (*tile_bf16_int8)(Index rows, const bf16* a, Index stride, const std::int8_t* b, Index pairs,
+                         float* c);
   /// int8 with exact int32 accumulation: c = row scale · channel scale · integer sum. `quads` is
   /// k/4, a multiple of 8. a.values are [k/4][rows][4] in int8, or [k/4][2][rows][2] in int16 with
   /// values 0 and 2 of each quad before values 1 and 3; see int8_lhs_bytes.

@@ -24,11 +24,10 @@ namespace detail {
 template <class T, class P, class Operand>
 void attend_panels(const ExecutionContext& context, const AttentionRows<T>& rows,
                    const KvPanels& kv) {
-  using DecodeLhs = std::conditional_t<std::is_same_v<P, std::int8_t>, float, Operand>;
   const Index count = rows.num_queries(), rest = count % kPanelWidth;
   const Index prefill = rest < kMinPrefillQueries ? count - rest : count;
   if (prefill > 0) attend_prefill<T, P, Operand>(context, rows, kv, prefill);
-  if (prefill < count) attend_decode<T, P, DecodeLhs>(context, rows, kv, prefill);
+  if (prefill < count) attend_decode<T, P, Operand>(context, rows, kv, prefill);
 }
 
 }  // namespace detail

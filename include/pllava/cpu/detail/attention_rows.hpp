@@ -53,6 +53,8 @@ void tile_matmul(const Kernels& kernels, Index rows, const Lhs* a, Index stride,
                  Index k, float* c) {
   if constexpr (std::is_same_v<P, bf16>)
     kernels.tile_bf16(rows, a, stride, b, k / 2, c);
+  else if constexpr (std::is_same_v<P, std::int8_t> && std::is_same_v<Lhs, bf16>)
+    kernels.tile_bf16_int8(rows, a, stride, b, k / 2, c);
   else if constexpr (std::is_same_v<P, std::int8_t>)
     kernels.tile_f32_int8(rows, a, stride, b, k, c);
   else

@@ -152,7 +152,7 @@ void add_quantize(CLI::App& app, Options& o) {
       quantize
           .add_option("--calibrate", o.calibrate,
                       "int8, int4: calibrate the matrices on these videos and texts (GPTQ)")
-          ->type_name("FILE ...");
+          ->type_name("FILE");
   quantize.add_flag("--json", o.json, "write one JSON object: the error of each matrix")
       ->needs(calibrate);
   quantize.add_flag("--quiet", o.quiet, "no progress on stderr");

@@ -181,8 +181,8 @@ TEST_CASE("wrong usage is reported before loading", "[program]") {
   check_fails({"write-random", "--out", "no-model"}, 2, "--tokenizer");
   check_fails({"quantize", "no-model", "--out", "no-model"}, 2, "--dtype");
   check_fails({"quantize", "no-model", "--dtype", "int8"}, 2, "--out");
-  check_fails({"quantize", "no-model", "--dtype", "fp8", "--calibrate", "no.mp4", "--out", "no"},
-              2, "int4");
+  check_fails({"quantize", "no-model", "--dtype", "fp8", "--calibrate", "no.mp4", "--out", "no"}, 2,
+              "int4");
   check_fails({"quantize", "no-model", "--dtype", "int4", "--json", "--out", "no"}, 2,
               "--calibrate");
   check_fails({"describe"}, 2, "describe");

@@ -4,9 +4,9 @@
 // f32: everything in f32. bf16: weights, keys, values and the inputs of matrix products in bf16;
 // accumulation, softmax, norms and the residual stream in f32.
 // int8 and int4 matrices (see core/quantization.hpp) are multiplied by rows that are rotated and
-// quantized to int8, with one scale for each row. The integer sums are exact, so the result of a row does not depend on the
-// other rows.
-// Results do not depend on the number of threads: no sum is split between threads.
+// quantized to int8, with one scale for each row. The integer sums are exact, so the result of a
+// row does not depend on the other rows. Results do not depend on the number of threads: no sum is
+// split between threads.
 #pragma once
 
 #include <memory>

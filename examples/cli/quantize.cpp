@@ -34,8 +34,10 @@ pllava::Calibration calibration(const Context& context, const pllava::LoadOption
 
   std::vector<pllava::Clip> clips;
   std::vector<std::int32_t> ids;
+  bool has_text = false;
   for (const std::string& file : o.calibrate) {
     if (is_text(file)) {
+      has_text = true;
       const std::vector<std::int32_t> more =
           tokenizer.encode(read_text(file), {.parse_special = false});
       ids.insert(ids.end(), more.begin(), more.end());
@@ -50,7 +52,7 @@ pllava::Calibration calibration(const Context& context, const pllava::LoadOption
   if (!clips.empty())
     calibration.add(config, clips, tokenizer, preprocess_of(o, load, checkpoint),
                     context.control());
-  if (!ids.empty()) calibration.add_text(config.text, ids, context.control());
+  if (has_text) calibration.add_text(config.text, ids, context.control());
   return calibration;
 }
 
@@ -83,7 +85,6 @@ std::string to_json_line(const Options& o, const std::vector<pllava::MatrixError
 }
 
 std::string describe(const std::vector<pllava::MatrixError>& errors) {
-  if (errors.empty()) return "no matrix had enough rows of input; none is calibrated\n";
   char text[160];
   std::snprintf(text, sizeof text,
                 "%zu matrices calibrated; mean error of their outputs: %.2f %%, without "

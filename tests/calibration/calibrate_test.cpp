@@ -330,6 +330,7 @@ TEST_CASE("Calibration rejects invalid arguments", "[calibrate]") {
   group_of_48.language.group = 48;
   CHECK_THROWS_AS(Calibration(weights, tensors, group_of_48), ArgumentError);
   Calibration calibration(weights, tensors, kInt4, few_rows());
+  CHECK_THROWS_AS(calibration.quantized_weights(), ArgumentError);  // nothing was recorded
   CHECK_THROWS_AS(add_clip(calibration, {}), ArgumentError);
   CHECK_THROWS_AS(add_clip(calibration, {Clip{}}), MediaError);
   CHECK_THROWS_AS(calibration.add_text(tiny().text, tokens(1)), ArgumentError);

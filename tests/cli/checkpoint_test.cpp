@@ -168,6 +168,13 @@ TEST_CASE("quantize --calibrate reports lower errors and writes a usable checkpo
     arguments[5] = missing;
     CHECK(contains(run(arguments).err, missing));
   }
+  for (const char* few : {"", "a", "too few words"}) {
+    std::ofstream(text) << few;
+    const Result result = run(
+        {"quantize", tiny_model(), "--dtype", "int4", "--calibrate", text, "--out", temp / "none"});
+    CHECK(result.code == 1);
+    CHECK(contains(result.err, "calibration: "));
+  }
   CHECK(!std::filesystem::exists(temp / "none"));
 }
 

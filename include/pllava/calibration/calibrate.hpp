@@ -64,8 +64,8 @@ class Calibration {
   }
 
   /// The weights, with the recorded matrices quantized. A matrix is quantized when it is read,
-  /// which takes a while; `on_matrix` then receives its error. Throws ArgumentError for activations
-  /// that are not finite.
+  /// which takes a while; `on_matrix` then receives its error. Throws ArgumentError if no matrix
+  /// has enough rows of input; reading throws it for activations that are not finite.
   WeightScope quantized_weights(
       const std::function<void(const MatrixError&)>& on_matrix = {}) const;
 

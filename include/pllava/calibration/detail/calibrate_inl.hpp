@@ -19,12 +19,13 @@ namespace detail {
 class CalibratedWeights final : public WeightSource {
  public:
   CalibratedWeights(WeightScope weights, std::map<std::string, std::shared_ptr<InputSample>> inputs,
-                    Index min_rows, std::function<void(const MatrixError&)> on_matrix)
+                    const CalibrationOptions& options,
+                    std::function<void(const MatrixError&)> on_matrix)
       : weights_(std::move(weights)),
         inputs_(std::move(inputs)),
-        min_rows_(min_rows),
+        min_rows_(options.min_rows),
         on_matrix_(std::move(on_matrix)),
-        be_({.dtype = DType::f32}) {}
+        be_(in_f32(options.backend)) {}
 
   HostTensor tensor(const TensorSpec& spec) const override {
     HostTensor tensor = weights_.tensor(spec);
@@ -33,7 +34,7 @@ class CalibratedWeights final : public WeightSource {
       return tensor;
     const std::lock_guard lock(mutex_);
     if (feedback_of_ != found->second) {  // matrices of one input follow each other
-      feedback_ = nullptr;
+      feedback_ = nullptr, feedback_of_ = nullptr;
       feedback_ = std::make_unique<const ErrorFeedback>(be_, *found->second);
       feedback_of_ = found->second;
     }
@@ -45,6 +46,11 @@ class CalibratedWeights final : public WeightSource {
   bool contains(const std::string& name) const override { return weights_.contains(name); }
 
  private:
+  static cpu::BackendOptions in_f32(cpu::BackendOptions options) {
+    options.dtype = DType::f32;
+    return options;
+  }
+
   WeightScope weights_;
   std::map<std::string, std::shared_ptr<InputSample>> inputs_;
   Index min_rows_;
@@ -126,8 +132,13 @@ PLLAVA_INLINE void Calibration::add_text(const TextConfig& config,
 
 PLLAVA_INLINE WeightScope
 Calibration::quantized_weights(const std::function<void(const MatrixError&)>& on_matrix) const {
+  if (std::none_of(inputs_.begin(), inputs_.end(), [&](const auto& input) {
+        return input.second != nullptr && input.second->kept() >= options_.min_rows;
+      }))
+    throw ArgumentError("calibration: no matrix has seen " + std::to_string(options_.min_rows) +
+                        " rows of input; more clips or texts are needed");
   return WeightScope(std::make_shared<const detail::CalibratedWeights>(
-      quantized(weights_, formats_), inputs_, options_.min_rows, on_matrix));
+      quantized(weights_, formats_), inputs_, options_, on_matrix));
 }
 
 }  // namespace pllava

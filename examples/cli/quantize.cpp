@@ -1,5 +1,7 @@
 // quantize: writes a checkpoint with quantized weights.
+#include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,20 @@ namespace cli {
 namespace {
 
 bool is_text(const std::string& file) {
-  return file.ends_with(".txt") || file.ends_with(".md");
+  std::string extension = std::filesystem::path(file).extension().string();
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return extension == ".txt" || extension == ".md";
+}
+
+/// Throws ArgumentError that names the file for text that is not UTF-8.
+std::vector<std::int32_t> read_ids(const pllava::Tokenizer& tokenizer, const std::string& file) {
+  const std::string text = read_text(file);
+  try {
+    return tokenizer.encode(text, {.parse_special = false});
+  } catch (const pllava::PromptError& error) {
+    throw pllava::ArgumentError(file + ": " + error.what());
+  }
 }
 
 /// The inputs of the model's matrices, recorded on the files of --calibrate. Throws FileError if
@@ -38,8 +53,7 @@ pllava::Calibration calibration(const Context& context, const pllava::LoadOption
   for (const std::string& file : o.calibrate) {
     if (is_text(file)) {
       has_text = true;
-      const std::vector<std::int32_t> more =
-          tokenizer.encode(read_text(file), {.parse_special = false});
+      const std::vector<std::int32_t> more = read_ids(tokenizer, file);
       ids.insert(ids.end(), more.begin(), more.end());
       continue;
     }

@@ -151,6 +151,9 @@ TEST_CASE("A quantized checkpoint that contradicts its config.json throws LoadEr
   changed["pllava_weights"]["language"]["group"] = 48;
   expect_load_error(changed, "32 or 128");
   changed = config;
+  changed["pllava_weights"]["language"].erase("rotation");  // as earlier versions wrote it
+  expect_load_error(changed, "quantized again");
+  changed = config;
   changed["pllava_weights"]["language"] = {{"format", "int2"}};
   expect_load_error(changed, "int8");
   changed["pllava_weights"] = {{"vision", {{"format", "unquantized"}}},

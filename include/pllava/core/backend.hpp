@@ -47,6 +47,9 @@ struct Sequence {
   ConstView past;
   Index bound = 0;
   Index batch = 1;
+  /// RoPE position of the first row of the KV cache. It grows when rows leave the cache, so that
+  /// the keys of the rows that stay keep their positions.
+  Index rope_offset = 0;
 };
 
 /// A linear layer: y = act(x · Wᵀ + b). `Weight` is the backend's type of a prepared weight.
@@ -88,6 +91,13 @@ struct Attention {
 template <class B>
 using AttentionOf = Attention<typename B::Weight, typename B::KvLayer>;
 
+/// A backend has the verb `move_kv(layer, heads, to, from, rows)`: rows [from, from + rows) of a KV
+/// cache move to `to`, which is below `from`; the ranges may overlap.
+template <class B>
+concept HasMoveKv = requires(B& be, typename B::KvLayer& layer, const Heads& heads, Index n) {
+  be.move_kv(layer, heads, n, n, n);
+};
+
 /// Maximum number of rows that a model computes per call; it bounds scratch memory.
 /// B::kMaxBatchRows, if the backend defines it.
 template <class B>
@@ -116,7 +126,8 @@ concept HasGlu = requires(B& be, View v, ConstView c, const Linear<typename B::W
 };
 
 /// The required members. The verbs `residual_norm`, `preprocess`, `sample` and `step` are optional;
-/// ops composes a verb that a backend does not define.
+/// ops composes a verb that a backend does not define. Without `move_kv` sessions do not roll, see
+/// SlideOptions.
 template <class B>
 concept Backend = HasResidual<B> && HasGlu<B> &&
     requires(B& be, View v, ConstView c, Shape s, DType t, Index n,

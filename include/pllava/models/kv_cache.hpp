@@ -18,7 +18,7 @@ class KvCache {
  public:
   /// Room for `capacity` rows in each of `layers` layers. Throws OutOfMemoryError.
   KvCache(B& be, Index layers, const Heads& heads, Index capacity)
-      : capacity_(capacity), past_(be, {1}, DType::i32) {
+      : heads_(heads), capacity_(capacity), past_(be, {1}, DType::i32) {
     for (Index l = 0; l < layers; ++l) layers_.push_back(be.make_kv(heads, capacity));
     set_length(be, 0);
   }
@@ -35,8 +35,10 @@ class KvCache {
   /// The positions of the next `rows` rows. Throws ContextError if they do not fit.
   Sequence next_positions(Index rows) const {
     require_room(rows);
-    return {past_, length_ + rows, 1};
+    return {past_, length_ + rows, 1, rope_offset_};
   }
+  /// RoPE position of row 0: the number of rows that `remove` removed since the cache was empty.
+  Index rope_offset() const noexcept { return rope_offset_; }
   /// Counts `rows` more rows, which every layer has written. Throws ContextError.
   void commit(B& be, Index rows) {
     require_room(rows);
@@ -49,6 +51,35 @@ class KvCache {
       throw ArgumentError("cannot truncate a KV cache of " + std::to_string(length_) + " rows to " +
                           std::to_string(length));
     set_length(be, length);
+    if (length == 0) rope_offset_ = 0;
+  }
+  /// Removes rows [first, first + count); the rows after them move down and keep their RoPE
+  /// positions. The first `first` rows are now at other positions than their keys were made for:
+  /// the caller appends their keys again (LanguageModel::remove_rows). Throws ArgumentError for
+  /// rows that the cache does not hold.
+  void remove(B& be, Index first, Index count) requires HasMoveKv<B> {
+    if (first < 0 || count < 0 || first + count > length_)
+      throw ArgumentError("cannot remove rows " + std::to_string(first) + " to " +
+                          std::to_string(first + count) + " of a KV cache of " +
+                          std::to_string(length_) + " rows");
+    const Index from = first + count, rows = length_ - from;
+    if (count > 0 && rows > 0)
+      for (typename B::KvLayer& layer : layers_) be.move_kv(layer, heads_, first, from, rows);
+    set_length(be, length_ - count);
+    rope_offset_ += count;
+  }
+  /// Calls append(positions of the first `rows` rows), which writes them again in every layer.
+  template <class Append>
+  void rewrite_first(B& be, Index rows, const Append& append) {
+    const Index length = length_;
+    set_length(be, 0);
+    try {
+      append(next_positions(rows));
+    } catch (...) {
+      set_length(be, length);
+      throw;
+    }
+    set_length(be, length);
   }
 
  private:
@@ -58,10 +89,20 @@ class KvCache {
     be.upload(past_, &value);
   }
 
+  Heads heads_;
   Index capacity_;
   Index length_ = 0;
+  Index rope_offset_ = 0;
   Tensor<B> past_;  // (1) i32: length_ in backend memory
   std::vector<typename B::KvLayer> layers_;
+};
+
+/// The outputs of the qkv layers for the first rows of a sequence, of each layer (rows, qkv width):
+/// their keys can be appended again at other positions, without running the layers.
+template <Backend B>
+struct PrefixRows {
+  Index rows = 0;
+  std::vector<Tensor<B>> qkv;
 };
 
 }  // namespace pllava

@@ -69,11 +69,14 @@ class LanguageModel {
   /// empty view omits them. Rows run in chunks, so scratch memory does not grow with N. x is
   /// overwritten.
   /// Throws ContextError before anything happens; after CancelledError the cache is as before.
-  /// The chunk size changes the result by rounding only.
-  void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {}) const {
+  /// The chunk size changes the result by rounding only. `prefix`, if not null, receives the rows
+  /// for remove_rows(); the cache must be empty.
+  void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {},
+               PrefixRows<B>* prefix = nullptr) const {
     ops::detail::require_rows("LanguageModel x", x, x.rows(), config_.width);
     const Index N = x.rows(), before = kv.length();
     kv.require_room(N);
+    if (prefix != nullptr) *prefix = make_prefix(be, N);
     try {
       for (Index n = 0; n < N; n += prefill_chunk_) {
         const Index rows = std::min(prefill_chunk_, N - n);
@@ -81,7 +84,7 @@ class LanguageModel {
         auto scope = be.scope();
         const Buffers b(be, *this, rows);
         run_layers(be, b, x.slice(n, rows), kv, kv.next_positions(rows), last ? logits : View{},
-                   control);
+                   control, prefix);
         kv.commit(be, rows);
         control.at("prefill", n + rows, N);
       }
@@ -89,6 +92,33 @@ class LanguageModel {
       kv.truncate(be, before);
       throw;
     }
+  }
+
+  /// Whether remove_rows() can remove `count` rows: RoPE has positions for as many rows after them
+  /// as the cache can hold.
+  bool can_remove_rows(const KvCache<B>& kv, Index count) const noexcept {
+    return HasMoveKv<B> && kv.rope_offset() + count + kv.capacity() <= rope_positions();
+  }
+
+  /// Removes the `count` rows after the prefix from the cache. The rows after them are unchanged:
+  /// they have attended to the removed rows, and keep the positions of their keys. The keys of the
+  /// prefix move next to them. Throws ArgumentError (see can_remove_rows, KvCache::remove).
+  void remove_rows(B& be, KvCache<B>& kv, const PrefixRows<B>& prefix,
+                   Index count) const requires HasMoveKv<B> {
+    if (!can_remove_rows(kv, count))
+      throw ArgumentError("cannot remove " + std::to_string(count) + " rows: RoPE has " +
+                          std::to_string(rope_positions()) + " positions");
+    kv.remove(be, prefix.rows, count);
+    if (prefix.rows == 0) return;
+    kv.rewrite_first(be, prefix.rows, [&](const Sequence& sequence) {
+      auto scope = be.scope();
+      const View none =
+          be.scratch({1, heads_.num_query_heads * heads_.head_dim}, be.activation_dtype())
+              .slice(0, 0);
+      for (Index l = 0; l < config_.layers; ++l)
+        ops::attend(be, none, prefix.qkv[static_cast<std::size_t>(l)],
+                    {heads_, &rope_, &kv.layer(l), sequence, Mask::causal});
+    });
   }
 
   /// One decode step: appends the token `id` (1) i32, in backend memory, and writes the logits
@@ -127,22 +157,34 @@ class LanguageModel {
     return layer;
   }
 
+  /// Positions of the RoPE table: the context, and room for rows that leave a rolling cache.
+  Index rope_positions() const noexcept {
+    constexpr Index kRolling = 32768;
+    return std::max(config_.context, std::min(4 * config_.context, kRolling));
+  }
+
+  PrefixRows<B> make_prefix(B& be, Index rows) const {
+    PrefixRows<B> prefix;
+    prefix.rows = rows;
+    for (Index l = 0; l < config_.layers; ++l)
+      prefix.qkv.emplace_back(be, Shape{rows, heads_.qkv_width()}, be.activation_dtype());
+    return prefix;
+  }
+
   Rope<typename B::Weight> make_rope(B& be) const {
-    const Index dh = config_.head_dim, half = dh / 2;
+    const Index dh = config_.head_dim, half = dh / 2, positions = rope_positions();
     std::vector<float> frequencies;
     for (Index i = 0; i < half; ++i) frequencies.push_back(rope_frequency(config_, i));
-    std::vector<float> table(static_cast<std::size_t>(config_.context * dh));
-    for (Index p = 0; p < config_.context; ++p)
+    std::vector<float> table(static_cast<std::size_t>(positions * dh));
+    for (Index p = 0; p < positions; ++p)
       for (Index i = 0; i < half; ++i) {
         // Inverse frequencies and angles are f32, as in the reference.
         const float angle = static_cast<float>(p) * frequencies[static_cast<std::size_t>(i)];
         table[static_cast<std::size_t>(p * dh + i)] = std::cos(angle);
         table[static_cast<std::size_t>(p * dh + half + i)] = std::sin(angle);
       }
-    const HostTensor host{DType::f32,
-                          {config_.context, dh},
-                          reinterpret_cast<const std::byte*>(table.data()),
-                          nullptr};
+    const HostTensor host{
+        DType::f32, {positions, dh}, reinterpret_cast<const std::byte*>(table.data()), nullptr};
     return {be.prepare({&host, 1}, WeightRole::vector)};
   }
 
@@ -159,9 +201,10 @@ class LanguageModel {
     View g;    // (N, F)
   };
 
-  /// Runs all layers over x (N, D) in place, and the head if `logits` is not empty.
+  /// Runs all layers over x (N, D) in place, and the head if `logits` is not empty. `prefix`, if
+  /// not null, receives the qkv rows.
   void run_layers(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& sequence,
-                  View logits, const RunControl& control) const {
+                  View logits, const RunControl& control, PrefixRows<B>* prefix = nullptr) const {
     auto [h, qkv, o, g] = buffers;
     ops::norm(be, h, x, layers_[0].attn_norm);
     for (Index l = 0; l < config_.layers; ++l) {
@@ -171,6 +214,9 @@ class LanguageModel {
       const Norm<typename B::Weight>& next =
           last ? final_norm_ : layers_[static_cast<std::size_t>(l) + 1].attn_norm;
       ops::linear(be, qkv, h, w.qkv);
+      if (prefix != nullptr)
+        ops::copy(be, prefix->qkv[static_cast<std::size_t>(l)].view().slice(kv.length(), x.rows()),
+                  qkv);
       // Only the last row of the last layer reaches the logits: other rows stop after their keys
       // and values.
       const Index M = !last ? x.rows() : !logits.empty() ? 1 : 0;

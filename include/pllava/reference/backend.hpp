@@ -68,6 +68,12 @@ class Backend {
     return {std::vector<float>(size), std::vector<float>(size)};
   }
 
+  void move_kv(KvLayer& kv, const Heads& heads, Index to, Index from, Index rows) {
+    const Index width = heads.num_kv_heads * heads.head_dim;
+    for (std::vector<float>* all : {&kv.keys, &kv.values})
+      std::copy_n(all->begin() + from * width, rows * width, all->begin() + to * width);
+  }
+
   void linear(View y, ConstView x, const Linear& w, Activation act) {
     const Index O = y.cols(), I = x.cols();
     for (Index n = 0; n < x.rows(); ++n)
@@ -198,7 +204,8 @@ class Backend {
     const float v = at(qkv, n, first + d);
     if (attention.rope == nullptr) return v;
     const Index dh = attention.heads.head_dim, half = dh / 2;
-    const Index angle = (past + n) * dh + d % half;
+    const Index position = attention.sequence.rope_offset + past + n;
+    const Index angle = position * dh + d % half;
     const float other = d < half ? -at(qkv, n, first + d + half) : at(qkv, n, first + d - half);
     return v * at(attention.rope->table, angle) + other * at(attention.rope->table, angle + half);
   }

@@ -14,6 +14,7 @@
 #include "pllava/cpu/detail/attention_append.hpp"
 #include "pllava/cpu/detail/attention_decode.hpp"
 #include "pllava/cpu/detail/attention_prefill.hpp"
+#include "pllava/cpu/detail/kv_move.hpp"
 
 namespace pllava::cpu {
 
@@ -51,12 +52,22 @@ PLLAVA_INLINE KvLayer Backend::make_kv(const Heads& heads, Index capacity) {
   return kv;
 }
 
+PLLAVA_INLINE void Backend::move_kv(KvLayer& kv, const Heads& heads, Index to, Index from,
+                                    Index rows) {
+  const bool pairs = dtype_ == DType::bf16 && !options_.int8_kv;
+  const detail::KvPanels panels{kv.capacity, kv.keys.get(), kv.values.get(),
+                                static_cast<float*>(kv.scales.get())};
+  detail::move_kv(context(), heads, panels, options_.int8_kv ? 1 : size_of(dtype_), pairs ? 2 : 1,
+                  to, from, rows);
+}
+
 PLLAVA_INLINE void Backend::attend(View o, ConstView qkv, const Attention& attention) {
   const detail::ExecutionContext context = this->context();
   const Index num_rows = qkv.rows() / attention.sequence.batch;
   const auto run = [&]<class T, class Operand>(T, Operand) {
     const auto& [heads, rope, kv, sequence, mask] = attention;
-    const float* const rope_table = rope != nullptr ? rope->table.floats() : nullptr;
+    const float* const rope_table =
+        rope != nullptr ? rope->table.floats() + sequence.rope_offset * heads.head_dim : nullptr;
     if (kv != nullptr) {
       const detail::KvPanels panels{kv->capacity, kv->keys.get(), kv->values.get(),
                                     static_cast<float*>(kv->scales.get())};

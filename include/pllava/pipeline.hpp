@@ -16,6 +16,7 @@
 #include "pllava/models/architecture.hpp"
 #include "pllava/runtime/inference_context.hpp"
 #include "pllava/runtime/session.hpp"
+#include "pllava/runtime/sliding_window.hpp"
 #include "pllava/text/tokenizer.hpp"
 #include "pllava/weights/random_weights.hpp"
 #include "pllava/weights/shared_weights.hpp"
@@ -160,6 +161,10 @@ class Pipeline {
   /// The visual tokens of each frame by itself: parts for EncodedVideo::concatenate. Throws as
   /// `encode`; ArgumentError for a model that pools over time.
   EncodedVideo encode_frames(std::span<const Frame> frames, const RunControl& control = {}) const;
+  /// An empty window over a live video; see SlidingWindow. Throws as its constructor.
+  SlidingWindow window(const WindowOptions& options = {}) const {
+    return {model_, preprocess_, options};
+  }
 
  private:
   template <class B, class C>

@@ -38,6 +38,21 @@ class EncodedVideo {
   Index tokens() const noexcept { return tokens_ + end_rows_; }
   /// Tokens of each frame; 0 if the model pools over time, so that tokens mix frames.
   Index tokens_per_frame() const noexcept { return tokens_per_frame_; }
+  /// The largest number of frames at the end of this video that `next` begins with, token for token
+  /// the same rows in memory: what stays when a window slides. 0 without tokens per frame.
+  Index frames_shared_with(const EncodedVideo& next) const {
+    if (tokens_per_frame_ == 0 || next.tokens_per_frame_ != tokens_per_frame_) return 0;
+    const std::vector<FrameRows> mine = frame_rows(), others = next.frame_rows();
+    for (std::size_t n = std::min(mine.size(), others.size()); n > 0; --n)
+      if (std::equal(mine.end() - static_cast<std::ptrdiff_t>(n), mine.end(), others.begin()))
+        return static_cast<Index>(n);
+    return 0;
+  }
+  /// Whether both consist of the same rows in memory.
+  bool same_tokens(const EncodedVideo& other) const {
+    return frames_ == other.frames_ && tokens_per_frame_ == other.tokens_per_frame_ &&
+           (tokens_per_frame_ > 0 ? frame_rows() == other.frame_rows() : pieces_ == other.pieces_);
+  }
   /// Times of the stages; prefill_ms is 0. A slice keeps the times of its source.
   const VideoTimings& timings() const noexcept { return timings_; }
 
@@ -88,7 +103,18 @@ class EncodedVideo {
   struct Piece {
     std::shared_ptr<const void> rows;
     Index first, count;
+    bool operator==(const Piece&) const = default;
   };
+
+  /// Where the tokens of a frame are: the tensor, and its first row.
+  using FrameRows = std::pair<const void*, Index>;
+  std::vector<FrameRows> frame_rows() const {
+    std::vector<FrameRows> rows;
+    for (const Piece& piece : pieces_)
+      for (Index r = 0; r < piece.count; r += tokens_per_frame_)
+        rows.emplace_back(piece.rows.get(), piece.first + r);
+    return rows;
+  }
 
   std::vector<Piece> pieces_;
   Index frames_ = 0, tokens_ = 0, tokens_per_frame_ = 0;

@@ -43,11 +43,21 @@ class InferenceContext : public FrameEncoder {
   virtual Index capacity() const = 0;
   /// Drops everything after the first `length` rows.
   virtual void truncate(Index length) = 0;
+  /// Whether the model of this context encoded the video.
+  virtual bool accepts(const EncodedVideo& video) const = 0;
   /// Appends the rows of an encoded video. Throws ContextError, CancelledError; ArgumentError for a
   /// video that another model encoded.
   virtual void append_video(const EncodedVideo& video, const RunControl& control) = 0;
   /// Appends token ids, at least one, and computes the logits of the next token.
   virtual void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) = 0;
+  /// The same for an empty context, without logits: the ids before a video. Keeps what
+  /// remove_after_prefix() needs.
+  virtual void append_prefix(std::span<const std::int32_t> ids, const RunControl& control) = 0;
+  /// Removes the `count` rows after the prefix; the rows after them stay as they are, although they
+  /// have attended to the removed ones. Returns false, and does nothing, if the backend, the
+  /// language model or the positions that are left do not allow it, or if the context did not begin
+  /// with append_prefix(). The next call must append tokens.
+  virtual bool remove_after_prefix(Index count) = 0;
   /// Chooses the next token from the logits of the last append or step; it is not appended.
   virtual std::int32_t sample(Sampler& sampler) = 0;
   /// Appends the token that `sample` chose, and computes the logits of the next.

@@ -35,6 +35,29 @@ struct WatchReport {
   Trace trace;              ///< filled only on request
 };
 
+struct SlideOptions {
+  /// Off: exact. The answers equal those of a new session over the video, bit for bit; all its
+  /// tokens are prefilled, behind the keys and values of the prefix.
+  ///
+  /// On: the frames that left are removed from the KV cache and only new frames are prefilled. The
+  /// rows that stay keep their keys and values, although they have attended to rows that left, so
+  /// answers drift from the exact ones. `refresh_every` bounds the drift.
+  bool rolling = false;
+  Index refresh_every = 64;  ///< every n-th call is exact; 1: all are
+  RunControl control = {};
+};
+
+/// What `slide_to` did.
+struct SlideReport {
+  Index removed_tokens = 0;    ///< visual tokens that left
+  Index prefilled_tokens = 0;  ///< visual tokens that were prefilled
+  /// Whether the whole video was prefilled: always if not rolling, and if rolling at the first
+  /// call, at every `refresh_every`-th, where the video shares no frame with the one before, and
+  /// where the model or the backend cannot roll.
+  bool exact = true;
+  double prefill_ms = 0;
+};
+
 /// Threads: belongs to one thread at a time. Sessions on several threads may share a Pipeline.
 class Session {
  public:
@@ -67,6 +90,14 @@ class Session {
   /// ArgumentError from a callback of `ask`, CancelledError; after it no question is left.
   bool forget_oldest_turn(const RunControl& control = {});
 
+  /// Replaces the video, such as by SlidingWindow::video() after a push, and forgets all questions
+  /// and answers; marks become invalid. A video of the same tokens costs nothing. Throws
+  /// ArgumentError (a video that another model encoded, refresh_every below 1, a call from a
+  /// callback of `ask`) and ContextError: the session is then as before the call. After
+  /// CancelledError and OutOfMemoryError it has no video: `ask` throws ArgumentError until
+  /// `slide_to` has succeeded.
+  SlideReport slide_to(const EncodedVideo& video, const SlideOptions& options = {});
+
   /// Positions of the context in use, and in all.
   Index length() const { return context().length(); }
   Index capacity() const { return context().capacity(); }
@@ -80,6 +111,10 @@ class Session {
   /// Appends a video that was encoded before.
   void watch(const EncodedVideo& video, const WatchOptions& options);
   void append_prefix(Index video_tokens, const WatchOptions& options);
+  void require_video() const;
+  /// Removes the frames that left and appends the new ones; false if that is not possible.
+  bool roll_to(const EncodedVideo& video, const EncodedVideo& before, const RunControl& control,
+               SlideReport& report);
   Answer generate(const std::string& question, const GenerateOptions& options,
                   const PieceCallback& on_piece);
   bool follows_plain_token() const;
@@ -97,6 +132,10 @@ class Session {
   std::vector<std::int32_t> ids_;      // everything that was appended to the context
   std::size_t prefix_ids_ = 0;         // up to and including the video
   std::vector<std::int32_t> pending_;  // generated, not yet appended
+  std::optional<EncodedVideo>
+      video_;                  // whose tokens are in the context; empty after a failed slide
+  bool keeps_prefix_ = false;  // the context began with append_prefix()
+  Index rolled_ = 0;           // slides since the context was exact
   std::shared_ptr<const char> identity_ = std::make_shared<const char>();
   bool is_asking_ = false;
   WatchReport report_;

@@ -10,6 +10,7 @@
 #include "pllava/core/stopwatch.hpp"
 #include "pllava/media/distinct_frames.hpp"
 #include "pllava/media/ops_preprocess.hpp"
+#include "pllava/models/kv_cache.hpp"
 #include "pllava/runtime/inference_context.hpp"
 #include "pllava/text/ops_sample.hpp"
 
@@ -154,7 +155,13 @@ class BackendModel<B, C>::Context final : public InferenceContext {
 
   Index length() const override { return kv_.length(); }
   Index capacity() const override { return kv_.capacity(); }
-  void truncate(Index length) override { kv_.truncate(be_, length); }
+  void truncate(Index length) override {
+    kv_.truncate(be_, length);
+    if (prefix_ && length < prefix_->rows) prefix_.reset();
+  }
+  bool accepts(const EncodedVideo& video) const override {
+    return video.model_ == model_->identity_;
+  }
 
   EncodedVideo encode_clip(std::span<const Frame> frames, const PreprocessConfig& config,
                            const RunControl& control, Trace* trace) override {
@@ -166,8 +173,7 @@ class BackendModel<B, C>::Context final : public InferenceContext {
   }
 
   void append_video(const EncodedVideo& video, const RunControl& control) override {
-    if (video.model_ != model_->identity_)
-      throw ArgumentError("the video was encoded by another model");
+    if (!accepts(video)) throw ArgumentError("the video was encoded by another model");
     kv_.require_room(video.tokens());
     Tensor<B> x;  // (tokens, D): a copy, since the prefill overwrites its input
     Index row = 0;
@@ -188,6 +194,31 @@ class BackendModel<B, C>::Context final : public InferenceContext {
     model_->parts_.language.forward(be_, x, kv_, logits_, control);
   }
 
+  void append_prefix(std::span<const std::int32_t> ids, const RunControl& control) override {
+    if constexpr (kRolls) {
+      PrefixRows<B> prefix;
+      if (!ids.empty()) {
+        kv_.require_room(static_cast<Index>(ids.size()));
+        Tensor<B> x = model_->parts_.language.embed(be_, ids);
+        model_->parts_.language.forward(be_, x, kv_, View{}, control, &prefix);
+      }
+      prefix_ = std::move(prefix);
+    } else if (!ids.empty()) {
+      append_tokens(ids, control);
+    }
+  }
+
+  bool remove_after_prefix(Index count) override {
+    if constexpr (kRolls) {
+      const auto& language = model_->parts_.language;
+      if (!prefix_ || !language.can_remove_rows(kv_, count)) return false;
+      language.remove_rows(be_, kv_, *prefix_, count);
+      return true;
+    } else {
+      return false;
+    }
+  }
+
   std::int32_t sample(Sampler& sampler) override {
     return ops::sample(be_, token_.view(), logits_.view(), sampler);
   }
@@ -197,12 +228,19 @@ class BackendModel<B, C>::Context final : public InferenceContext {
  private:
   using Cache = decltype(std::declval<const C&>().language.make_cache(std::declval<B&>(), Index{}));
 
+  /// Whether the language model can remove rows; a user's own one need not.
+  static constexpr bool kRolls =
+      requires(const C& parts, B& be, Cache& kv, const PrefixRows<B>& prefix, Index count) {
+    parts.language.remove_rows(be, kv, prefix, count);
+  };
+
   std::shared_ptr<const BackendModel> model_;
   Encoder encoder_;
   B& be_;  // the encoder's
   Cache kv_;
-  Tensor<B> logits_;  // (1, V) f32, of the next token
-  Tensor<B> token_;   // (1) i32, the token that was sampled last
+  Tensor<B> logits_;                     // (1, V) f32, of the next token
+  Tensor<B> token_;                      // (1) i32, the token that was sampled last
+  std::optional<PrefixRows<B>> prefix_;  // that the context began with
 };
 
 template <class B, class C>

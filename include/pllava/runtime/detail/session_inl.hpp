@@ -75,6 +75,7 @@ PLLAVA_INLINE void Session::watch(const Clip& clip, const PreprocessConfig& conf
   context_->append_video(video, options.control);
   report_.video.prefill_ms = watch.lap();
   report_.prefix_tokens = context_->length();
+  video_ = video;
 }
 
 PLLAVA_INLINE void Session::watch(const EncodedVideo& video, const WatchOptions& options) {
@@ -83,6 +84,82 @@ PLLAVA_INLINE void Session::watch(const EncodedVideo& video, const WatchOptions&
   context_->append_video(video, options.control);
   report_.video.prefill_ms = watch.lap();
   report_.prefix_tokens = context_->length();
+  video_ = video;
+}
+
+PLLAVA_INLINE void Session::require_video() const {
+  if (!video_)
+    throw ArgumentError(
+        "the session has no video: slide_to was cancelled or failed; call it again");
+}
+
+PLLAVA_INLINE SlideReport Session::slide_to(const EncodedVideo& video,
+                                            const SlideOptions& options) {
+  if (is_asking_) throw ArgumentError("slide_to: the session is answering a question");
+  if (options.refresh_every < 1)
+    throw ArgumentError("refresh_every must be at least 1, got " +
+                        std::to_string(options.refresh_every));
+  InferenceContext& context = this->context();
+  if (!context.accepts(video)) throw ArgumentError("slide_to: another model encoded the video");
+  const auto prefix = static_cast<Index>(prefix_ids_) - 1;
+  if (prefix + video.tokens() > context.capacity())
+    throw ContextError("the video", prefix + video.tokens(), context.capacity());
+
+  const std::optional<EncodedVideo> before = std::exchange(video_, std::nullopt);
+  identity_ = std::make_shared<const char>();
+  ids_.resize(prefix_ids_);
+  pending_.clear();
+  dialogue_ = dialogue_.without_first_turns(dialogue_.turns());
+  Stopwatch watch;
+  SlideReport report;
+  const bool must_be_exact = !options.rolling || rolled_ + 1 >= options.refresh_every;
+  const bool same = before && before->same_tokens(video);
+  if (same && (rolled_ == 0 || options.rolling)) {
+    context.truncate(report_.prefix_tokens);
+    report.exact = rolled_ == 0;
+  } else if (!must_be_exact && keeps_prefix_ && before &&
+             roll_to(video, *before, options.control, report)) {
+    ++rolled_;
+  } else {
+    // Where the cache has not rolled, the prefix is in place.
+    const RunControl quiet{options.control.cancel, {}};
+    const std::span<const std::int32_t> ids(ids_.data(), static_cast<std::size_t>(prefix));
+    const bool prefix_in_place = rolled_ == 0 && context.length() >= prefix && before;
+    if (prefix_in_place && (keeps_prefix_ || !options.rolling)) {
+      context.truncate(prefix);
+    } else {
+      context.truncate(0);
+      keeps_prefix_ = options.rolling;
+      if (options.rolling)
+        context.append_prefix(ids, quiet);
+      else if (prefix > 0)
+        context.append_tokens(ids, quiet);
+    }
+    context.append_video(video, options.control);
+    rolled_ = 0;
+    report = {before ? before->tokens() : 0, video.tokens(), true, 0};
+  }
+  report.prefill_ms = watch.lap();
+  report_.video = video.timings();
+  report_.video.prefill_ms = report.prefill_ms;
+  report_.prefix_tokens = context.length();
+  video_ = video;
+  return report;
+}
+
+PLLAVA_INLINE bool Session::roll_to(const EncodedVideo& video, const EncodedVideo& before,
+                                    const RunControl& control, SlideReport& report) {
+  const Index kept = before.frames_shared_with(video);
+  if (kept == 0 || kept == video.frames()) return false;  // no frame stays, or none is new
+  const Index per_frame = video.tokens_per_frame(), prefix = static_cast<Index>(prefix_ids_) - 1;
+  const Index removed = (before.frames() - kept) * per_frame;
+  // The rows after the last frame, which some families have, come again after the new last frame.
+  context_->truncate(prefix + before.frames() * per_frame);
+  if (removed > 0 && !context_->remove_after_prefix(removed)) return false;
+  const EncodedVideo added = video.slice(kept, video.frames() - kept);
+  context_->append_video(added, control);
+  report = {removed, added.tokens(), false, 0};
+  return true;
 }
 
 PLLAVA_INLINE InferenceContext& Session::context() const {
@@ -143,6 +220,7 @@ PLLAVA_INLINE bool Session::follows_plain_token() const {
 PLLAVA_INLINE Answer Session::ask(const std::string& question, const GenerateOptions& options,
                                   const PieceCallback& on_piece) {
   if (is_asking_) throw ArgumentError("ask: the session is answering another question");
+  require_video();
   if (options.max_new_tokens < 1)
     throw ArgumentError("max_new_tokens must be at least 1, got " +
                         std::to_string(options.max_new_tokens));

@@ -21,6 +21,8 @@ pllava::SampleOptions sample_options(const Context& context) {
   return sample;
 }
 
+}  // namespace
+
 pllava::VideoOptions video_options(const Context& context) {
   const Options& o = context.options;
   pllava::VideoOptions video;
@@ -34,8 +36,6 @@ pllava::VideoOptions video_options(const Context& context) {
   if (o.decord_numbering) video.numbering = pllava::FrameNumbering::decord;
   return video;
 }
-
-}  // namespace
 
 pllava::Clip sample_clip(const Context& context, const std::string& video, Index frames,
                          const pllava::PreprocessConfig& config) {

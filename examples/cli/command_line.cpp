@@ -36,6 +36,7 @@ void add_caption(CLI::App& app, Options& o) {
                   "described, and the\nexit code is 1.");
   add_videos(caption, o);
   add_prompt(caption, o);
+  add_clip(caption, o);
   add_answering(caption, o);
 }
 
@@ -50,6 +51,7 @@ void add_ask(CLI::App& app, Options& o) {
   ask.add_option("QUESTION", o.questions, "questions, answered independently")
       ->required()
       ->type_name("");
+  add_clip(ask, o);
   add_answering(ask, o);
 }
 
@@ -62,9 +64,31 @@ void add_chat(CLI::App& app, Options& o) {
       "  pllava chat cat.mp4 --model pllava-7b --json < questions.txt\n"
       "The conversation includes the previous questions and answers. Ctrl-D ends the chat.");
   add_video(chat, o);
+  add_clip(chat, o);
   add_answering(chat, o);
   chat.add_flag("--forget-oldest", o.forget_oldest,
                 "when the context is full, forget the oldest questions and answers");
+}
+
+void add_watch(CLI::App& app, Options& o) {
+  CLI::App& watch = add_command(
+      app, o, Command::watch, "watch",
+      "Ask about the last seconds of a live video, again and again.",
+      "Examples:\n"
+      "  pllava watch rtsp://camera/stream --ask \"Is anybody at the door?\" --model pllava-7b\n"
+      "  pllava watch /dev/video0 --ask \"What happens?\" --every 5s --fps 2 --model pllava-7b\n"
+      "  pllava watch day.mp4 --ask \"Who enters?\" --json --model pllava-7b > events.jsonl\n"
+      "Each answer is about a window of the last frames. A new frame is encoded once, when it "
+      "enters.\n"
+      "Frames of a live source that come while the model works are left out, except the newest; a "
+      "file\n"
+      "is read whole. Times are those of the source. A directory of --record replays a run: its "
+      "events\n"
+      "are the same, except for timings_ms and live. Ctrl-C ends the command.");
+  add_video(watch, o);
+  add_window(watch, o);
+  add_source(watch, o);
+  add_answering(watch, o);
 }
 
 void add_trace(CLI::App& app, Options& o) {
@@ -259,8 +283,8 @@ std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
       "Example: pllava caption cat.mp4 --model pllava-7b\n"
       "Help of a command: pllava caption --help\n"
       "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.");
-  for (const auto add : {add_caption, add_ask, add_chat, add_trace, add_inspect, add_bench,
-                         add_quantize, add_quality, add_write_random})
+  for (const auto add : {add_caption, add_ask, add_chat, add_watch, add_trace, add_inspect,
+                         add_bench, add_quantize, add_quality, add_write_random})
     add(app, options);
   try {
     app.parse(argc, argv);

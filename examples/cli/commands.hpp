@@ -8,6 +8,7 @@ namespace cli {
 int caption(const Context& context);
 int ask(const Context& context);
 int chat(const Context& context);
+int watch_live(const Context& context);
 int trace(const Context& context);
 int inspect(const Context& context);
 int bench(const Context& context);

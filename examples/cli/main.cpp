@@ -16,6 +16,7 @@ int run(const cli::Options& options, const cli::Interrupt& interrupt) {
     case cli::Command::caption: return cli::caption(context);
     case cli::Command::ask: return cli::ask(context);
     case cli::Command::chat: return cli::chat(context);
+    case cli::Command::watch: return cli::watch_live(context);
     case cli::Command::trace: return cli::trace(context);
     case cli::Command::inspect: return cli::inspect(context);
     case cli::Command::bench: return cli::bench(context);

@@ -43,6 +43,17 @@ std::optional<int> parse_device(const std::string& text) {
   return device;
 }
 
+/// A time such as "2s", "500ms", "1m" or "2" (seconds).
+double parse_seconds(const std::string& name, const std::string& text) {
+  const std::map<std::string, double> units = {{"", 1}, {"s", 1}, {"ms", 1e-3}, {"m", 60}};
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const auto unit = units.find(std::string(end, text.data() + text.size()));
+  if (error != std::errc() || unit == units.end() || !std::isfinite(value) || value <= 0)
+    throw CLI::ValidationError(name, "expected a time such as 2s, 500ms or 1m, got " + text);
+  return value * unit->second;
+}
+
 /// Length, sampling and stop texts of the answer.
 void add_generation(CLI::App& app, Options& o) {
   pllava::SamplingOptions& s = o.generate.sampling;
@@ -197,6 +208,14 @@ void add_clip(CLI::App& app, Options& o) {
          "--seconds", o.seconds,
          "length of the clip of a camera or a live stream, which begins at once (default 8)")
       ->check(positive_number());
+  add_source(app, o);
+  app.add_flag(
+      "--decord-numbering", o.decord_numbering,
+      "number the frames of trimmed files like the reference's reader, which counts hidden "
+      "frames");
+}
+
+void add_source(CLI::App& app, Options& o) {
   app.add_option("--stream", o.stream,
                  "video stream to read, counted from 0 (default: the first default stream)")
       ->check(non_negative_integer());
@@ -220,10 +239,39 @@ void add_clip(CLI::App& app, Options& o) {
                "let the playlist of a stream name addresses of other hosts and ports");
   app.add_flag("--square-pixels", o.square_pixels,
                "scale frames whose pixels are not square (the reference does not)");
-  app.add_flag(
-      "--decord-numbering", o.decord_numbering,
-      "number the frames of trimmed files like the reference's reader, which counts hidden "
-      "frames");
+}
+
+void add_window(CLI::App& app, Options& o) {
+  app.add_option("--ask", o.questions,
+                 "question about the window; may be repeated (default: the task's, else \"" +
+                     std::string(kDefaultPrompt) + "\")")
+      ->expected(1)
+      ->take_all()
+      ->check(non_empty_text());
+  app.add_option_function<std::string>(
+         "--every", [&o](const std::string& text) { o.every = parse_seconds("--every", text); },
+         "time between questions, for example 2s (default) or 500ms")
+      ->type_name("TIME");
+  app.add_option("--fps", o.fps, "frames per second that enter the window (default 4)")
+      ->check(positive_number());
+  app.add_option("--window", o.window,
+                 "frames of the window (default: from the checkpoint, usually 16)")
+      ->check(positive_integer());
+  app.add_option("--still-below", o.still_below,
+                 "a frame whose luma (0 to 255) changed by less than this everywhere, in cells of "
+                 "1/24 of the picture, is not encoded again (default 0: off)")
+      ->check(non_negative_number());
+  app.add_flag("--rolling", o.rolling,
+               "keep the keys and values of frames that stay: prefills new frames only; answers "
+               "differ from the exact ones");
+  app.add_option("--refresh-every", o.refresh_every,
+                 "with --rolling: every n-th question prefills the whole window (default 64)")
+      ->check(positive_integer());
+  app.add_option("--events", o.events, "end after this many answers (default: none)")
+      ->check(positive_integer());
+  app.add_option("--record", o.record,
+                 "directory to write: the frames that the model saw, which watch can read again")
+      ->type_name("DIR");
 }
 
 void add_conversation_template(CLI::App& app, Options& o) {
@@ -269,7 +317,6 @@ void add_comparison(CLI::App& app, Options& o) {
 
 void add_answering(CLI::App& app, Options& o) {
   add_model(app, o);
-  add_clip(app, o);
   add_conversation_template(app, o);
   add_generation(app, o);
   app.add_flag("--json", o.json, "write one JSON object per answer");

@@ -19,14 +19,18 @@ void add_mmproj(CLI::App& app, Options& options);
 void add_types(CLI::App& app, Options& options);
 /// The checkpoint or random weights, types, device, threads and seed.
 void add_model(CLI::App& app, Options& options);
-/// How frames are sampled and pooled.
+/// How frames are sampled and pooled, and the options of add_source.
 void add_clip(CLI::App& app, Options& options);
+/// How a source is read.
+void add_source(CLI::App& app, Options& options);
+/// The questions of `watch` and its sliding window.
+void add_window(CLI::App& app, Options& options);
 /// --text, --against and the like of `quality`.
 void add_comparison(CLI::App& app, Options& options);
 void add_conversation_template(CLI::App& app, Options& options);
 /// --prompt, for commands without a QUESTION argument.
 void add_prompt(CLI::App& app, Options& options);
-/// Model, clip, conversation template, generation and output: for commands that print answers.
+/// Model, conversation template, generation and output: for commands that print answers.
 void add_answering(CLI::App& app, Options& options);
 
 }  // namespace cli

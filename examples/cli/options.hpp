@@ -21,6 +21,7 @@ enum class Command : std::uint8_t {
   caption,
   ask,
   chat,
+  watch,
   trace,
   inspect,
   bench,
@@ -71,6 +72,16 @@ struct Options {
   std::string conversation_template;
   std::string task;
   pllava::GenerateOptions generate;
+
+  // watch
+  double every = 2;        ///< seconds between questions
+  double fps = 4;          ///< frames per second that enter the window
+  Index window = 0;        ///< frames; 0: the model's
+  double still_below = 0;  ///< see pllava::WindowOptions
+  bool rolling = false;    ///< see pllava::SlideOptions
+  Index refresh_every = 64;
+  Index events = 0;    ///< ends after this many questions; 0: at the end of the source
+  std::string record;  ///< directory to write; empty: none
 
   // output
   bool json = false;

@@ -1,0 +1,87 @@
+#include "recording.hpp"
+
+#include <cstdint>
+#include <system_error>
+
+#include <nlohmann/json.hpp>
+
+#include "pllava/error.hpp"
+#include "pllava/io/detail/output_file.hpp"
+#include "pllava/media/image_io.hpp"
+
+namespace cli {
+
+namespace {
+
+constexpr const char* kLines = "frames.jsonl";
+
+std::string frame_name(long long number) {
+  std::string digits = std::to_string(number);
+  return "frames/" + std::string(digits.size() < 8 ? 8 - digits.size() : 0, '0') + digits + ".ppm";
+}
+
+}  // namespace
+
+RecordingWriter::RecordingWriter(const std::filesystem::path& directory) : directory_(directory) {
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::symlink_status(directory, error)))
+    throw pllava::FileError(directory.string(), "exists already");
+  std::filesystem::create_directories(directory / "frames", error);
+  if (!error) lines_.open(directory / kLines);
+  if (error || !lines_)
+    throw pllava::FileError(directory.string(), "cannot be created: " + error.message());
+}
+
+void RecordingWriter::write(const pllava::Frame& frame) {
+  const pllava::Frame rgb = pllava::to_rgb(frame);
+  const std::string name = frame_name(++count_);
+  const std::string header =
+      "P6 " + std::to_string(rgb.width) + " " + std::to_string(rgb.height) + " 255\n";
+  pllava::detail::OutputFile file(directory_ / name);
+  file.write(header.data(), header.size());
+  file.write(rgb.data, static_cast<std::size_t>(rgb.width * rgb.height * 3));
+  file.commit();
+  lines_ << nlohmann::ordered_json{{"file", name}, {"time", frame.time}, {"index", frame.index}}
+         << std::endl;
+  if (!lines_) throw pllava::FileError((directory_ / kLines).string(), "cannot be written");
+}
+
+bool RecordingReader::is_recording(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(directory / kLines, error);
+}
+
+RecordingReader::RecordingReader(const std::filesystem::path& directory)
+    : directory_(directory), lines_(directory / kLines) {
+  if (!lines_) throw pllava::MediaError((directory / kLines).string(), "cannot be read");
+}
+
+std::optional<pllava::Frame> RecordingReader::next() {
+  std::string line;
+  if (!std::getline(lines_, line)) return std::nullopt;
+  ++line_number_;
+  const std::string name = (directory_ / kLines).string();
+  std::string file;
+  double time = 0;
+  pllava::Index index = 0;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(line);
+    file = json.at("file").get<std::string>();
+    time = json.at("time").get<double>();
+    index = json.at("index").get<pllava::Index>();
+  } catch (const nlohmann::json::exception&) {
+    if (lines_.eof()) return std::nullopt;  // the writer was stopped in this line
+    throw pllava::MediaError(name, "line " + std::to_string(line_number_) +
+                                       " is damaged; expected {\"file\":..., \"time\":..., "
+                                       "\"index\":...}");
+  }
+  if (file != frame_name(line_number_))
+    throw pllava::MediaError(name, "line " + std::to_string(line_number_) + ": expected the file " +
+                                       frame_name(line_number_) + ", got " + file);
+  pllava::Frame frame = pllava::load_image(directory_ / file);
+  frame.time = time;
+  frame.index = index;
+  return frame;
+}
+
+}  // namespace cli

@@ -131,6 +131,17 @@ class OutOfMemoryError : public Error {
 class CancelledError : public Error {
  public:
   explicit CancelledError(const std::string& stage) : Error("cancelled during " + stage) {}
+
+ protected:
+  CancelledError(const char* what, const std::string& stage) : Error(what + stage) {}
+};
+
+/// The deadline of a cancel token passed (CancelToken::until). The object is in its state before
+/// the call.
+class DeadlineError : public CancelledError {
+ public:
+  explicit DeadlineError(const std::string& stage)
+      : CancelledError("the deadline passed during ", stage) {}
 };
 
 }  // namespace pllava

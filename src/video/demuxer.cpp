@@ -97,7 +97,8 @@ bool MediaInput::interrupted() const {
 }
 
 void MediaInput::check_cancelled() const {
-  if (cancelled()) throw CancelledError("reading of " + name);
+  cancel.check("reading of " + name);
+  options.cancel.check("reading of " + name);
 }
 
 void MediaInput::check_refused_address() const {

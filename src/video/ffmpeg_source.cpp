@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "backoff.hpp"
 #include "file_source.hpp"
 #include "live_source.hpp"
 
@@ -11,7 +12,17 @@ namespace {
 
 std::unique_ptr<Video::Source> open(MediaInput input) {
   auto owned = std::make_unique<MediaInput>(std::move(input));
-  auto decoder = std::make_unique<FrameDecoder>(*owned);
+  std::unique_ptr<FrameDecoder> decoder;
+  for (Backoff backoff(owned->options.reconnect); decoder == nullptr;) {
+    try {
+      decoder = std::make_unique<FrameDecoder>(*owned);
+    } catch (const MediaError&) {
+      if (!owned->is_remote() || !backoff.wait([&] { return owned->cancelled(); })) {
+        owned->check_cancelled();
+        throw;
+      }
+    }
+  }
   return decoder->seekable() ? make_file_source(std::move(owned), std::move(decoder))
                              : make_live_source(std::move(owned), std::move(decoder));
 }

@@ -60,7 +60,9 @@ class FileSource final : public DecodedSource {
     return true;
   }
 
-  std::optional<Frame> next() override {
+  std::optional<Frame> next(const CancelToken& cancel) override {
+    // A cancelled read would lose the position, so the token is looked at between frames.
+    cancel.check("reading of " + name_);
     const ReadScope scope(*this, {});
     start_iteration();
     if (iteration_ == Iteration::ended) return std::nullopt;

@@ -56,13 +56,14 @@ class ImageSource final : public Video::Source {
   bool fetch(const std::vector<Index>& indices, const FrameTransform& transform,
              const CancelToken& cancel, std::vector<Frame>& frames) override {
     for (const Index i : indices) {
-      if (cancel.cancelled()) throw CancelledError("reading images");
+      cancel.check("reading images");
       frames.push_back(transformed(load(i), transform));
     }
     return true;
   }
 
-  std::optional<Frame> next() override {
+  std::optional<Frame> next(const CancelToken& cancel) override {
+    cancel.check("reading images");
     while (next_ < info_.frame_count) {
       const Index i = next_++;
       if (rate_filter_.select(time_of(i))) return load(i);

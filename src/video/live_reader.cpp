@@ -5,6 +5,8 @@
 #include <system_error>
 #include <utility>
 
+#include "backoff.hpp"
+
 namespace pllava::detail {
 
 namespace {
@@ -22,8 +24,7 @@ double seconds(std::chrono::steady_clock::duration d) {
 LiveReader::LiveReader(MediaInput& input, FrameDecoder& decoder)
     : input_(input),
       decoder_(decoder),
-      timeline_(av_q2d(decoder.demuxer().stream().time_base), decoder.demuxer().frame_interval(),
-                decoder.demuxer().clock_may_jump()),
+      timeline_(new_timeline()),
       rate_filter_(input.options.fps),
       queue_(kCapacity),
       start_(decoder.demuxer().opened_at()) {
@@ -51,10 +52,10 @@ std::optional<LiveFrame> LiveReader::next(bool drops_late, const CancelToken& ca
       changed_.notify_all();
       return frame;
     }
+    input_.options.cancel.check("reading of " + input_.name);
     if (error_) std::rethrow_exception(error_);
     if (ended_) return std::nullopt;
-    if (cancel.cancelled() || input_.options.cancel.cancelled())
-      throw CancelledError("reading of " + input_.name);
+    cancel.check("reading of " + input_.name);
     changed_.wait_for(lock, kPoll);
   }
 }
@@ -67,16 +68,67 @@ LiveCounts LiveReader::counts() const {
 }
 
 void LiveReader::run() {
+  Backoff backoff(input_.options.reconnect);
   std::exception_ptr error;
-  try {
-    decode_all();
-  } catch (...) {
-    error = std::current_exception();
+  Index decoded = 0;
+  for (;;) {
+    error = read_connection();
+    if (stopped() || !input_.options.reconnect.enabled) break;
+    if (const Index now = counts().decoded; now > decoded) {
+      backoff.reset();
+      decoded = now;
+    }
+    try {
+      if (error)
+        std::rethrow_exception(error);
+      else
+        input_.fail("the sender ended the stream");
+    } catch (const MediaError&) {
+      error = std::current_exception();  // the last one is thrown if no attempt succeeds
+    } catch (...) {
+      break;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      counts_.connected = false;
+    }
+    decoder_.invalidate();
+    if (!backoff.wait([&] { return stopped(); })) break;
   }
   const std::lock_guard lock(mutex_);
   error_ = error;
   ended_ = true;
   changed_.notify_all();
+}
+
+bool LiveReader::stopped() const {
+  return stop_.token().cancelled() || input_.options.cancel.cancelled();
+}
+
+/// Reads until the stream ends. Returns the error that ended it, if any.
+std::exception_ptr LiveReader::read_connection() {
+  try {
+    if (!counts().connected) reopen();
+    decode_all();
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+void LiveReader::reopen() {
+  decoder_.ensure_open();
+  timeline_ = new_timeline();
+  is_reopened_ = true;
+  is_damaged_ = false;
+  const std::lock_guard lock(mutex_);
+  ++counts_.reconnects;
+  counts_.connected = true;
+}
+
+Timeline LiveReader::new_timeline() const {
+  const Demuxer& demuxer = decoder_.demuxer();
+  return {av_q2d(demuxer.stream().time_base), demuxer.frame_interval(), demuxer.clock_may_jump()};
 }
 
 void LiveReader::decode_all() {
@@ -85,7 +137,7 @@ void LiveReader::decode_all() {
     if (!rate_filter_.select(time)) continue;
     FfmpegHandle<AVFrame> frame(av_frame_clone(&decoder_.frame()));
     if (!frame) throw OutOfMemoryError("a frame of " + input_.name, sizeof(AVFrame));
-    push({std::move(frame), decoder_.frames() - 1, time});
+    push({std::move(frame), counts().decoded - 1, time, Clock::now()});
     if (stop_.token().cancelled()) return;
   }
   if (decoder_.frames() == 0) input_.fail("the stream ended before its first frame");
@@ -110,12 +162,20 @@ bool LiveReader::next_intact() {
   return false;
 }
 
-/// Time of the frame that was decoded last.
+/// Time of the frame that was decoded last. After a reconnection the time goes on with the clock.
 double LiveReader::next_time() {
-  if (!decoder_.demuxer().lacks_clock()) return timeline_.next(decoder_.pts());
   const Clock::time_point now = Clock::now();
-  if (!first_arrival_) first_arrival_ = now;
-  return seconds(now - *first_arrival_);
+  if (decoder_.demuxer().lacks_clock()) {
+    if (!first_arrival_) first_arrival_ = now;
+    return seconds(now - *first_arrival_);
+  }
+  const double time = timeline_.next(decoder_.pts());
+  if (is_reopened_) {
+    const std::lock_guard lock(mutex_);
+    time_base_ = std::max(last_time_ + decoder_.demuxer().frame_interval(), seconds(now - start_));
+    is_reopened_ = false;
+  }
+  return last_time_ = time_base_ + time;
 }
 
 void LiveReader::push(LiveFrame frame) {

@@ -20,17 +20,21 @@ struct LiveFrame {
   FfmpegHandle<AVFrame> decoded;
   Index number = 0;  ///< among the decoded frames
   double time = 0;   ///< seconds from the first frame
+  std::chrono::steady_clock::time_point arrival = {};
 };
 
 struct LiveCounts {
   Index decoded = 0;
   Index damaged = 0;  ///< left out
   Index late = 0;     ///< left out
+  Index reconnects = 0;
+  bool connected = true;
 };
 
 /// The thread decodes as long as the queue has room, so that a consumer of any speed gets frames of
 /// the present. The time of the source runs with the clock since the source was opened. A sender
-/// that is faster than real time (a file over HTTP) is slowed down to the consumer's speed.
+/// that is faster than real time (a file over HTTP) is slowed down to the consumer's speed. If
+/// VideoOptions::reconnect is on, the thread opens the source again after a fault or its end.
 class LiveReader {
  public:
   /// Starts the thread at the decoder's position. `input` and `decoder` belong to it from now on.
@@ -50,6 +54,10 @@ class LiveReader {
   using Clock = std::chrono::steady_clock;
 
   void run();
+  std::exception_ptr read_connection();
+  void reopen();
+  bool stopped() const;
+  Timeline new_timeline() const;
   void decode_all();
   bool next_intact();
   double next_time();
@@ -62,7 +70,10 @@ class LiveReader {
   std::thread thread_;
 
   // Of the thread.
-  Timeline timeline_;
+  Timeline timeline_;         // of this connection
+  double time_base_ = 0;      // time of the source at the first frame of this connection
+  double last_time_ = 0;      // of the frame that was decoded last
+  bool is_reopened_ = false;  // and no frame was decoded since
   RateFilter rate_filter_;
   std::optional<Clock::time_point> first_arrival_;
   bool is_damaged_ = false;  // since a damaged frame

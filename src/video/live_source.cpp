@@ -1,5 +1,6 @@
 #include "live_source.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,6 +12,10 @@
 namespace pllava::detail {
 
 namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 class LiveSource final : public DecodedSource {
  public:
@@ -54,8 +59,9 @@ class LiveSource final : public DecodedSource {
     return frames;
   }
 
-  std::optional<Frame> next() override {
-    const std::optional<LiveFrame> next = read(options_.drop_late_frames, {});
+  std::optional<Frame> next(const CancelToken& cancel) override {
+    const std::optional<LiveFrame> next = read(options_.drop_late_frames, cancel);
+    if (next) age_ = seconds_since(next->arrival);
     if (next) return convert(*next->decoded, next->number, next->time);
     if (!end_is_reported_)
       info_.warnings.push_back("the sender ended the stream after " + std::to_string(decoded_) +
@@ -66,12 +72,22 @@ class LiveSource final : public DecodedSource {
 
   void rewind() override {}
 
+  SourceStats stats() const override {
+    const LiveCounts now = reader_ ? reader_->counts() : LiveCounts{};
+    return {.received = earlier_.decoded + now.decoded - earlier_.damaged - now.damaged,
+            .delivered = delivered_,
+            .dropped = earlier_.late + now.late,
+            .damaged = earlier_.damaged + now.damaged,
+            .reconnects = earlier_.reconnects + now.reconnects,
+            .age = age_,
+            .connected = now.connected};
+  }
+
  private:
   std::optional<LiveFrame> read(bool drop_late, const CancelToken& cancel) {
     if (!reader_) {
       decoder_->ensure_open();
       reader_.emplace(*input_, *decoder_);
-      earlier_ = {decoded_, info_.skipped_frames, info_.late_frames};
     }
     try {
       std::optional<LiveFrame> frame = reader_->next(drop_late, cancel);
@@ -90,6 +106,9 @@ class LiveSource final : public DecodedSource {
   /// The next call opens the source again.
   void close() {
     update_counts();
+    const LiveCounts counts = reader_->counts();
+    earlier_.decoded += counts.decoded, earlier_.damaged += counts.damaged;
+    earlier_.late += counts.late, earlier_.reconnects += counts.reconnects;
     reader_.reset();
     decoder_->invalidate();
     end_is_reported_ = false;
@@ -104,6 +123,7 @@ class LiveSource final : public DecodedSource {
 
   LiveCounts earlier_;  // of readers before this one
   Index decoded_ = 0;
+  double age_ = 0;  // of the frame that was delivered last
   bool end_is_reported_ = false;
   std::optional<LiveReader> reader_;  // destroyed before the decoder, which the base class owns
 };

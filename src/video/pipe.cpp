@@ -30,7 +30,7 @@ std::vector<std::byte> read_pipe(const std::string& path, const std::string& nam
   std::vector<std::byte> bytes;
   std::array<std::byte, 65536> block;  // the capacity of a pipe
   for (;;) {
-    if (cancel.cancelled()) throw CancelledError("reading of " + name);
+    cancel.check("reading of " + name);
     pollfd wait{file, POLLIN, 0};
     const int ready = ::poll(&wait, 1, kPollMs);
     if (ready < 0 && errno != EINTR) fail(error_text());

@@ -76,8 +76,13 @@ class Video::Source {
   virtual bool fetch(const std::vector<Index>& indices, const FrameTransform& transform,
                      const CancelToken& cancel, std::vector<Frame>& frames) = 0;
   /// The next frame at options().fps.
-  virtual std::optional<Frame> next() = 0;
+  virtual std::optional<Frame> next(const CancelToken& cancel) = 0;
   virtual void rewind() = 0;
+
+  virtual SourceStats stats() const {
+    return {.received = decoded_frames(), .delivered = delivered_, .damaged = info_.skipped_frames};
+  }
+  void count_delivered() noexcept { ++delivered_; }
 
  protected:
   static Frame transformed(Frame frame, const FrameTransform& transform) {
@@ -90,6 +95,7 @@ class Video::Source {
   VideoOptions options_;
   VideoInfo info_;
   detail::RateFilter rate_filter_;
+  Index delivered_ = 0;
 };
 
 }  // namespace pllava

@@ -58,6 +58,13 @@ void check_options(const VideoOptions& o) {
                         "; expected 0 or more, or -1 for the default");
   if (!(o.timeout > 0.0) || o.timeout > 1e6)
     throw ArgumentError("VideoOptions::timeout must be a positive number of seconds");
+  const Reconnect& reconnect = o.reconnect;
+  if (!(reconnect.first_delay >= 0) || !std::isfinite(reconnect.first_delay) ||
+      !(reconnect.max_delay >= reconnect.first_delay) || !std::isfinite(reconnect.max_delay) ||
+      reconnect.attempts < -1)
+    throw ArgumentError(
+        "VideoOptions::reconnect: expected 0 <= first_delay <= max_delay in seconds, and attempts "
+        "of -1 or more");
 }
 
 bool is_url(const std::string& source) {
@@ -274,8 +281,14 @@ Clip Video::frames_at(std::span<const Index> indices, CancelToken cancel) {
   });
 }
 
-std::optional<Frame> Video::next() {
-  return usable().next();
+std::optional<Frame> Video::next(const CancelToken& cancel) {
+  std::optional<Frame> frame = usable().next(cancel);
+  if (frame) impl_->count_delivered();
+  return frame;
+}
+
+SourceStats Video::stats() const {
+  return impl_->stats();
 }
 
 void Video::rewind() {

@@ -91,7 +91,8 @@ class WebpSource final : public Video::Source {
     return true;
   }
 
-  std::optional<Frame> next() override {
+  std::optional<Frame> next(const CancelToken& cancel) override {
+    cancel.check("reading of " + name_);
     while (drawn_ < info_.frame_count) {
       draw(drawn_, options_.cancel);
       if (rate_filter_.select(frames_[static_cast<std::size_t>(drawn_ - 1)].time)) return shown();
@@ -150,8 +151,8 @@ class WebpSource final : public Video::Source {
   void draw(Index last, const CancelToken& cancel) {
     if (last < drawn_) drawn_ = 0;
     while (drawn_ <= last) {
-      if (cancel.cancelled() || options_.cancel.cancelled())
-        throw CancelledError("reading of " + name_);
+      cancel.check("reading of " + name_);
+      options_.cancel.check("reading of " + name_);
       if (drawn_ == 0)
         std::fill(canvas_.begin(), canvas_.end(), std::uint8_t{0});
       else if (const AnimationFrame& before = frames_[static_cast<std::size_t>(drawn_ - 1)];

@@ -934,6 +934,66 @@ TEST_CASE("Late frames of a live source are dropped and counted, on request none
   }
 }
 
+/// Threads of this process.
+std::size_t thread_count() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+TEST_CASE("A live source that ends is opened again", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 10, .b_frames = 0});
+  constexpr Index kClients = 21;
+  test::ByteServer server(read_file(dir / "clip.ts"), static_cast<int>(kClients));
+  Video video = Video::open(
+      server.url(),
+      {.drop_late_frames = false,
+       .reconnect = {.enabled = true, .first_delay = 0.001, .max_delay = 0.01, .attempts = 3}});
+  double last_time = -1;
+  std::size_t threads = 0;
+  for (Index i = 0; i < 10 * kClients; ++i) {
+    const auto frame = video.next();
+    REQUIRE(frame);
+    REQUIRE(test::shown_index(*frame) == i % 10);
+    REQUIRE(frame->time > last_time);
+    REQUIRE(frame->index == i);
+    last_time = frame->time;
+    if (i == 15) threads = thread_count();
+    if (i == 10 * kClients - 15) CHECK(thread_count() == threads);
+  }
+  const SourceStats stats = video.stats();
+  CHECK(stats.reconnects == kClients - 1);
+  CHECK(stats.received == 10 * kClients);
+  CHECK(stats.delivered == 10 * kClients);
+  CHECK(stats.dropped == 0);
+  CHECK(stats.age >= 0);
+  // The sender is gone: the error of the last attempt.
+  CHECK(contains(error_of([&] { video.next(); }), "cannot be opened"));
+}
+
+TEST_CASE("Waiting for a live source that is down has a deadline and can be cancelled", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 10, .b_frames = 0});
+  test::ByteServer server(read_file(dir / "clip.ts"), 1);
+  CancelSource cancel;
+  const VideoOptions options{
+      .drop_late_frames = false,
+      .reconnect = {.enabled = true, .first_delay = 0.001, .max_delay = 0.01},
+      .cancel = cancel.token()};
+  Video video = Video::open(server.url(), options);
+  for (int i = 0; i < 10; ++i) CHECK(video.next());
+  for (int i = 0; i < 2; ++i) {
+    const auto soon = CancelToken::Clock::now() + std::chrono::milliseconds(20);
+    CHECK_THROWS_AS(video.next(CancelToken().until(soon)), DeadlineError);
+  }
+  std::thread canceller([&] { cancel.cancel(); });
+  CHECK_THROWS_AS(video.next(), CancelledError);
+  CHECK_THROWS_AS(Video::open(server.url(), options), CancelledError);  // opening waits too
+  canceller.join();
+  CHECK_THROWS_AS(Video::open(server.url(), {.reconnect = {.first_delay = -1}}), ArgumentError);
+  CHECK_THROWS_AS(Video::open(server.url(), {.reconnect = {.attempts = -2}}), ArgumentError);
+}
+
 TEST_CASE("A live source can be destroyed while it is read", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 100, .b_frames = 0});

@@ -10,7 +10,7 @@
 
 namespace test {
 
-ByteServer::ByteServer(std::string bytes) : bytes_(std::move(bytes)) {
+ByteServer::ByteServer(std::string bytes, int clients) : bytes_(std::move(bytes)) {
   listener_ = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -21,16 +21,19 @@ ByteServer::ByteServer(std::string bytes) : bytes_(std::move(bytes)) {
       ::getsockname(listener_, any, &size) != 0)
     throw std::runtime_error("no server socket on the loopback interface");
   url_ = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
-  thread_ = std::thread([this] {
-    const int client = ::accept(listener_, nullptr, nullptr);
-    if (client < 0) return;
-    for (std::size_t sent = 0; sent < bytes_.size();) {
-      const ssize_t count =
-          ::send(client, bytes_.data() + sent, bytes_.size() - sent, MSG_NOSIGNAL);
-      if (count <= 0) break;
-      sent += static_cast<std::size_t>(count);
+  thread_ = std::thread([this, clients] {
+    for (int i = 0; i < clients; ++i) {
+      const int client = ::accept(listener_, nullptr, nullptr);
+      if (client < 0) return;
+      for (std::size_t sent = 0; sent < bytes_.size();) {
+        const ssize_t count =
+            ::send(client, bytes_.data() + sent, bytes_.size() - sent, MSG_NOSIGNAL);
+        if (count <= 0) break;
+        sent += static_cast<std::size_t>(count);
+      }
+      ::close(client);
     }
-    ::close(client);
+    ::shutdown(listener_, SHUT_RDWR);
   });
 }
 

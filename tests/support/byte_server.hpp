@@ -1,5 +1,5 @@
-// A TCP server on the loopback interface that sends bytes to one client: a stream that cannot be
-// read again.
+// A TCP server on the loopback interface that sends bytes to its clients, one after the other: a
+// stream that cannot be read again.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@ namespace test {
 
 class ByteServer {
  public:
-  explicit ByteServer(std::string bytes);
+  /// After `clients` clients it refuses connections.
+  explicit ByteServer(std::string bytes, int clients = 1);
   /// Ends the connection.
   ~ByteServer();
   ByteServer(const ByteServer&) = delete;

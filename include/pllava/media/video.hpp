@@ -15,6 +15,7 @@
 
 #include "pllava/core/control.hpp"
 #include "pllava/media/frame_sampling.hpp"
+#include "pllava/media/frame_source.hpp"
 #include "pllava/media/image.hpp"
 #include "pllava/media/image_io.hpp"
 
@@ -26,6 +27,14 @@ enum class FrameNumbering {
   shown,   ///< frames as a player shows them: hidden frames are not counted
   decord,  ///< like the reference's reader: hidden packets count, frames after them move up within
            ///< their group of pictures, and bounds are converted by the average rate
+};
+
+/// Whether and how a live source is opened again after a fault, a timeout or its end.
+struct Reconnect {
+  bool enabled = false;
+  double first_delay = 0.5;  ///< seconds before the first attempt; it doubles with each
+  double max_delay = 30;     ///< seconds
+  int attempts = -1;  ///< in a row without a frame; then the last error is thrown; -1: endless
 };
 
 struct VideoOptions {
@@ -47,6 +56,9 @@ struct VideoOptions {
   /// and the sender is slowed down, or loses frames. `sample` takes its frames in either case.
   bool drop_late_frames = true;
   double timeout = 30.0;  ///< seconds that a stream or camera may send no data
+  /// Of an address or camera: `open` and `next` wait until the source is back, and times go on. Not
+  /// for sources that can be read from the start again.
+  Reconnect reconnect = {};
   /// Options of FFmpeg's protocols, formats and devices, such as {"framerate", "30"} for a raw
   /// stream or a camera, "video_size", "headers", "rtsp_transport". Unknown names throw
   /// ArgumentError.
@@ -158,10 +170,14 @@ class Video {
   /// ArgumentError for indices outside of the video.
   Clip frames_at(std::span<const Index> indices, CancelToken cancel = {});
 
-  /// The next frame at the rate `VideoOptions::fps`; nullopt at the end. After `sample` and
+  /// The next frame at the rate `VideoOptions::fps`; nullopt at the end. `cancel`, or its deadline,
+  /// ends the call with CancelledError or DeadlineError; the next call goes on. After `sample` and
   /// `frames_at` it starts at the first frame again. Throws MediaError for a source without any
   /// frame, a broken stream, and a stream or camera that sends no data within the timeout.
-  std::optional<Frame> next();
+  std::optional<Frame> next(const CancelToken& cancel = {});
+
+  /// Counts since opening. `age` is 0 for sources that are not live.
+  SourceStats stats() const;
 
   /// Makes the first frame the next one. No effect on cameras and live streams.
   void rewind();

@@ -43,8 +43,9 @@ int main(int argc, char** argv) try {
         session->slide_to(window.video());
       else
         session = model.watch(window.video());
-      std::cout << frame->time << " s: "
-                << session->ask("What just happened?", {.max_new_tokens = 32}).text << std::endl;
+      std::cout << frame->time
+                << " s: " << session->ask("What just happened?", {.max_new_tokens = 32}).text
+                << std::endl;
     }
   } catch (...) {
     stop.cancel();

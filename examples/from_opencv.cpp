@@ -1,5 +1,5 @@
-// Asks about images that OpenCV captures, while the capture goes on:
-//   from_opencv MODEL_DIRECTORY CAMERA_INDEX|FILE
+// Asks about the images of a live source that OpenCV captures, while the capture goes on:
+//   from_opencv MODEL_DIRECTORY CAMERA_INDEX|ADDRESS
 #include <iostream>
 #include <optional>
 #include <string>
@@ -13,7 +13,7 @@
 
 int main(int argc, char** argv) try {
   if (argc != 3) {
-    std::cerr << "usage: from_opencv MODEL_DIRECTORY CAMERA_INDEX|FILE\n";
+    std::cerr << "usage: from_opencv MODEL_DIRECTORY CAMERA_INDEX|ADDRESS\n";
     return 2;
   }
   const auto model = pllava::Pipeline::load(argv[1]);

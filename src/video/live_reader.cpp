@@ -74,10 +74,9 @@ void LiveReader::run() {
   for (;;) {
     error = read_connection();
     if (stopped() || !input_.options.reconnect.enabled) break;
-    if (const Index now = counts().decoded; now > decoded) {
-      backoff.reset();
-      decoded = now;
-    }
+    const Index now = counts().decoded;
+    if (now > decoded) backoff.reset();
+    decoded = now;
     try {
       if (error)
         std::rethrow_exception(error);

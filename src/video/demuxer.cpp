@@ -55,14 +55,6 @@ constexpr const char* kUrlProtocols =
 
 constexpr std::string_view kFilePrefix = "file:";  // of MediaInput::address
 
-/// "30 s"
-std::string seconds_text(double seconds) {
-  std::string text = std::to_string(seconds);
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.back() == '.') text.pop_back();
-  return text + " s";
-}
-
 /// Host and port of a URL: "cam.local:80". Empty if it has none.
 std::string host_and_port(const char* url) {
   char scheme[32] = {}, host[256] = {};
@@ -85,6 +77,13 @@ int interrupt_callback(void* input) {
 
 }  // namespace
 
+std::string seconds_text(double seconds) {
+  std::string text = std::to_string(seconds);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + " s";
+}
+
 void MediaInput::extend_deadline() {
   deadline = std::chrono::steady_clock::now() +
              std::chrono::duration_cast<std::chrono::steady_clock::duration>(
@@ -93,7 +92,7 @@ void MediaInput::extend_deadline() {
 
 bool MediaInput::interrupted() const {
   return cancelled() || stop.cancelled() ||
-         (is_remote() && std::chrono::steady_clock::now() > deadline);
+         (may_wait() && std::chrono::steady_clock::now() > deadline);
 }
 
 void MediaInput::check_cancelled() const {
@@ -103,14 +102,15 @@ void MediaInput::check_cancelled() const {
 
 void MediaInput::check_refused_address() const {
   if (refused_address.empty()) return;
-  fail("the playlist names " + refused_address + ", which is on another host or port; expected " +
-       host_and_port(address.c_str()) + ", or VideoOptions::follow_other_hosts");
+  fail_for_good("the playlist names " + refused_address +
+                ", which is on another host or port; expected " + host_and_port(address.c_str()) +
+                ", or VideoOptions::follow_other_hosts");
 }
 
 void MediaInput::check_size(Index width, Index height) const {
   if (width < 0 || height < 0 || (height > 0 && width > options.max_pixels / height))
-    fail("frames of " + std::to_string(width) + "x" + std::to_string(height) +
-         " pixels; the limit is " + std::to_string(options.max_pixels) + " in all");
+    fail_for_good("frames of " + std::to_string(width) + "x" + std::to_string(height) +
+                  " pixels; the limit is " + std::to_string(options.max_pixels) + " in all");
 }
 
 Demuxer::Demuxer(MediaInput& input) : input_(input) {
@@ -137,7 +137,7 @@ bool Demuxer::is_endless() const {
 
 bool Demuxer::lacks_clock() const {
   const std::string_view format = context_->iformat->name;
-  return input_.is_remote() && !seekable_ &&
+  return input_.may_wait() && input_.kind != MediaInput::Kind::growing && !seekable_ &&
          (format == "mpjpeg" || (context_->iformat->flags & AVFMT_NOTIMESTAMPS) != 0);
 }
 
@@ -182,12 +182,34 @@ std::int64_t Demuxer::seek_memory(void* demuxer, std::int64_t offset, int whence
   return base + offset;
 }
 
+/// Reads a growing file or a pipe, for FFmpeg.
+int Demuxer::read_stream(void* demuxer, std::uint8_t* to, int size) {
+  auto& self = *static_cast<Demuxer*>(demuxer);
+  const MediaInput& input = self.input_;
+  const int count = self.stream_bytes_->read(to, size, [&] { return input.interrupted(); });
+  return count == 0 ? AVERROR_EOF : count;  // AVERROR(e) is -e
+}
+
+void Demuxer::make_own_io(int (*read_bytes)(void*, std::uint8_t*, int),
+                          std::int64_t (*seek_bytes)(void*, std::int64_t, int)) {
+  constexpr int kBufferBytes = 32 * 1024;
+  auto* const buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
+  if (buffer != nullptr)
+    own_io_.reset(
+        avio_alloc_context(buffer, kBufferBytes, 0, this, read_bytes, nullptr, seek_bytes));
+  if (own_io_) return;
+  av_free(buffer);
+  throw OutOfMemoryError(input_.name, kBufferBytes);
+}
+
 void Demuxer::open_container() {
   FfmpegDictionary options;
   InputFormat* format = nullptr;
   switch (input_.kind) {
     case MediaInput::Kind::file:
     case MediaInput::Kind::memory:
+    case MediaInput::Kind::growing:
+    case MediaInput::Kind::pipe:
       options.set("protocol_whitelist", "file");
       options.set("format_whitelist", file_formats());
       break;
@@ -198,31 +220,24 @@ void Demuxer::open_container() {
       format = av_find_input_format("video4linux2");
 #endif
       if (format == nullptr)
-        input_.fail("cameras need FFmpeg's libavdevice, which this build does not have");
+        input_.fail_for_good("cameras need FFmpeg's libavdevice, which this build does not have");
   }
 
   // RTP over UDP loses packets, which damages frames up to the next keyframe.
   if (input_.address.starts_with("rtsp:")) options.set("rtsp_flags", "prefer_tcp");
   for (const auto& [name, value] : input_.options.input_options) options.set(name.c_str(), value);
 
+  if (input_.kind == MediaInput::Kind::memory) make_own_io(read_memory, seek_memory);
+  if (input_.kind == MediaInput::Kind::growing || input_.kind == MediaInput::Kind::pipe) {
+    stream_bytes_.emplace(input_.address, input_.name);
+    make_own_io(read_stream, nullptr);
+  }
   AVFormatContext* context = avformat_alloc_context();
   if (context == nullptr) throw OutOfMemoryError(input_.name, sizeof(AVFormatContext));
   context->interrupt_callback = {interrupt_callback, &input_};
   context->opaque = this;
   default_open_ = std::exchange(context->io_open, open_address);
-  if (input_.kind == MediaInput::Kind::memory) {
-    constexpr int kBufferBytes = 32 * 1024;
-    auto* const buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
-    if (buffer != nullptr)
-      memory_io_.reset(
-          avio_alloc_context(buffer, kBufferBytes, 0, this, read_memory, nullptr, seek_memory));
-    if (!memory_io_) {
-      av_free(buffer);
-      avformat_free_context(context);
-      throw OutOfMemoryError(input_.name, kBufferBytes);
-    }
-    context->pb = memory_io_.get();
-  }
+  context->pb = own_io_.get();
   input_.extend_deadline();
   const int status =
       avformat_open_input(&context, input_.address.c_str(), format, options.address());
@@ -237,7 +252,7 @@ void Demuxer::open_container() {
 
 void Demuxer::fail_to_open(int status) const {
   const std::string reason = ffmpeg_error_text(status);
-  if (!input_.is_remote()) {
+  if (!input_.may_wait()) {
     const std::string diagnosis = input_.kind == MediaInput::Kind::file
                                       ? diagnose_file(input_.address.substr(kFilePrefix.size()))
                                       : std::string();
@@ -246,8 +261,22 @@ void Demuxer::fail_to_open(int status) const {
                 "; " + kExpectedSource);
   }
   input_.check_refused_address();
-  if (input_.interrupted()) input_.fail("no data for " + seconds_text(input_.options.timeout));
-  input_.fail("cannot be opened (" + reason + ")");
+  const bool is_growing = input_.kind == MediaInput::Kind::growing;
+  if (input_.interrupted())
+    input_.fail("no data for " + seconds_text(input_.options.timeout) +
+                (is_growing ? "; expected a file whose index is not at its end, such as MPEG-TS, "
+                              "Matroska or fragmented MP4"
+                            : ""));
+  switch (status) {
+    case AVERROR_PROTOCOL_NOT_FOUND:
+    case AVERROR_DEMUXER_NOT_FOUND:
+    case AVERROR_OPTION_NOT_FOUND:
+    case AVERROR_HTTP_BAD_REQUEST:
+    case AVERROR_HTTP_UNAUTHORIZED:
+    case AVERROR_HTTP_FORBIDDEN:
+    case AVERROR(EACCES): input_.fail_for_good("cannot be opened (" + reason + ")");
+    default: input_.fail("cannot be opened (" + reason + ")");
+  }
 }
 
 void Demuxer::probe_streams() {
@@ -288,8 +317,8 @@ void Demuxer::select_stream() {
                 " other stream(s); " + kExpectedSource);
   const int wanted = input_.options.stream;
   if (wanted >= static_cast<int>(streams.size()))
-    input_.fail("has no video stream " + std::to_string(wanted) + "; expected 0 to " +
-                std::to_string(streams.size() - 1));
+    input_.fail_for_good("has no video stream " + std::to_string(wanted) + "; expected 0 to " +
+                         std::to_string(streams.size() - 1));
   const auto first_default = std::find_if(streams.begin(), streams.end(), [&](int i) {
     return (context_->streams[i]->disposition & AV_DISPOSITION_DEFAULT) != 0;
   });
@@ -304,7 +333,7 @@ void Demuxer::select_stream() {
     program_ = program->id;
   probed_streams_ = static_cast<int>(context_->nb_streams);
   if (stream_->codecpar->codec_tag == MKTAG('e', 'n', 'c', 'v'))
-    input_.fail("is encrypted; expected a video without copy protection");
+    input_.fail_for_good("is encrypted; expected a video without copy protection");
   input_.check_size(stream_->codecpar->width, stream_->codecpar->height);
 }
 
@@ -427,7 +456,8 @@ bool Demuxer::read(AVPacket& packet) {
       const int cause = status == AVERROR_EOF && context_->pb != nullptr && context_->pb->error < 0
                             ? context_->pb->error  // some demuxers return the end instead
                             : status;
-      if (input_.is_remote() && cause != AVERROR_EOF)
+      const bool is_growing = input_.kind == MediaInput::Kind::growing;  // and this its end
+      if (input_.may_wait() && !is_growing && (cause != AVERROR_EOF || input_.interrupted()))
         input_.fail(input_.interrupted() ? "no data for " + seconds_text(input_.options.timeout)
                                          : "the stream broke (" + ffmpeg_error_text(cause) + ")");
       return false;

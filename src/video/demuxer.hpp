@@ -6,23 +6,41 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "byte_stream.hpp"
 #include "ffmpeg_handles.hpp"
 #include "packet_index.hpp"
 #include "pllava/media/video.hpp"
 
 namespace pllava::detail {
 
+/// "30 s"
+std::string seconds_text(double seconds);
+
+/// A fault that a later attempt to open the source meets again.
+class PermanentMediaError : public MediaError {
+ public:
+  using MediaError::MediaError;
+};
+
 /// Address, limits and cancellation of a source. FFmpeg polls `interrupted` while it waits for
 /// data, so the object must not move while a Demuxer uses it.
 struct MediaInput {
-  enum class Kind { file, memory, url, camera };
+  enum class Kind {
+    file,
+    memory,
+    url,
+    camera,
+    growing,  ///< a file that is being written
+    pipe      ///< standard input or a FIFO, read as it arrives
+  };
 
   std::string name;  ///< for messages
   Kind kind;
-  std::string address;  ///< in FFmpeg's form; empty for memory
+  std::string address;  ///< in FFmpeg's form; a path for growing files and pipes
   VideoOptions options;
   std::shared_ptr<const std::vector<std::byte>> bytes = {};  ///< the file, for memory
   CancelToken cancel = {};                                   ///< of the current call
@@ -33,8 +51,8 @@ struct MediaInput {
 
   /// Restarts the timeout.
   void extend_deadline();
-  /// Whether data arrive over time: an address or a camera.
-  bool is_remote() const { return kind == Kind::url || kind == Kind::camera; }
+  /// Whether data arrive over time.
+  bool may_wait() const { return kind != Kind::file && kind != Kind::memory; }
   /// Whether the call or the source (VideoOptions::cancel) is cancelled.
   bool cancelled() const { return cancel.cancelled() || options.cancel.cancelled(); }
   /// Whether it is cancelled or stopped or, if data arrive over time, past the deadline.
@@ -46,6 +64,9 @@ struct MediaInput {
   /// Throws MediaError for frames above VideoOptions::max_pixels.
   void check_size(Index width, Index height) const;
   [[noreturn]] void fail(const std::string& problem) const { throw MediaError(name, problem); }
+  [[noreturn]] void fail_for_good(const std::string& problem) const {
+    throw PermanentMediaError(name, problem);
+  }
 };
 
 /// An open container and its video stream.
@@ -65,6 +86,8 @@ class Demuxer {
   bool is_endless() const;
   /// Whether frames have no timestamps and arrive as they are captured.
   bool lacks_clock() const;
+  /// Whether frames are sent when they are captured, never early.
+  bool sends_in_real_time() const { return is_endless() || lacks_clock(); }
   /// A sentence about the video streams that are not read; empty if there are none.
   std::string other_video_streams() const;
   /// When opening of the container began.
@@ -96,6 +119,8 @@ class Demuxer {
 
  private:
   void open_container();
+  void make_own_io(int (*read_bytes)(void*, std::uint8_t*, int),
+                   std::int64_t (*seek_bytes)(void*, std::int64_t, int));
   [[noreturn]] void fail_to_open(int status) const;
   bool is_of_the_program(int stream) const;
   bool continues_in(int stream) const;
@@ -109,10 +134,12 @@ class Demuxer {
                           int flags, AVDictionary** options);
   static int read_memory(void* demuxer, std::uint8_t* to, int size);
   static std::int64_t seek_memory(void* demuxer, std::int64_t offset, int whence);
+  static int read_stream(void* demuxer, std::uint8_t* to, int size);
 
   MediaInput& input_;
   const std::chrono::steady_clock::time_point opened_at_ = std::chrono::steady_clock::now();
-  FfmpegHandle<AVIOContext> memory_io_;  // outlives context_
+  std::optional<ByteStream> stream_bytes_;  // of a growing file or a pipe
+  FfmpegHandle<AVIOContext> own_io_;        // outlives context_
   std::size_t memory_position_ = 0;
   int (*default_open_)(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) = nullptr;
   FfmpegHandle<AVFormatContext> context_;

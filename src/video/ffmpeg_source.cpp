@@ -16,8 +16,10 @@ std::unique_ptr<Video::Source> open(MediaInput input) {
   for (Backoff backoff(owned->options.reconnect); decoder == nullptr;) {
     try {
       decoder = std::make_unique<FrameDecoder>(*owned);
+    } catch (const PermanentMediaError&) {
+      throw;
     } catch (const MediaError&) {
-      if (!owned->is_remote() || !backoff.wait([&] { return owned->cancelled(); })) {
+      if (!owned->may_wait() || !backoff.wait([&] { return owned->cancelled(); })) {
         owned->check_cancelled();
         throw;
       }

@@ -15,7 +15,7 @@ class FileSource final : public DecodedSource {
  public:
   FileSource(std::unique_ptr<MediaInput> input, std::unique_ptr<FrameDecoder> decoder)
       : DecodedSource(std::move(input), std::move(decoder)) {
-    if (!input_->is_remote() && options_.fps == 0.0) build_index({});
+    if (!input_->may_wait() && options_.fps == 0.0) build_index({});
   }
 
   Index decoded_frames() const noexcept override { return decoder_->decoded_frames(); }

@@ -59,17 +59,25 @@ void FrameDecoder::open_codec() {
   const AVCodecParameters& parameters = *demuxer_->stream().codecpar;
   const AVCodec* decoder = avcodec_find_decoder(parameters.codec_id);
   if (decoder == nullptr)
-    input_.fail(std::string("this FFmpeg has no decoder for ") +
-                avcodec_get_name(parameters.codec_id));
+    input_.fail_for_good(std::string("this FFmpeg has no decoder for ") +
+                         avcodec_get_name(parameters.codec_id));
   codec_.reset(avcodec_alloc_context3(decoder));
   if (!codec_) throw OutOfMemoryError(input_.name, sizeof(AVCodecContext));
   int status = avcodec_parameters_to_context(codec_.get(), &parameters);
   codec_->pkt_timebase = demuxer_->stream().time_base;
   codec_->thread_count = input_.options.threads;
   codec_->max_pixels = input_.options.max_pixels;
+  // Threads that decode different frames delay each by the number of threads.
+  if (input_.may_wait() && is_intra_only()) codec_->thread_type = FF_THREAD_SLICE;
   if (status >= 0) status = avcodec_open2(codec_.get(), decoder, nullptr);
   if (status < 0) input_.fail("the decoder cannot be opened (" + ffmpeg_error_text(status) + ")");
   codec_stream_ = demuxer_->stream().index;
+}
+
+bool FrameDecoder::is_intra_only() const {
+  const AVCodecDescriptor* const codec =
+      avcodec_descriptor_get(demuxer_->stream().codecpar->codec_id);
+  return codec != nullptr && (codec->props & AV_CODEC_PROP_INTRA_ONLY) != 0;
 }
 
 void FrameDecoder::ensure_open() {
@@ -198,7 +206,7 @@ void FrameDecoder::feed() {
     }
     if (position_ == Position::after_seek && !find_position()) continue;
     if (index_is_unverified_ && !is_expected(*packet_)) index_is_wrong_ = true;
-    if (next_packet_++ < first_packet_)
+    if (next_packet_++ < first_packet_ || (wanted_ && !wanted_(*packet_)))
       av_packet_unref(packet_.get());
     else
       feed_ = Feed::send_packet;
@@ -262,9 +270,8 @@ bool FrameDecoder::decode_packet(Index number) {
 /// can be counted from it: codecs without references between frames, and H.264 frames whose
 /// keyframes are IDR pictures (seek_by_count checks that).
 bool FrameDecoder::groups_are_closed() const {
+  if (is_intra_only()) return true;
   const AVCodecParameters& parameters = *demuxer_->stream().codecpar;
-  const AVCodecDescriptor* const codec = avcodec_descriptor_get(parameters.codec_id);
-  if (codec != nullptr && (codec->props & AV_CODEC_PROP_INTRA_ONLY) != 0) return true;
   return parameters.codec_id == AV_CODEC_ID_H264 && parameters.field_order == AV_FIELD_PROGRESSIVE;
 }
 

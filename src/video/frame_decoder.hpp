@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -36,6 +37,13 @@ class FrameDecoder {
   bool index_is_wrong() const noexcept { return index_is_wrong_; }
   /// Indexes the packets again, by reading them.
   const PacketIndex& read_index_from_packets();
+
+  /// Whether no frame refers to others.
+  bool is_intra_only() const;
+  /// `next` decodes only packets for which `wanted` is true. Precondition: is_intra_only().
+  void set_packet_filter(std::function<bool(const AVPacket&)> wanted) {
+    wanted_ = std::move(wanted);
+  }
 
   /// Decodes the next frame in presentation order into frame(). False at the end.
   bool next();
@@ -85,6 +93,7 @@ class FrameDecoder {
   FfmpegHandle<AVCodecContext> codec_;
   FfmpegHandle<AVPacket> packet_;
   FfmpegHandle<AVFrame> frame_;
+  std::function<bool(const AVPacket&)> wanted_;
   std::optional<PacketIndex> index_;
   bool index_is_unverified_ = false;  // it comes from the container
   bool index_is_wrong_ = false;

@@ -17,9 +17,31 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// While it lives, the reader drops no frames.
+class KeepsLate {
+ public:
+  KeepsLate(std::optional<LiveReader>& reader, bool drops_after)
+      : reader_(reader), drops_after_(drops_after) {
+    reader_->set_drops_late(false);
+  }
+  ~KeepsLate() {
+    if (reader_) reader_->set_drops_late(drops_after_);
+  }
+  KeepsLate(const KeepsLate&) = delete;
+  KeepsLate& operator=(const KeepsLate&) = delete;
+
+ private:
+  std::optional<LiveReader>& reader_;
+  bool drops_after_;
+};
+
 class LiveSource final : public DecodedSource {
  public:
-  using DecodedSource::DecodedSource;
+  /// A source that sends in real time is read from now on, so that no frame waits on the way.
+  LiveSource(std::unique_ptr<MediaInput> input, std::unique_ptr<FrameDecoder> decoder)
+      : DecodedSource(std::move(input), std::move(decoder)) {
+    if (decoder_->demuxer().sends_in_real_time()) start_reader();
+  }
 
   Index decoded_frames() const noexcept override { return decoded_; }
 
@@ -40,8 +62,10 @@ class LiveSource final : public DecodedSource {
                           static_cast<double>(n);
     };
     Frame shown;
+    start_reader();
+    const KeepsLate keeps_late(reader_, options_.drop_late_frames);
     while (static_cast<Index>(frames.size()) < n) {
-      const std::optional<LiveFrame> next = read(false, options.cancel);
+      const std::optional<LiveFrame> next = read(options.cancel);
       if (!next) {
         if (shown.data == nullptr) fail("the stream has ended");
         const Index missing = n - static_cast<Index>(frames.size());
@@ -60,12 +84,16 @@ class LiveSource final : public DecodedSource {
   }
 
   std::optional<Frame> next(const CancelToken& cancel) override {
-    const std::optional<LiveFrame> next = read(options_.drop_late_frames, cancel);
+    const std::optional<LiveFrame> next = read(cancel);
     if (next) age_ = seconds_since(next->arrival);
     if (next) return convert(*next->decoded, next->number, next->time);
-    if (!end_is_reported_)
-      info_.warnings.push_back("the sender ended the stream after " + std::to_string(decoded_) +
-                               " frames");
+    if (!end_is_reported_) {
+      const std::string end =
+          input_->kind == MediaInput::Kind::growing
+              ? "the file has not grown for " + seconds_text(options_.timeout) + ", and ends after "
+              : "the sender ended the stream after ";
+      info_.warnings.push_back(end + std::to_string(stats().received) + " frames");
+    }
     end_is_reported_ = true;
     return std::nullopt;
   }
@@ -74,7 +102,7 @@ class LiveSource final : public DecodedSource {
 
   SourceStats stats() const override {
     const LiveCounts now = reader_ ? reader_->counts() : LiveCounts{};
-    return {.received = earlier_.decoded + now.decoded - earlier_.damaged - now.damaged,
+    return {.received = earlier_.arrived + now.arrived - earlier_.damaged - now.damaged,
             .delivered = delivered_,
             .dropped = earlier_.late + now.late,
             .damaged = earlier_.damaged + now.damaged,
@@ -84,13 +112,16 @@ class LiveSource final : public DecodedSource {
   }
 
  private:
-  std::optional<LiveFrame> read(bool drop_late, const CancelToken& cancel) {
-    if (!reader_) {
-      decoder_->ensure_open();
-      reader_.emplace(*input_, *decoder_);
-    }
+  void start_reader() {
+    if (reader_) return;
+    decoder_->ensure_open();
+    reader_.emplace(*input_, *decoder_);
+  }
+
+  std::optional<LiveFrame> read(const CancelToken& cancel) {
+    start_reader();
     try {
-      std::optional<LiveFrame> frame = reader_->next(drop_late, cancel);
+      std::optional<LiveFrame> frame = reader_->next(cancel);
       update_counts();
       return frame;
     } catch (const CancelledError&) {
@@ -107,7 +138,8 @@ class LiveSource final : public DecodedSource {
   void close() {
     update_counts();
     const LiveCounts counts = reader_->counts();
-    earlier_.decoded += counts.decoded, earlier_.damaged += counts.damaged;
+    earlier_.arrived += counts.arrived, earlier_.decoded += counts.decoded;
+    earlier_.damaged += counts.damaged;
     earlier_.late += counts.late, earlier_.reconnects += counts.reconnects;
     reader_.reset();
     decoder_->invalidate();

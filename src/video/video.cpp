@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "byte_stream.hpp"
 #include "ffmpeg_source.hpp"
 #include "image_files.hpp"
 #include "image_pages.hpp"
@@ -113,6 +114,9 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
     return detail::make_ffmpeg_source(without_secrets(source), options, MediaInput::Kind::url,
                                       source);
 
+  if (options.follow && (source == "-" || detail::is_fifo(source)))
+    return detail::make_ffmpeg_source(source == "-" ? "standard input" : source, options,
+                                      MediaInput::Kind::pipe, source);
   if (source == "-")
     return open_memory(detail::read_pipe(source, "standard input", options.cancel),
                        "standard input", options);
@@ -132,6 +136,8 @@ std::unique_ptr<Video::Source> open_source(const std::string& source, const Vide
     return detail::make_ffmpeg_source(source, options, MediaInput::Kind::camera, path.string());
   if (fs::is_fifo(status))
     return open_memory(detail::read_pipe(path.string(), source, options.cancel), source, options);
+  if (options.follow)
+    return detail::make_ffmpeg_source(source, options, MediaInput::Kind::growing, path.string());
   if (fs::is_regular_file(status)) {
     std::array<char, 32> head{};
     std::ifstream file(path, std::ios::binary);

@@ -994,11 +994,89 @@ TEST_CASE("Waiting for a live source that is down has a deadline and can be canc
   CHECK_THROWS_AS(Video::open(server.url(), {.reconnect = {.attempts = -2}}), ArgumentError);
 }
 
+TEST_CASE("A fault that stays is not retried", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 10, .b_frames = 0});
+  const auto error_at_opening = [](const std::string& source, VideoOptions options) {
+    options.reconnect.enabled = true;
+    return error_of([&] { Video::open(source, options); });
+  };
+  CHECK(contains(error_at_opening("nothing://127.0.0.1:1/a", {}), "cannot be opened"));
+  test::ByteServer server(read_file(dir / "clip.ts"));
+  CHECK(contains(error_at_opening(server.url(), {.stream = 3}), "has no video stream 3"));
+}
+
+TEST_CASE("Frames that the rate leaves out are not decoded if the codec allows it", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.mkv", {.codec = "mjpeg", .frames = 100});
+  test::ByteServer server(read_file(dir / "clip.mkv"));
+  Video video = Video::open(server.url(), {.fps = 5, .drop_late_frames = false});
+  Indices shown, numbers;
+  while (const auto frame = video.next()) {
+    shown.push_back(test::shown_index(*frame));
+    numbers.push_back(frame->index);
+    CHECK(std::abs(frame->time - static_cast<double>(shown.back()) / 25) < 0.002);
+  }
+  Indices expected;
+  for (Index i = 0; i < 100; i += 5) expected.push_back(i);
+  CHECK(shown == expected);
+  CHECK(numbers == expected);
+  CHECK(video.decoded_frames() == 20);
+  CHECK(video.stats().received == 100);
+}
+
+TEST_CASE("A file is followed while it is written", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 100, .b_frames = 0});
+  const std::string bytes = read_file(dir / "clip.ts");
+  const auto path = dir / "growing.ts";
+  std::ofstream file(path, std::ios::binary);
+  const auto append = [&](std::size_t begin, std::size_t end) {
+    file.write(bytes.data() + begin, static_cast<std::streamsize>(end - begin)).flush();
+  };
+  append(0, bytes.size() / 2);
+  CHECK(contains(error_of([&] { Video::open((dir / "none.ts").string(), {.follow = true}); }),
+                 "no such file"));
+  Video video = Video::open(path.string(), {.drop_late_frames = false, .follow = true});
+  Index shown = 0;
+  for (; shown < 30; ++shown) CHECK(test::shown_index(*video.next()) == shown);
+  append(bytes.size() / 2, bytes.size());
+  for (; shown < 99; ++shown) CHECK(test::shown_index(*video.next()) == shown);
+  CHECK_THROWS_AS(video.next(CancelToken().until(CancelToken::Clock::now())), DeadlineError);
+
+  // A file that does not grow any more ends.
+  Video whole =
+      Video::open(path.string(), {.drop_late_frames = false, .timeout = 0.2, .follow = true});
+  Index count = 0;
+  while (whole.next()) ++count;
+  CHECK(count == 100);
+  CHECK(contains(whole.info().warnings.back(), "has not grown for 0.2 s"));
+}
+
+TEST_CASE("A pipe is followed until its writer closes it", "[video]") {
+  const test::TempDirectory dir;
+  test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 40, .b_frames = 0});
+  const auto pipe = dir / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::thread writer([&] { std::ofstream(pipe, std::ios::binary) << read_file(dir / "clip.ts"); });
+  Video video = Video::open(pipe.string(), {.drop_late_frames = false, .follow = true});
+  Index count = 0;
+  while (const auto frame = video.next()) CHECK(test::shown_index(*frame) == count++);
+  CHECK(count == 40);
+  writer.join();
+  CancelSource cancel;
+  cancel.cancel();
+  CHECK_THROWS_AS(Video::open(pipe.string(), {.follow = true, .cancel = cancel.token()}),
+                  CancelledError);
+  CHECK(contains(error_of([&] { Video::open(pipe.string(), {.timeout = 0.05, .follow = true}); }),
+                 "no data for 0.05 s"));
+}
+
 TEST_CASE("A live source can be destroyed while it is read", "[video]") {
   const test::TempDirectory dir;
   test::write_clip(dir / "clip.ts", {.codec = "mpeg2video", .frames = 100, .b_frames = 0});
   test::ByteServer server(read_file(dir / "clip.ts"));
-  Video video = Video::open(server.url());
+  Video video = Video::open(server.url(), {.drop_late_frames = false});
   CHECK(test::shown_index(*video.next()) == 0);
   const Video moved = std::move(video);
   CHECK(moved.info().width == 96);

@@ -56,6 +56,10 @@ struct VideoOptions {
   /// and the sender is slowed down, or loses frames. `sample` takes its frames in either case.
   bool drop_late_frames = true;
   double timeout = 30.0;  ///< seconds that a stream or camera may send no data
+  /// Read a file that is being written, a FIFO or standard input ("-") as a live source, from its
+  /// start. A file ends when it has not grown for `timeout` seconds, a pipe when its writer closes
+  /// it. The format must not have its index at the end: MPEG-TS, Matroska, fragmented MP4.
+  bool follow = false;
   /// Of an address or camera: `open` and `next` wait until the source is back, and times go on. Not
   /// for sources that can be read from the start again.
   Reconnect reconnect = {};
@@ -122,7 +126,8 @@ struct SampleOptions {
 /// - a directory of images, or a pattern such as "frames/%05d.jpg": ordered by the numbers in the
 ///   file names, and sampled by the reference's read_frame: 3 frames per second, numbered from 1;
 /// - a URL ("scheme://..."), which is not indexed until frames are sampled;
-/// - "-" (standard input), a pipe or a FIFO: read to its end into memory, at most 2 GiB;
+/// - "-" (standard input), a pipe or a FIFO: read to its end into memory, at most 2 GiB, or with
+///   VideoOptions::follow as it arrives;
 /// - a Linux camera ("/dev/video0"), if FFmpeg's libavdevice is part of the build.
 ///
 /// Frames are RGB of the native size in presentation order. Indices are exact for all containers,

@@ -2,8 +2,9 @@
 # Installs the build dependencies (Debian 12), builds everything and runs every test. Repeats the
 # unit tests under AddressSanitizer and UBSan, the thread tests under ThreadSanitizer, the kernel
 # tests on an emulated 64-bit Arm, and the unit tests with the oldest CMake and g++. Builds all but
-# the tests with clang and libc++, and fuzzes for some minutes. Answers with published weights if
-# they can be downloaded.
+# the tests with clang and libc++, and fuzzes for some minutes. Reads live sources that ffmpeg and
+# GStreamer send on the loopback interface. Answers with published weights if they can be
+# downloaded.
 set -euo pipefail
 
 usage() {
@@ -41,7 +42,8 @@ bash "$source_dir/cmake/install_packages.sh" "$@" \
   build-essential g++-11 cmake ninja-build pkg-config git python3-venv \
   libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 libbenchmark-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavdevice-dev libstb-dev libsentencepiece-dev \
-  clang clang-format clang-tidy libc++-14-dev libc++abi-14-dev libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user
+  clang clang-format clang-tidy libc++-14-dev libc++abi-14-dev libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user \
+  ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache
@@ -82,6 +84,17 @@ run_tests() {
 build release -DCMAKE_BUILD_TYPE=Release -DPLLAVA_BUILD_BENCHMARKS=ON \
   -DPLLAVA_VIDEO=ON -DPLLAVA_SENTENCEPIECE=ON
 run_tests release
+
+step "live: sources of real peers on the loopback interface"
+if python3 "$source_dir/tests/live/peers.py" "$build_dir/release/tests/live_probe" \
+  >"$build_dir/live.log"; then
+  summaries+=("live: $(wc -l <"$build_dir/live.log") sources")
+elif [[ $? == 77 ]]; then
+  summaries+=("live: $(grep -o 'skipped.*' "$build_dir/live.log" | head -n 1)")
+else
+  cat "$build_dir/live.log" >&2
+  exit 1
+fi
 
 step "weights: published weights"
 if /usr/bin/python3 -m venv "$build_dir/weights-venv"; then

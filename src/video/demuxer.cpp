@@ -84,10 +84,10 @@ std::string seconds_text(double seconds) {
   return text + " s";
 }
 
-void MediaInput::extend_deadline() {
+void MediaInput::extend_deadline(double more) {
   deadline = std::chrono::steady_clock::now() +
              std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                 std::chrono::duration<double>(options.timeout));
+                 std::chrono::duration<double>(options.timeout + more));
 }
 
 bool MediaInput::interrupted() const {
@@ -126,13 +126,20 @@ Demuxer::Demuxer(MediaInput& input) : input_(input) {
               !(is_playlist && context_->duration <= 0);
 }
 
-bool Demuxer::is_endless() const {
-  constexpr std::array<std::string_view, 6> kLiveSchemes = {"rtsp", "rtmp", "rtp",
-                                                            "srtp", "srt",  "udp"};
-  if (input_.kind == MediaInput::Kind::camera) return true;
-  return input_.kind == MediaInput::Kind::url && !seekable_ && duration() <= 0 &&
-         std::any_of(kLiveSchemes.begin(), kLiveSchemes.end(),
+bool Demuxer::has_live_protocol() const {
+  constexpr std::array<std::string_view, 6> kSchemes = {"rtsp", "rtmp", "rtp",
+                                                        "srtp", "srt",  "udp"};
+  return input_.kind == MediaInput::Kind::url && !seekable_ &&
+         std::any_of(kSchemes.begin(), kSchemes.end(),
                      [&](auto scheme) { return input_.address.starts_with(scheme); });
+}
+
+bool Demuxer::is_endless() const {
+  return input_.kind == MediaInput::Kind::camera || (has_live_protocol() && duration() <= 0);
+}
+
+bool Demuxer::sends_in_real_time() const {
+  return is_endless() || has_live_protocol() || lacks_clock();
 }
 
 bool Demuxer::lacks_clock() const {
@@ -261,12 +268,11 @@ void Demuxer::fail_to_open(int status) const {
                 "; " + kExpectedSource);
   }
   input_.check_refused_address();
-  const bool is_growing = input_.kind == MediaInput::Kind::growing;
   if (input_.interrupted())
     input_.fail("no data for " + seconds_text(input_.options.timeout) +
-                (is_growing ? "; expected a file whose index is not at its end, such as MPEG-TS, "
-                              "Matroska or fragmented MP4"
-                            : ""));
+                (is_growing() ? "; expected a file whose index is not at its end, such as MPEG-TS, "
+                                "Matroska or fragmented MP4"
+                              : ""));
   switch (status) {
     case AVERROR_PROTOCOL_NOT_FOUND:
     case AVERROR_DEMUXER_NOT_FOUND:
@@ -292,9 +298,14 @@ void Demuxer::probe_streams() {
     limit.set("max_pixels", std::to_string(input_.options.max_pixels));
   std::vector<AVDictionary*> entries(count);
   for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = limits[i].release();
+  // Probing reads some seconds of a live stream, in which data arrive.
+  constexpr double kProbeSeconds = 10;
+  input_.extend_deadline(kProbeSeconds);
   avformat_find_stream_info(context_.get(), entries.data());
   for (std::size_t i = 0; i < entries.size(); ++i) limits[i].reset(entries[i]);
   input_.check_cancelled();
+  if (input_.interrupted() && !is_growing())
+    input_.fail("no data for " + seconds_text(input_.options.timeout));
 }
 
 /// The indices of the video streams, without cover images.
@@ -456,8 +467,7 @@ bool Demuxer::read(AVPacket& packet) {
       const int cause = status == AVERROR_EOF && context_->pb != nullptr && context_->pb->error < 0
                             ? context_->pb->error  // some demuxers return the end instead
                             : status;
-      const bool is_growing = input_.kind == MediaInput::Kind::growing;  // and this its end
-      if (input_.may_wait() && !is_growing && (cause != AVERROR_EOF || input_.interrupted()))
+      if (input_.may_wait() && !is_growing() && (cause != AVERROR_EOF || input_.interrupted()))
         input_.fail(input_.interrupted() ? "no data for " + seconds_text(input_.options.timeout)
                                          : "the stream broke (" + ffmpeg_error_text(cause) + ")");
       return false;

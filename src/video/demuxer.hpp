@@ -49,8 +49,8 @@ struct MediaInput {
   std::string stream_change = {};    ///< a sentence, after the video stream was replaced
   std::string refused_address = {};  ///< that a playlist names: see follow_other_hosts
 
-  /// Restarts the timeout.
-  void extend_deadline();
+  /// Restarts the timeout; `more` seconds are added to it.
+  void extend_deadline(double more = 0.0);
   /// Whether data arrive over time.
   bool may_wait() const { return kind != Kind::file && kind != Kind::memory; }
   /// Whether the call or the source (VideoOptions::cancel) is cancelled.
@@ -86,8 +86,9 @@ class Demuxer {
   bool is_endless() const;
   /// Whether frames have no timestamps and arrive as they are captured.
   bool lacks_clock() const;
-  /// Whether frames are sent when they are captured, never early.
-  bool sends_in_real_time() const { return is_endless() || lacks_clock(); }
+  /// Whether frames are sent when they are due, never early: by cameras, protocols for live
+  /// streams, and without timestamps.
+  bool sends_in_real_time() const;
   /// A sentence about the video streams that are not read; empty if there are none.
   std::string other_video_streams() const;
   /// When opening of the container began.
@@ -126,6 +127,8 @@ class Demuxer {
   bool continues_in(int stream) const;
   void look_for_replacements();
   int read_frame(AVPacket& packet);
+  bool has_live_protocol() const;
+  bool is_growing() const { return input_.kind == MediaInput::Kind::growing; }
   void probe_streams();
   std::vector<int> video_streams() const;
   void select_stream();

@@ -210,8 +210,8 @@ double LiveReader::next_time(std::int64_t pts) {
   const double time = timeline_.next(pts);
   if (is_reopened_) {
     const std::lock_guard lock(mutex_);
-    time_base_ =
-        std::max(last_time_ + decoder_.demuxer().frame_interval(), queue_.source_time(now()));
+    time_base_ = std::max(last_time_ + decoder_.demuxer().frame_interval(),
+                          queue_.source_time(seconds(decoder_.demuxer().opened_at() - opened_at_)));
     is_reopened_ = false;
   }
   return last_time_ = time_base_ + time;

@@ -77,6 +77,7 @@ void add_watch(CLI::App& app, Options& o) {
       "Examples:\n"
       "  pllava watch rtsp://camera/stream --ask \"Is anybody at the door?\" --model pllava-7b\n"
       "  pllava watch /dev/video0 --ask \"What happens?\" --every 5s --fps 2 --model pllava-7b\n"
+      "  libcamera-vid -t 0 -o - | pllava watch - --follow --ask \"What happens?\" --model m\n"
       "  pllava watch day.mp4 --ask \"Who enters?\" --json --model pllava-7b > events.jsonl\n"
       "Each answer is about a window of the last frames. A new frame is encoded once, when it "
       "enters.\n"

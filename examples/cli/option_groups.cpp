@@ -254,6 +254,12 @@ void add_window(CLI::App& app, Options& o) {
       ->type_name("TIME");
   app.add_option("--fps", o.fps, "frames per second that enter the window (default 4)")
       ->check(positive_number());
+  app.add_flag("--follow", o.follow,
+               "the source is a file that is being written, a FIFO or - (standard input): read "
+               "what arrives, until it has not grown for 30 s or the writer closes it");
+  app.add_flag("--reconnect", o.reconnect,
+               "open an address or camera again after a fault, an interruption or its end, until "
+               "Ctrl-C");
   app.add_option("--window", o.window,
                  "frames of the window (default: from the checkpoint, usually 16)")
       ->check(positive_integer());

@@ -76,6 +76,8 @@ struct Options {
   // watch
   double every = 2;        ///< seconds between questions
   double fps = 4;          ///< frames per second that enter the window
+  bool follow = false;     ///< the source is being written
+  bool reconnect = false;  ///< see pllava::Reconnect
   Index window = 0;        ///< frames; 0: the model's
   double still_below = 0;  ///< see pllava::WindowOptions
   bool rolling = false;    ///< see pllava::SlideOptions

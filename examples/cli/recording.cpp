@@ -22,10 +22,15 @@ std::string frame_name(long long number) {
 
 }  // namespace
 
-RecordingWriter::RecordingWriter(const std::filesystem::path& directory) : directory_(directory) {
+void RecordingWriter::check_free(const std::filesystem::path& directory) {
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::symlink_status(directory, error)))
     throw pllava::FileError(directory.string(), "exists already");
+}
+
+RecordingWriter::RecordingWriter(const std::filesystem::path& directory) : directory_(directory) {
+  check_free(directory);
+  std::error_code error;
   std::filesystem::create_directories(directory / "frames", error);
   if (!error) lines_.open(directory / kLines);
   if (error || !lines_)

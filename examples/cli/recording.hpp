@@ -13,6 +13,9 @@ namespace cli {
 
 class RecordingWriter {
  public:
+  /// Throws FileError if the directory exists.
+  static void check_free(const std::filesystem::path& directory);
+
   /// Creates the directory. Throws FileError, also if it exists.
   explicit RecordingWriter(const std::filesystem::path& directory);
 

@@ -28,34 +28,34 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// The frames of a source or of a recording, cropped to what the model sees.
+/// The frames of a source or of a recording.
 class LiveFrames {
  public:
-  LiveFrames(const Context& context, const std::string& source,
-             const pllava::PreprocessConfig& config)
-      : config_(config) {
+  LiveFrames(const Context& context, const std::string& source) {
     if (RecordingReader::is_recording(source)) {
       recording_.emplace(source);
       return;
     }
     pllava::VideoOptions options = video_options(context);
     options.fps = context.options.fps;
+    options.follow = context.options.follow;
+    options.reconnect.enabled = context.options.reconnect;
     video_.emplace(pllava::Video::open(source, options));
   }
 
-  std::optional<pllava::Frame> next() {
+  /// The next frame, cropped to what a model sees.
+  std::optional<pllava::Frame> next(const pllava::PreprocessConfig& config) {
     std::optional<pllava::Frame> frame = recording_ ? recording_->next() : video_->next();
     if (!frame || recording_) return frame;
-    pllava::Frame cropped = pllava::crop_large_frame(*frame, config_);
+    pllava::Frame cropped = pllava::crop_large_frame(*frame, config);
     cropped.time = frame->time;
     cropped.index = frame->index;
     return cropped;
   }
 
-  pllava::VideoInfo info() const { return video_ ? video_->info() : pllava::VideoInfo{}; }
+  pllava::SourceStats stats() const { return video_ ? video_->stats() : pllava::SourceStats{}; }
 
  private:
-  pllava::PreprocessConfig config_;
   std::optional<RecordingReader> recording_;
   std::optional<pllava::Video> video_;
 };
@@ -70,7 +70,7 @@ struct Event {
   double encode_ms = 0;  ///< of the frames since the event before
   double age = 0;        ///< seconds from the arrival of the newest frame to the end of the answer
   pllava::WindowCounts counts;
-  pllava::VideoInfo source;
+  pllava::SourceStats source;
 };
 
 std::string to_json_line(const Event& e) {
@@ -93,8 +93,9 @@ std::string to_json_line(const Event& e) {
         {"generate", e.answer.generate_ms}}},
       {"live",
        {{"age_s", e.age},
-        {"late_frames", e.source.late_frames},
-        {"skipped_frames", e.source.skipped_frames}}}};
+        {"late_frames", e.source.dropped},
+        {"damaged_frames", e.source.damaged},
+        {"reconnects", e.source.reconnects}}}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
 }
 
@@ -124,7 +125,7 @@ class EventWriter {
     if (!rewrites_) return write_output(line + '\n');
     std::replace(line.begin(), line.end(), '\n', ' ');
     const std::string rates =
-        "  [" + decimal(e.age) + " s old, " + std::to_string(e.source.late_frames) + " late]";
+        "  [" + decimal(e.age) + " s old, " + std::to_string(e.source.dropped) + " late]";
     const std::size_t room = columns() > rates.size() ? columns() - rates.size() : 1;
     write_output("\r\033[K" + line.substr(0, room) + rates);
     written_ = true;
@@ -154,10 +155,13 @@ class Watcher {
     if (questions_.empty()) questions_ = {default_question(context.options)};
   }
 
-  void push(const pllava::Frame& frame) {
-    arrival_ = Clock::now();
+  /// `age`: seconds since the frame arrived.
+  void push(const pllava::Frame& frame, double age) {
+    const Clock::time_point start = Clock::now();
+    arrival_ =
+        start - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(age));
     window_.push(frame, quiet());
-    encode_ms_ += seconds_since(arrival_) * 1e3;
+    encode_ms_ += seconds_since(start) * 1e3;
   }
 
   /// Asks all questions; returns false once --events answers are written.
@@ -177,7 +181,7 @@ class Watcher {
                   .encode_ms = encode_ms_,
                   .age = seconds_since(arrival_),
                   .counts = window_.counts(),
-                  .source = frames.info()};
+                  .source = frames.stats()};
       writer.write(event);
       encode_ms_ = 0;
       slide.prefilled_tokens = 0, slide.prefill_ms = 0;  // counted with the first question
@@ -218,17 +222,20 @@ class Watcher {
 
 int watch_live(const Context& context) {
   const Options& o = context.options;
+  // Loading a model takes long, so what can fail at once comes first.
+  if (!o.record.empty()) RecordingWriter::check_free(o.record);
+  LiveFrames frames(context, o.videos.at(0));
   const LoadedModel model = load_model(context);
+  const pllava::PreprocessConfig& config = model.pipeline.preprocess_config();
   Watcher watcher(context, model);
-  LiveFrames frames(context, o.videos.at(0), model.pipeline.preprocess_config());
   std::optional<RecordingWriter> recording;
   if (!o.record.empty()) recording.emplace(o.record);
   EventWriter writer(context);
   std::optional<double> next_question;  // time of the source
   context.status.clear();
-  while (const std::optional<pllava::Frame> frame = frames.next()) {
+  while (const std::optional<pllava::Frame> frame = frames.next(config)) {
     if (recording) recording->write(*frame);
-    watcher.push(*frame);
+    watcher.push(*frame, frames.stats().age);
     if (!next_question) next_question = frame->time + o.every;
     if (frame->time < *next_question) continue;
     while (*next_question <= frame->time) *next_question += o.every;

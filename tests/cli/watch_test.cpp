@@ -71,6 +71,26 @@ TEST_CASE("a recording of watch replays to the same events", "[program]") {
   CHECK(contains(run(on_tiny(replay)).err, "line 21 is damaged"));
 }
 
+TEST_CASE("watch finds faults of its source and recording before it loads a model", "[program]") {
+  const auto error_of = [](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--model", "missing-model"});
+    return run(arguments).err;
+  };
+  CHECK(contains(error_of({"watch", "missing.mp4"}), "missing.mp4: no such file"));
+  CHECK(contains(error_of({"watch", clip(), "--record", workspace().string()}), "exists already"));
+  CHECK(contains(error_of({"watch", "nothing://a", "--reconnect"}), "cannot be opened"));
+  CHECK(contains(error_of({"watch", clip()}), "missing-model"));
+}
+
+TEST_CASE("watch follows a file that is being written", "[program]") {
+  const std::filesystem::path path = workspace() / "growing.mkv";
+  std::filesystem::copy_file(clip(), path);
+  const auto events = succeed_json(on_tiny(
+      {"watch", path.string(), "--follow", "--every", "500ms", "--events", "2", "--fps", "10"}));
+  REQUIRE(events.size() == 2);
+  CHECK(events[1]["live"]["reconnects"] == 0);
+}
+
 TEST_CASE("watch ends after --events and asks at least once", "[program]") {
   CHECK(succeed_json(on_tiny({"watch", clip(), "--every", "100ms", "--events", "3"})).size() == 3);
   CHECK(succeed_json(on_tiny({"watch", clip(), "--every", "1m"})).size() == 1);

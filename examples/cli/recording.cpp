@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "pllava/error.hpp"
-#include "pllava/io/detail/output_file.hpp"
 #include "pllava/media/image_io.hpp"
 
 namespace cli {
@@ -15,9 +14,13 @@ namespace {
 
 constexpr const char* kLines = "frames.jsonl";
 
+/// A thousand frames a directory: days of video are millions of files.
+std::string frame_directory(long long number) {
+  return "frames/" + std::to_string(number / 1000);
+}
+
 std::string frame_name(long long number) {
-  std::string digits = std::to_string(number);
-  return "frames/" + std::string(digits.size() < 8 ? 8 - digits.size() : 0, '0') + digits + ".ppm";
+  return frame_directory(number) + '/' + std::to_string(number) + ".ppm";
 }
 
 }  // namespace
@@ -40,12 +43,15 @@ RecordingWriter::RecordingWriter(const std::filesystem::path& directory) : direc
 void RecordingWriter::write(const pllava::Frame& frame) {
   const pllava::Frame rgb = pllava::to_rgb(frame);
   const std::string name = frame_name(++count_);
+  std::error_code error;
+  std::filesystem::create_directories(directory_ / frame_directory(count_), error);
   const std::string header =
       "P6 " + std::to_string(rgb.width) + " " + std::to_string(rgb.height) + " 255\n";
-  pllava::detail::OutputFile file(directory_ / name);
-  file.write(header.data(), header.size());
-  file.write(rgb.data, static_cast<std::size_t>(rgb.width * rgb.height * 3));
-  file.commit();
+  std::ofstream file(directory_ / name, std::ios::binary);
+  file.write(header.data(), static_cast<std::streamsize>(header.size()));
+  file.write(reinterpret_cast<const char*>(rgb.data), rgb.width * rgb.height * 3);
+  if (!file.flush()) throw pllava::FileError((directory_ / name).string(), "cannot be written");
+  // The line is what makes the file a part of the recording.
   lines_ << nlohmann::ordered_json{{"file", name}, {"time", frame.time}, {"index", frame.index}}
          << std::endl;
   if (!lines_) throw pllava::FileError((directory_ / kLines).string(), "cannot be written");

@@ -1,5 +1,5 @@
-// What `watch` has seen, in a directory: frames/N.ppm, and frames.jsonl with the time and the index
-// of each in the source. Whatever ends the writer, the directory can be read up to there.
+// What `watch` has seen, in a directory: frames/D/N.ppm, and frames.jsonl with the time and the
+// index of each in the source. Whatever ends the writer, the directory can be read up to there.
 #pragma once
 
 #include <filesystem>

@@ -18,7 +18,7 @@ kernels::Attention attention_parameters(const View& o, const ConstView& qkv,
   const auto& [heads, rope, kv, seq, mask] = attention;
   kernels::Attention call;
   call.o = operand(o), call.qkv = operand(qkv);
-  call.rope = rope != nullptr ? floats(rope->table) : nullptr;
+  call.rope = rope != nullptr ? floats(rope->table) + seq.rope_offset * heads.head_dim : nullptr;
   call.batch = static_cast<int>(seq.batch);
   call.rows = static_cast<int>(qkv.rows() / seq.batch);
   call.output_rows = static_cast<int>(o.rows() / seq.batch);
@@ -44,9 +44,9 @@ void Backend::attend(View o, ConstView qkv, const Attention& attention) {
   add_to_step_key("attend", o, qkv, kv != nullptr ? kv->keys.get() : nullptr,
                   kv != nullptr ? kv->values.get() : nullptr,
                   kv != nullptr ? kv->scales.get() : nullptr, kv != nullptr ? kv->capacity : 0,
-                  seq.past, kv_bound, seq.batch, mask,
+                  seq.past, kv_bound, seq.batch, seq.rope_offset, mask,
                   rope != nullptr ? rope->table.data.get() : nullptr, heads.num_query_heads,
-                  heads.num_kv_heads);
+                  heads.num_kv_heads, heads.head_dim);
   auto scope = this->scope();
   const kernels::Attention call = attention_parameters(o, qkv, attention, kv_bound);
   if (kv != nullptr)
@@ -60,6 +60,17 @@ void Backend::attend(View o, ConstView qkv, const Attention& attention) {
     enqueue("prefill_attention",
             [&] { return kernels::prefill_attention(call, device_->stream()); });
   }
+}
+
+void Backend::move_kv(KvLayer& kv, const Heads& heads, Index to, Index from, Index rows) {
+  kernels::KvMove move;
+  move.keys = kv.keys.get(), move.values = kv.values.get();
+  move.scales = static_cast<float*>(kv.scales.get());
+  move.capacity = kv.capacity;
+  move.row_bytes = heads.head_dim * (move.scales != nullptr ? 1 : size_of(options_.dtype));
+  move.to = to, move.from = from, move.rows = rows;
+  move.num_kv_heads = static_cast<int>(heads.num_kv_heads);
+  enqueue("move_kv", [&] { return kernels::move_kv(move, device_->stream()); });
 }
 
 }  // namespace pllava::cuda

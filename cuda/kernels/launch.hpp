@@ -221,7 +221,7 @@ int gemv_norm(const Gemv& params, const QuantizedMatrix& w, Operand h, const Nor
               unsigned* block_counter, Stream stream);
 int gemv_norm_shared_bytes(int out, int in);
 
-// ---- kv_append.cu, prefill_attention.cu, decode_attention.cu ------------------------------------
+// ---- kv_append.cu, kv_move.cu, prefill_attention.cu, decode_attention.cu ------------------------
 
 /// softmax(q * k^T / sqrt(head_dim) + mask) * v per head. A row of qkv is [query heads | key heads
 /// | value heads], each of head_dim values.
@@ -250,6 +250,19 @@ struct Attention {
 /// position past[0] on. With an int8 cache, also writes the queries of the output rows, after RoPE
 /// and rotated, to o, where one call of an attention kernel replaces them by its results.
 int append_kv(const Attention& params, Stream stream);
+
+/// Rows [from, from + rows) of every head of a KV cache, which move to `to` < from.
+struct KvMove {
+  void* keys = nullptr;
+  void* values = nullptr;
+  float* scales = nullptr;  // as Attention::kv_scales
+  std::int64_t capacity = 0, row_bytes = 0;
+  std::int64_t to = 0, from = 0, rows = 0;
+  int num_kv_heads = 1;
+};
+
+/// The ranges may overlap.
+int move_kv(const KvMove& move, Stream stream);
 
 /// Any number of rows: tiles on tensor cores (f16, bf16) or in f32. RoPE is applied to queries, and
 /// to keys that are not cached, as they are loaded; with an int8 cache append_kv() has applied it.

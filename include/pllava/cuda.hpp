@@ -160,6 +160,7 @@ class Backend {
   void glu(View g, ConstView h, const Linear& gate_up, Activation act);
   void norm(View y, ConstView x, const Norm& n);
   void attend(View o, ConstView qkv, const Attention& attention);
+  void move_kv(KvLayer& kv, const Heads& heads, Index to, Index from, Index rows);
   void embed(View x, ConstView ids, const Weight& table);
   /// Frames may be in host and in device memory, in any order.
   void preprocess(View pixels, std::span<const Frame> frames, const PreprocessConfig& config);

@@ -528,4 +528,46 @@ TEST_CASE("The workspace of decode attention depends on max_kv_length and the he
   CHECK(decode_workspace_bytes(call) == 32 * 130 * 4);
 }
 
+TEST_CASE("Rows of a KV cache move to lower positions", "[cuda]") {
+  struct Case {
+    std::int64_t row_bytes, capacity, to, from, rows;
+  };
+  // Overlapping and disjoint ranges, rows that are no multiple of 16 bytes, one tile and several.
+  for (const Case& c : {Case{256, 900, 3, 40, 860}, Case{256, 40, 0, 1, 39}, Case{48, 70, 5, 6, 64},
+                        Case{13, 500, 0, 16, 480}, Case{13, 30, 2, 25, 5}, Case{2, 9, 4, 5, 0}})
+    for (const bool scaled : {false, true})
+      for (const auto order : {simt::Order::ascending, simt::Order::descending}) {
+        CAPTURE(c.row_bytes, c.from, scaled);
+        constexpr int kHeads = 3;
+        std::vector<std::uint8_t> keys(size(kHeads * c.capacity * c.row_bytes + 16)), values = keys;
+        std::vector<float> scales(size(2 * kHeads * c.capacity));
+        for (std::size_t i = 0; i < keys.size(); ++i)
+          keys[i] = static_cast<std::uint8_t>(i * i / 7), values[i] = static_cast<std::uint8_t>(i);
+        for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = static_cast<float>(i);
+        const auto moved = [&](auto all, std::int64_t heads, std::int64_t width) {
+          for (std::int64_t head = 0; head < heads; ++head) {
+            const auto row = [&](std::int64_t n) {
+              return all.begin() + (head * c.capacity + n) * width;
+            };
+            std::copy(row(c.from), row(c.from + c.rows), row(c.to));
+          }
+          return all;
+        };
+        const auto expected_keys = moved(keys, kHeads, c.row_bytes);
+        const auto expected_values = moved(values, kHeads, c.row_bytes);
+        const auto expected_scales = scaled ? moved(scales, 2 * kHeads, 1) : scales;
+        KvMove move{keys.data(), values.data(), scaled ? scales.data() : nullptr,
+                    c.capacity,  c.row_bytes,   c.to,
+                    c.from,      c.rows,        kHeads};
+        simt::order = order;
+        CHECK(move_kv(move, nullptr) == 0);
+        simt::order = simt::Order::ascending;
+        CHECK(keys == expected_keys);
+        CHECK(values == expected_values);
+        CHECK(scales == expected_scales);
+        move.to = move.from;
+        CHECK(move_kv(move, nullptr) != 0);
+      }
+}
+
 }  // namespace

@@ -401,6 +401,42 @@ TEST_CASE("The int8 KV cache on CUDA matches the CPU", "[cuda]") {
   }
 }
 
+TEST_CASE("A window slides and rolls on CUDA", "[cuda]") {
+  const auto bytes = stripes();
+  const auto logits_of = [](Session& session) {
+    return session.ask("What?", {.max_new_tokens = 2, .first_logits = true}).first_logits;
+  };
+  // In a model of one layer, rolling changes nothing but positions, which RoPE sees relative to
+  // each other: see tests/runtime/sliding_window_test.cpp.
+  ModelConfig config = tiny();
+  config.text.layers = 1;
+  for (const bool int8_kv : {false, true}) {
+    const cpu::Backend host({.dtype = DType::f32, .threads = 2, .int8_kv = int8_kv});
+    const Pipeline model =
+        Pipeline::random(config, B({.dtype = DType::f32, .int8_kv = int8_kv}), 3);
+    const Pipeline on_cpu = Pipeline::random(config, host.fork(), 3);
+    SlidingWindow window = model.window(), cpu_window = on_cpu.window();
+    const auto push = [&](int t) {
+      const Frame frame = Frame::borrow(bytes.data() + 3 * t, 32, 40, PixelFormat::rgb, 64 * 3);
+      window.push(frame), cpu_window.push(frame);
+    };
+    for (int t = 0; t < 16; ++t) push(t);
+    Session exact = model.watch(window.video()), rolled = model.watch(window.video());
+    for (int t = 16; t < 20; ++t) {
+      push(t);
+      CHECK(exact.slide_to(window.video()).exact);
+      const SlideReport report = rolled.slide_to(window.video(), {.rolling = true});
+      CHECK(report.exact == (t == 16));  // from then on the session keeps what rolling needs
+      if (t > 16) CHECK(report.prefilled_tokens == window.video().tokens_per_frame());
+      Session anew = model.watch(window.video()), expected = on_cpu.watch(cpu_window.video());
+      const auto logits = logits_of(exact);
+      CHECK(logits == logits_of(anew));
+      CHECK(test::distance(logits, logits_of(expected)) < (int8_kv ? 1e-2 : 1e-4));
+      CHECK(test::distance(logits_of(rolled), logits) < (int8_kv ? 1e-2 : 1e-4));
+    }
+  }
+}
+
 #ifndef PLLAVA_TEST_GPU
 
 TEST_CASE("Exhausted device memory throws and leaks nothing", "[cuda]") {

@@ -82,31 +82,80 @@ void decode(benchmark::State& state) {
       [&] { kv.truncate(m.be, N); }, [&] { m.model.step(m.be, id, kv, y); });
 }
 
-/// From 16 frames in memory to the first token: ViT-L, projector, and kLayers decoder layers.
-template <DType T, WeightFormat F = WeightFormat::unquantized>
-void clip_to_first_token(benchmark::State& state) {
-  Setup<T, F> c;
-  ModelConfig config = ModelConfig::preset("7b");
-  config.text.layers = kLayers;
-  config.image_token = 259;
-  config.text.vocab = 260;
-  PreprocessConfig pixels;
-  pixels.image_size = config.vision.image_size;
-  const Pipeline model(c.be.fork(), config, c.weights, Tokenizer::bytes(config.image_token),
-                       pixels);
+/// A pipeline of ViT-L, the projector and kLayers decoder layers, and frames that differ.
+template <DType T, WeightFormat F>
+struct WholeModel : Setup<T, F> {
+  ModelConfig config = [] {
+    ModelConfig c = ModelConfig::preset("7b");
+    c.text.layers = kLayers;
+    c.image_token = 259;
+    c.text.vocab = 260;
+    return c;
+  }();
+  Pipeline model{this->be.fork(), config, this->weights, Tokenizer::bytes(config.image_token), [&] {
+                   PreprocessConfig pixels;
+                   pixels.image_size = config.vision.image_size;
+                   return pixels;
+                 }()};
   std::vector<std::vector<std::uint8_t>> images;
   Clip clip;
-  for (Index t = 0; t < config.frames; ++t) {
-    images.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
-    clip.frames.push_back(Frame::borrow(images.back().data(), 640, 360));
+
+  WholeModel() {
+    for (Index t = 0; t < config.frames; ++t) {
+      images.emplace_back(640 * 360 * 3, static_cast<std::uint8_t>(10 * t));
+      clip.frames.push_back(Frame::borrow(images.back().data(), 640, 360));
+    }
   }
-  const Index patches = config.frames * config.vision.patches(), rows = config.pool.output.count();
+  Work vision(Index frames) const {
+    return vision_work(config.vision, frames, this->formats.vision) +
+           projector_work(config.projector, frames * config.vision.patches(),
+                          frames * config.pool.output.h * config.pool.output.w,
+                          this->formats.vision);
+  }
+};
+
+/// From 16 frames in memory to the first token.
+template <DType T, WeightFormat F = WeightFormat::unquantized>
+void clip_to_first_token(benchmark::State& state) {
+  WholeModel<T, F> c;
   bench::measure(
       state, c.be,
-      vision_work(config.vision, config.frames, c.formats.vision) +
-          projector_work(config.projector, patches, rows, c.formats.vision) +
-          prefill_work(config.text, rows, 0, c.formats.language),
-      0, [] {}, [&] { model.watch(clip).ask("What happens?", {.max_new_tokens = 1}); });
+      c.vision(c.config.frames) +
+          prefill_work(c.config.text, c.config.pool.output.count(), 0, c.formats.language),
+      0, [] {}, [&] { c.model.watch(c.clip).ask("What happens?", {.max_new_tokens = 1}); });
+}
+
+/// Vision of a whole clip, and of the one frame that a window takes in.
+template <DType T, WeightFormat F = WeightFormat::unquantized>
+void encode_clip(benchmark::State& state) {
+  WholeModel<T, F> c;
+  bench::measure(
+      state, c.be, c.vision(c.config.frames), 0, [] {}, [&] { c.model.encode(c.clip); });
+}
+template <DType T, WeightFormat F = WeightFormat::unquantized>
+void push_frame(benchmark::State& state) {
+  WholeModel<T, F> c;
+  SlidingWindow window = c.model.window();
+  std::size_t pushed = 0;
+  bench::measure(
+      state, c.be, c.vision(1), 0, [] {}, [&] { window.push(c.clip.frames[pushed++ % 16]); });
+}
+
+/// Prefill of a session whose window has moved by one frame.
+template <DType T, WeightFormat F, bool Rolling>
+void slide(benchmark::State& state) {
+  WholeModel<T, F> c;
+  SlidingWindow window = c.model.window();
+  for (const Frame& frame : c.clip.frames) window.push(frame);
+  Session session = c.model.watch(window.video());
+  std::size_t pushed = 0;
+  const SlideOptions options{.rolling = Rolling, .refresh_every = 1000};
+  const auto push = [&] { window.push(c.clip.frames[pushed++ % 16]); };
+  push();
+  session.slide_to(window.video(), options);  // from now on the session can roll
+  const Index rows = c.config.pool.output.count(), added = Rolling ? rows / c.config.frames : rows;
+  bench::measure(state, c.be, prefill_work(c.config.text, added, rows - added, c.formats.language),
+                 0, push, [&] { session.slide_to(window.video(), options); });
 }
 
 void options(benchmark::internal::Benchmark* b) {
@@ -135,6 +184,12 @@ BENCHMARK(decode<DType::bf16>)->Apply(context);
 BENCHMARK(decode<DType::bf16, WeightFormat::int8>)->Apply(context);
 BENCHMARK(decode<DType::bf16, WeightFormat::int4>)->Apply(context);
 BENCHMARK(decode<DType::bf16, WeightFormat::int4, true>)->Apply(context);
+BENCHMARK(encode_clip<DType::bf16>)->Apply(options)->Iterations(2);
+BENCHMARK(push_frame<DType::bf16>)->Apply(options);
+BENCHMARK(slide<DType::bf16, WeightFormat::unquantized, false>)->Apply(options)->Iterations(3);
+BENCHMARK(slide<DType::bf16, WeightFormat::unquantized, true>)->Apply(options);
+BENCHMARK(slide<DType::bf16, WeightFormat::int4, false>)->Apply(options)->Iterations(3);
+BENCHMARK(slide<DType::bf16, WeightFormat::int4, true>)->Apply(options);
 BENCHMARK(clip_to_first_token<DType::bf16>)->Apply(options)->Iterations(1);
 BENCHMARK(clip_to_first_token<DType::bf16, WeightFormat::int4>)->Apply(options)->Iterations(1);
 

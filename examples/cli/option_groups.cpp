@@ -325,6 +325,10 @@ void add_answering(CLI::App& app, Options& o) {
   add_model(app, o);
   add_conversation_template(app, o);
   add_generation(app, o);
+  app.add_option("--keep-tokens", o.keep_tokens,
+                 "share of the visual tokens that stay when those that repeat over time are left "
+                 "out, for example 0.5 (default 1: all, as the reference)")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--json", o.json, "write one JSON object per answer");
   app.add_flag("--quiet", o.quiet, "no progress on stderr");
 }

@@ -64,6 +64,7 @@ struct Options {
   bool square_pixels = false;
   bool follow_other_hosts = false;
   bool decord_numbering = false;
+  double keep_tokens = 1;  ///< see pllava::WatchOptions
 
   // prompt and answer
   bool forget_oldest = false;  ///< questions of a chat that do not fit the context

@@ -8,6 +8,7 @@ namespace cli {
 pllava::WatchOptions watch_options(const Context& context) {
   pllava::WatchOptions options;
   options.task = context.options.task;
+  options.keep_tokens = context.options.keep_tokens;
   if (const std::string& name = context.options.conversation_template; name.ends_with(".json"))
     options.own_template = pllava::read_conversation_template(name);
   else

@@ -37,8 +37,17 @@ class KvCache {
     require_room(rows);
     return {past_, length_ + rows, 1, rope_offset_};
   }
-  /// RoPE position of row 0: the number of rows that `remove` removed since the cache was empty.
+  /// RoPE position of the next row minus its number: the rows that `remove` removed and the
+  /// positions that `skip_positions` left out since the cache was empty.
   Index rope_offset() const noexcept { return rope_offset_; }
+  /// The RoPE positions of later rows are `count` higher: places of rows that were left out. Undone
+  /// by a truncate to less than the present length.
+  void skip_positions(Index count) {
+    rope_offset_ += count;
+    skips_.push_back({length_, count});
+  }
+  /// Whether positions are skipped. Rows cannot be removed then.
+  bool skips_positions() const noexcept { return !skips_.empty(); }
   /// Counts `rows` more rows, which every layer has written. Throws ContextError.
   void commit(B& be, Index rows) {
     require_room(rows);
@@ -51,6 +60,8 @@ class KvCache {
       throw ArgumentError("cannot truncate a KV cache of " + std::to_string(length_) + " rows to " +
                           std::to_string(length));
     set_length(be, length);
+    for (; !skips_.empty() && length < skips_.back().length; skips_.pop_back())
+      rope_offset_ -= skips_.back().count;
     if (length == 0) rope_offset_ = 0;
   }
   /// Removes rows [first, first + count); the rows after them move down and keep their RoPE
@@ -93,6 +104,10 @@ class KvCache {
   Index capacity_;
   Index length_ = 0;
   Index rope_offset_ = 0;
+  struct Skip {
+    Index length, count;  // rows of the cache before the skip, positions
+  };
+  std::vector<Skip> skips_;
   Tensor<B> past_;  // (1) i32: length_ in backend memory
   std::vector<typename B::KvLayer> layers_;
 };

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -38,7 +40,9 @@ class LanguageModel {
     embed_tokens_ = load_weight(be, model["embed_tokens"], WeightRole::table);
     lm_head_ = load_linear(be, config.tied_embeddings ? model["embed_tokens"] : weights["lm_head"]);
     final_norm_ = load_rms_norm(be, model["norm"]);
-    rope_ = make_rope(be);
+    std::vector<Index> positions(static_cast<std::size_t>(rope_positions()));
+    std::iota(positions.begin(), positions.end(), Index{0});
+    rope_ = make_rope(be, positions);
     for (Index l = 0; l < config.layers; ++l) layers_.push_back(load_layer(be, model["layers"][l]));
   }
 
@@ -73,31 +77,39 @@ class LanguageModel {
   /// for remove_rows(); the cache must be empty.
   void forward(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control = {},
                PrefixRows<B>* prefix = nullptr) const {
-    ops::detail::require_rows("LanguageModel x", x, x.rows(), config_.width);
-    const Index N = x.rows(), before = kv.length();
+    if (prefix != nullptr) *prefix = make_prefix(be, x.rows());
+    append(be, x, kv, logits, control, prefix, nullptr);
+  }
+
+  /// Appends the rows of x (N, D) that are left of `count` rows: row n was row places[n], and keeps
+  /// its RoPE position; the next row follows the last of the `count`. Throws as forward;
+  /// ArgumentError for places that do not rise within [0, count), ContextError for positions beyond
+  /// those of RoPE.
+  void forward_at(B& be, View x, std::span<const Index> places, Index count, KvCache<B>& kv,
+                  const RunControl& control = {}) const {
+    const Index N = x.rows(), first = kv.length() + kv.rope_offset();
+    if (static_cast<Index>(places.size()) != N ||
+        std::adjacent_find(places.begin(), places.end(), std::greater_equal<>()) != places.end() ||
+        (N > 0 && (places.front() < 0 || places.back() >= count)))
+      throw ArgumentError("the places of " + std::to_string(N) + " rows must rise below " +
+                          std::to_string(count));
     kv.require_room(N);
-    if (prefix != nullptr) *prefix = make_prefix(be, N);
-    try {
-      for (Index n = 0; n < N; n += prefill_chunk_) {
-        const Index rows = std::min(prefill_chunk_, N - n);
-        const bool last = n + rows == N;
-        auto scope = be.scope();
-        const Buffers b(be, *this, rows);
-        run_layers(be, b, x.slice(n, rows), kv, kv.next_positions(rows), last ? logits : View{},
-                   control, prefix);
-        kv.commit(be, rows);
-        control.at("prefill", n + rows, N);
-      }
-    } catch (...) {
-      kv.truncate(be, before);
-      throw;
-    }
+    const Index positions = kv.rope_offset() + count - N + kv.capacity();
+    if (positions > rope_positions())
+      throw ContextError("the positions of the sequence", positions, rope_positions());
+    // RoPE reads its table by the number of the row, so the table gets the rows' own positions.
+    std::vector<Index> own(static_cast<std::size_t>(kv.length()));
+    for (const Index place : places) own.push_back(first + place);
+    const auto rope = make_rope(be, own);
+    append(be, x, kv, View{}, control, nullptr, &rope);
+    kv.skip_positions(count - N);
   }
 
   /// Whether remove_rows() can remove `count` rows: RoPE has positions for as many rows after them
   /// as the cache can hold.
   bool can_remove_rows(const KvCache<B>& kv, Index count) const noexcept {
-    return HasMoveKv<B> && kv.rope_offset() + count + kv.capacity() <= rope_positions();
+    return HasMoveKv<B> && !kv.skips_positions() &&
+           kv.rope_offset() + count + kv.capacity() <= rope_positions();
   }
 
   /// Removes the `count` rows after the prefix from the cache. The rows after them are unchanged:
@@ -130,7 +142,7 @@ class LanguageModel {
     const Buffers b(be, *this, 1);
     ops::step(be, sequence, [&] {
       ops::embed(be, x, id, embed_tokens_);
-      run_layers(be, b, x, kv, sequence, logits, {});
+      run_layers(be, b, x, kv, sequence, logits, {}, rope_);
     });
     kv.commit(be, 1);
   }
@@ -140,6 +152,31 @@ class LanguageModel {
     Norm<typename B::Weight> attn_norm, ffn_norm;
     Linear<typename B::Weight> qkv, o, gate_up, down;
   };
+
+  /// Appends x: see forward. `rope`, if not null, is read at the rows' numbers in the cache.
+  void append(B& be, View x, KvCache<B>& kv, View logits, const RunControl& control,
+              PrefixRows<B>* prefix, const Rope<typename B::Weight>* rope) const {
+    ops::detail::require_rows("LanguageModel x", x, x.rows(), config_.width);
+    const Index N = x.rows(), before = kv.length();
+    kv.require_room(N);
+    try {
+      for (Index n = 0; n < N; n += prefill_chunk_) {
+        const Index rows = std::min(prefill_chunk_, N - n);
+        const bool last = n + rows == N;
+        auto scope = be.scope();
+        const Buffers b(be, *this, rows);
+        Sequence sequence = kv.next_positions(rows);
+        if (rope != nullptr) sequence.rope_offset = 0;
+        run_layers(be, b, x.slice(n, rows), kv, sequence, last ? logits : View{}, control,
+                   rope != nullptr ? *rope : rope_, prefix);
+        kv.commit(be, rows);
+        control.at("prefill", n + rows, N);
+      }
+    } catch (...) {
+      kv.truncate(be, before);
+      throw;
+    }
+  }
 
   Norm<typename B::Weight> load_rms_norm(B& be, const ComponentWeights& weights) const {
     return load_norm(be, weights, NormKind::rms, config_.norm_eps);
@@ -171,15 +208,18 @@ class LanguageModel {
     return prefix;
   }
 
-  Rope<typename B::Weight> make_rope(B& be) const {
-    const Index dh = config_.head_dim, half = dh / 2, positions = rope_positions();
+  /// The table of these positions.
+  Rope<typename B::Weight> make_rope(B& be, std::span<const Index> at) const {
+    const auto positions = static_cast<Index>(at.size());
+    const Index dh = config_.head_dim, half = dh / 2;
     std::vector<float> frequencies;
     for (Index i = 0; i < half; ++i) frequencies.push_back(rope_frequency(config_, i));
     std::vector<float> table(static_cast<std::size_t>(positions * dh));
     for (Index p = 0; p < positions; ++p)
       for (Index i = 0; i < half; ++i) {
         // Inverse frequencies and angles are f32, as in the reference.
-        const float angle = static_cast<float>(p) * frequencies[static_cast<std::size_t>(i)];
+        const float angle = static_cast<float>(at[static_cast<std::size_t>(p)]) *
+                            frequencies[static_cast<std::size_t>(i)];
         table[static_cast<std::size_t>(p * dh + i)] = std::cos(angle);
         table[static_cast<std::size_t>(p * dh + half + i)] = std::sin(angle);
       }
@@ -204,7 +244,8 @@ class LanguageModel {
   /// Runs all layers over x (N, D) in place, and the head if `logits` is not empty. `prefix`, if
   /// not null, receives the qkv rows.
   void run_layers(B& be, const Buffers& buffers, View x, KvCache<B>& kv, const Sequence& sequence,
-                  View logits, const RunControl& control, PrefixRows<B>* prefix = nullptr) const {
+                  View logits, const RunControl& control, const Rope<typename B::Weight>& rope,
+                  PrefixRows<B>* prefix = nullptr) const {
     auto [h, qkv, o, g] = buffers;
     ops::norm(be, h, x, layers_[0].attn_norm);
     for (Index l = 0; l < config_.layers; ++l) {
@@ -221,7 +262,7 @@ class LanguageModel {
       // and values.
       const Index M = !last ? x.rows() : !logits.empty() ? 1 : 0;
       x = x.slice(x.rows() - M, M), h = h.slice(0, M), o = o.slice(0, M), g = g.slice(0, M);
-      ops::attend(be, o, qkv, {heads_, &rope_, &kv.layer(l), sequence, Mask::causal});
+      ops::attend(be, o, qkv, {heads_, &rope, &kv.layer(l), sequence, Mask::causal});
       ops::residual(be, x, h, o, w.o, &w.ffn_norm);  // x += o·Woᵀ;  h = ffn_norm(x)
       ops::glu(be, g, h, w.gate_up, config_.activation);
       ops::residual(be, x, h, g, w.down, &next);  // x += g·Wdᵀ;  h = next(x)

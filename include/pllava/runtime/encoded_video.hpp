@@ -36,7 +36,12 @@ class EncodedVideo {
   /// Rows that a context appends: the tokens of the frames, and the rows after the last frame that
   /// some families have.
   Index tokens() const noexcept { return tokens_ + end_rows_; }
-  /// Tokens of each frame; 0 if the model pools over time, so that tokens mix frames.
+  /// Rows that it would append if none had been left out: see FrameEncoder::without_repeats.
+  Index places() const noexcept {
+    return (places_.empty() ? tokens_ : frames_ * all_tokens_per_frame_) + end_rows_;
+  }
+  /// Tokens of each frame; 0 if the model pools over time, so that tokens mix frames, and if tokens
+  /// were left out.
   Index tokens_per_frame() const noexcept { return tokens_per_frame_; }
   /// The largest number of frames at the end of this video that `next` begins with, token for token
   /// the same rows in memory: what stays when a window slides. 0 without tokens per frame.
@@ -51,6 +56,7 @@ class EncodedVideo {
   /// Whether both consist of the same rows in memory.
   bool same_tokens(const EncodedVideo& other) const {
     return frames_ == other.frames_ && tokens_per_frame_ == other.tokens_per_frame_ &&
+           places_ == other.places_ &&
            (tokens_per_frame_ > 0 ? frame_rows() == other.frame_rows() : pieces_ == other.pieces_);
   }
   /// Times of the stages; prefill_ms is 0. A slice keeps the times of its source.
@@ -59,7 +65,8 @@ class EncodedVideo {
   /// Frames [begin, begin + count). Throws ArgumentError outside the clip or without tokens per
   /// frame.
   EncodedVideo slice(Index begin, Index count) const {
-    if (tokens_per_frame_ == 0) throw ArgumentError("a video pooled over time cannot be sliced");
+    if (tokens_per_frame_ == 0)
+      throw ArgumentError("a video without tokens per frame cannot be sliced");
     if (begin < 0 || count < 1 || begin + count > frames_)
       throw ArgumentError("frames " + std::to_string(begin) + " to " +
                           std::to_string(begin + count) + " of " + std::to_string(frames_));
@@ -87,7 +94,7 @@ class EncodedVideo {
       if (part.model_ != all.model_)
         throw ArgumentError("cannot concatenate videos that different models encoded");
       if (all.tokens_per_frame_ == 0 || part.tokens_per_frame_ != all.tokens_per_frame_)
-        throw ArgumentError("cannot concatenate videos that are pooled over time");
+        throw ArgumentError("cannot concatenate videos without tokens per frame");
       all.frames_ += part.frames_;
       all.tokens_ += part.tokens_;
       all.pieces_.insert(all.pieces_.end(), part.pieces_.begin(), part.pieces_.end());
@@ -106,6 +113,15 @@ class EncodedVideo {
     bool operator==(const Piece&) const = default;
   };
 
+  /// Appends a row; rows that follow one another are one piece.
+  void append_row(const std::shared_ptr<const void>& rows, Index row) {
+    if (!pieces_.empty() && pieces_.back().rows == rows &&
+        pieces_.back().first + pieces_.back().count == row)
+      ++pieces_.back().count;
+    else
+      pieces_.push_back({rows, row, 1});
+  }
+
   /// Where the tokens of a frame are: the tensor, and its first row.
   using FrameRows = std::pair<const void*, Index>;
   std::vector<FrameRows> frame_rows() const {
@@ -118,7 +134,9 @@ class EncodedVideo {
 
   std::vector<Piece> pieces_;
   Index frames_ = 0, tokens_ = 0, tokens_per_frame_ = 0;
-  Index end_rows_ = 0;  // after the last frame; the model has them
+  std::vector<Index> places_;       // of the tokens among all, if some were left out
+  Index all_tokens_per_frame_ = 0;  // before they were
+  Index end_rows_ = 0;              // after the last frame; the model has them
   VideoTimings timings_;
   std::shared_ptr<const void> model_;  // identity of the model that encoded it
 };

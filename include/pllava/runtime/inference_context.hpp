@@ -33,6 +33,13 @@ class FrameEncoder {
   /// encode_clip; ArgumentError for a model that pools over time.
   virtual EncodedVideo encode_frames(std::span<const Frame> frames, const PreprocessConfig& config,
                                      const RunControl& control) = 0;
+  /// The video without tokens that repeat over time: at most `share` of them stay, but all of the
+  /// first frame. A token stays if it differs enough from the last that stays at its place in the
+  /// picture (1 - cosine; the threshold is the lowest that leaves so few). The tokens that stay
+  /// keep their RoPE positions. Training-free, as in EVS (Nemotron Nano V2 VL) and TimeChat-Online
+  /// (arXiv 2504.17343). Throws ArgumentError for a share outside of (0, 1], and for a share below
+  /// 1 of a video without tokens per frame.
+  virtual EncodedVideo without_repeats(const EncodedVideo& video, double share) = 0;
 };
 
 /// One sequence on a backend: its KV cache and the logits of its next token. A call that throws

@@ -24,6 +24,10 @@ struct WatchOptions {
   std::optional<ConversationTemplate> own_template = {};
   std::string system = {};  ///< replaces the template's system text where not empty
   Index capacity = 0;       ///< KV cache positions to reserve; 0: the model's whole context
+  /// Share of the visual tokens that stay: those that repeat over time are left out, see
+  /// FrameEncoder::without_repeats. Below 1 the answers are not those of the reference, and the
+  /// session does not roll.
+  double keep_tokens = 1;
   RunControl control = {};
   bool trace = false;  ///< keep intermediate results in the report (clips only)
 };
@@ -133,7 +137,8 @@ class Session {
   std::size_t prefix_ids_ = 0;         // up to and including the video
   std::vector<std::int32_t> pending_;  // generated, not yet appended
   std::optional<EncodedVideo>
-      video_;                  // whose tokens are in the context; empty after a failed slide
+      video_;  // whose tokens are in the context; empty after a failed slide
+  double keep_tokens_ = 1;
   bool keeps_prefix_ = false;  // the context began with append_prefix()
   Index rolled_ = 0;           // slides since the context was exact
   std::shared_ptr<const char> identity_ = std::make_shared<const char>();

@@ -11,6 +11,7 @@
 #include "pllava/media/distinct_frames.hpp"
 #include "pllava/media/ops_preprocess.hpp"
 #include "pllava/models/kv_cache.hpp"
+#include "pllava/runtime/detail/repeated_tokens.hpp"
 #include "pllava/runtime/inference_context.hpp"
 #include "pllava/text/ops_sample.hpp"
 
@@ -87,6 +88,40 @@ class BackendModel<B, C>::Encoder final : public FrameEncoder {
     } else {
       throw ArgumentError("the pooling has no per_frame(): frames cannot be encoded one by one");
     }
+  }
+
+  EncodedVideo without_repeats(const EncodedVideo& video, double share) override {
+    if (!(share > 0 && share <= 1))
+      throw ArgumentError("the share of tokens that stay is " + std::to_string(share) +
+                          "; expected more than 0 and at most 1");
+    if (share == 1) return video;
+    if (video.model_ != model_->identity_)
+      throw ArgumentError("the video was encoded by another model");
+    if (video.tokens_per_frame_ == 0)
+      throw ArgumentError("a video without tokens per frame has no places to compare over time");
+    std::vector<float> rows;  // (tokens, D)
+    Index width = 0;
+    for (const EncodedVideo::Piece& piece : video.pieces_) {
+      const ConstView all = static_cast<const Tensor<B>*>(piece.rows.get())->view();
+      const std::vector<float> part = detail::to_floats(be_, all.slice(piece.first, piece.count));
+      rows.insert(rows.end(), part.begin(), part.end());
+      width = all.cols();
+    }
+    EncodedVideo result = video;
+    result.places_ =
+        detail::most_changed_tokens(rows, video.frames_, video.tokens_per_frame_, width,
+                                    static_cast<Index>(share * static_cast<double>(video.tokens_)));
+    result.all_tokens_per_frame_ = std::exchange(result.tokens_per_frame_, 0);
+    result.tokens_ = static_cast<Index>(result.places_.size());
+    result.pieces_.clear();
+    auto place = result.places_.begin();
+    Index before = 0;  // tokens of the pieces before
+    for (const EncodedVideo::Piece& piece : video.pieces_) {
+      for (; place != result.places_.end() && *place < before + piece.count; ++place)
+        result.append_row(piece.rows, piece.first + *place - before);
+      before += piece.count;
+    }
+    return result;
   }
 
  private:
@@ -172,6 +207,10 @@ class BackendModel<B, C>::Context final : public InferenceContext {
     return encoder_.encode_frames(frames, config, control);
   }
 
+  EncodedVideo without_repeats(const EncodedVideo& video, double share) override {
+    return encoder_.without_repeats(video, share);
+  }
+
   void append_video(const EncodedVideo& video, const RunControl& control) override {
     if (!accepts(video)) throw ArgumentError("the video was encoded by another model");
     kv_.require_room(video.tokens());
@@ -185,7 +224,15 @@ class BackendModel<B, C>::Context final : public InferenceContext {
     }
     if constexpr (requires { model_->parts_.project.end_rows(); })
       model_->parts_.project.write_end_rows(be_, x.view().slice(row, video.end_rows_));
-    model_->parts_.language.forward(be_, x, kv_, View{}, control);
+    const auto& language = model_->parts_.language;
+    if (video.places_.empty()) return language.forward(be_, x, kv_, View{}, control);
+    if constexpr (requires { language.forward_at(be_, x, video.places_, Index{}, kv_, control); }) {
+      std::vector<Index> places = video.places_;
+      for (Index r = video.places() - video.end_rows_; r < video.places(); ++r) places.push_back(r);
+      language.forward_at(be_, x, places, video.places(), kv_, control);
+    } else {
+      throw ArgumentError("the language model has no forward_at(): no tokens can be left out");
+    }
   }
 
   void append_tokens(std::span<const std::int32_t> ids, const RunControl& control) override {

@@ -48,7 +48,8 @@ PLLAVA_INLINE Session::Session(std::shared_ptr<const Model> model, Tokenizer tok
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       context_(model_->make_context(options.capacity)),
-      dialogue_(detail::make_dialogue(options, model_->config(), tokenizer_)) {
+      dialogue_(detail::make_dialogue(options, model_->config(), tokenizer_)),
+      keep_tokens_(options.keep_tokens) {
   ids_ = tokenizer_.encode(dialogue_.prefix());
   prefix_ids_ = ids_.size();
   const Index image_token = model_->config().image_token;
@@ -67,21 +68,23 @@ PLLAVA_INLINE void Session::append_prefix(Index video_tokens, const WatchOptions
 PLLAVA_INLINE void Session::watch(const Clip& clip, const PreprocessConfig& config,
                                   const WatchOptions& options) {
   const std::vector<Frame> frames = detail::frames_for_model(clip, model_->config().frames);
-  append_prefix(model_->video_tokens(static_cast<Index>(frames.size())), options);
+  const Index tokens = model_->video_tokens(static_cast<Index>(frames.size()));
+  append_prefix(keep_tokens_ < 1 ? 0 : tokens, options);  // how many stay is not known yet
   const EncodedVideo video = context_->encode_clip(frames, config, options.control,
                                                    options.trace ? &report_.trace : nullptr);
   report_.video = video.timings();
   Stopwatch watch;
-  context_->append_video(video, options.control);
+  context_->append_video(context_->without_repeats(video, keep_tokens_), options.control);
   report_.video.prefill_ms = watch.lap();
   report_.prefix_tokens = context_->length();
   video_ = video;
 }
 
 PLLAVA_INLINE void Session::watch(const EncodedVideo& video, const WatchOptions& options) {
-  append_prefix(video.tokens(), options);
+  const EncodedVideo changes = context_->without_repeats(video, keep_tokens_);
+  append_prefix(changes.tokens(), options);
   Stopwatch watch;
-  context_->append_video(video, options.control);
+  context_->append_video(changes, options.control);
   report_.video.prefill_ms = watch.lap();
   report_.prefix_tokens = context_->length();
   video_ = video;
@@ -102,8 +105,9 @@ PLLAVA_INLINE SlideReport Session::slide_to(const EncodedVideo& video,
   InferenceContext& context = this->context();
   if (!context.accepts(video)) throw ArgumentError("slide_to: another model encoded the video");
   const auto prefix = static_cast<Index>(prefix_ids_) - 1;
-  if (prefix + video.tokens() > context.capacity())
-    throw ContextError("the video", prefix + video.tokens(), context.capacity());
+  const EncodedVideo changes = context.without_repeats(video, keep_tokens_);
+  if (prefix + changes.tokens() > context.capacity())
+    throw ContextError("the video", prefix + changes.tokens(), context.capacity());
 
   const std::optional<EncodedVideo> before = std::exchange(video_, std::nullopt);
   identity_ = std::make_shared<const char>();
@@ -112,7 +116,8 @@ PLLAVA_INLINE SlideReport Session::slide_to(const EncodedVideo& video,
   dialogue_ = dialogue_.without_first_turns(dialogue_.turns());
   Stopwatch watch;
   SlideReport report;
-  const bool must_be_exact = !options.rolling || rolled_ + 1 >= options.refresh_every;
+  const bool must_be_exact =
+      !options.rolling || keep_tokens_ < 1 || rolled_ + 1 >= options.refresh_every;
   const bool same = before && before->same_tokens(video);
   if (same && (rolled_ == 0 || options.rolling)) {
     context.truncate(report_.prefix_tokens);
@@ -135,9 +140,10 @@ PLLAVA_INLINE SlideReport Session::slide_to(const EncodedVideo& video,
       else if (prefix > 0)
         context.append_tokens(ids, quiet);
     }
-    context.append_video(video, options.control);
+    const Index removed = before ? report_.prefix_tokens - prefix : 0;
+    context.append_video(changes, options.control);
     rolled_ = 0;
-    report = {before ? before->tokens() : 0, video.tokens(), true, 0};
+    report = {removed, changes.tokens(), true, 0};
   }
   report.prefill_ms = watch.lap();
   report_.video = video.timings();

@@ -1,7 +1,9 @@
 #include "option_groups.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <locale>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -46,10 +48,12 @@ std::optional<int> parse_device(const std::string& text) {
 /// A time such as "2s", "500ms", "1m" or "2" (seconds).
 double parse_seconds(const std::string& name, const std::string& text) {
   const std::map<std::string, double> units = {{"", 1}, {"s", 1}, {"ms", 1e-3}, {"m", 60}};
+  const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  const auto unit = units.find(text.substr(end));
+  std::istringstream number(text.substr(0, end));  // libc++ 14 has no from_chars for double
+  number.imbue(std::locale::classic());
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const auto unit = units.find(std::string(end, text.data() + text.size()));
-  if (error != std::errc() || unit == units.end() || !std::isfinite(value) || value <= 0)
+  if (!(number >> value) || !number.eof() || unit == units.end() || value <= 0)
     throw CLI::ValidationError(name, "expected a time such as 2s, 500ms or 1m, got " + text);
   return value * unit->second;
 }

@@ -401,6 +401,35 @@ TEST_CASE("The int8 KV cache on CUDA matches the CPU", "[cuda]") {
   }
 }
 
+TEST_CASE("An exact window on CUDA equals the clip to the bit in every format", "[cuda]") {
+  const auto bytes = stripes();
+  ModelConfig config = tiny();
+  config.text.layers = 1;
+  const auto logits_of = [](Session session) {
+    return session.ask("What?", {.max_new_tokens = 2, .first_logits = true}).first_logits;
+  };
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const WeightFormat format :
+         {WeightFormat::unquantized, WeightFormat::int8, WeightFormat::int4}) {
+      CAPTURE(name_of(format));
+      const Pipeline model =
+          Pipeline::random(config, B({.dtype = dtype, .deterministic = true}),
+                           quantized(RandomWeights::scope(3), QuantizeOptions::of(format)));
+      SlidingWindow window = model.window();
+      Clip last;
+      Session slid = model.watch(clip(bytes));
+      for (int t = 0; t < 18; ++t) {
+        const Frame frame = Frame::borrow(bytes.data() + 3 * t, 32, 40, PixelFormat::rgb, 64 * 3);
+        window.push(frame);
+        if (t >= 2) last.frames.push_back(frame);
+      }
+      slid.slide_to(window.video());
+      CHECK(logits_of(std::move(slid)) == logits_of(model.watch(last)));
+      CHECK(logits_of(model.watch(last, {.keep_tokens = 0.5})) ==
+            logits_of(model.watch(window.video(), {.keep_tokens = 0.5})));
+    }
+}
+
 TEST_CASE("A window slides and rolls on CUDA", "[cuda]") {
   const auto bytes = stripes();
   const auto logits_of = [](Session& session) {
